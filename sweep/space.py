@@ -1,0 +1,257 @@
+"""The space: what a sweep compares. YAML in, cells out; every value checked before any work."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from sweep.catalog import BACKBONES, DATASETS, is_timm_model, timm_models, timm_tags
+from sweep.errors import nearest
+
+METRICS = (
+    "auroc",
+    "auprc",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+)
+FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias", "lora:r")
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"{name!r} may hold only letters, digits, '.', '_' and '-'")
+    return name
+
+
+def _check_freeze(mode: str) -> str:
+    if mode in {"frozen", "full", "norm", "bias"} or re.fullmatch(r"(last|lora):[1-9]\d*", mode):
+        return mode
+    raise ValueError(
+        f"unknown freeze mode {mode!r}; allowed: {', '.join(FREEZE_MODES)}"
+        f"{nearest(mode, ['frozen', 'full', 'norm', 'bias', 'last:1', 'lora:8'])}"
+    )
+
+
+def _check_group(pattern: str) -> str:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+    if compiled.groups > 1:
+        raise ValueError(f"{pattern!r} has {compiled.groups} groups; mark the group id with one")
+    return pattern
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+Freeze = Annotated[str, AfterValidator(_check_freeze)]
+GroupPattern = Annotated[str, AfterValidator(_check_group)]
+Metric = Literal[
+    "auroc", "auprc", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mcc"
+]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    """A part of the space file: no unknown keys, no change once it is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSpec(Part):
+    """Where a dataset's images are and how to read labels and groups from their layout."""
+
+    name: Name
+    layout: Literal["folder", "csv", "medmnist", "digits", "ham10000", "volumes"]
+    path: str | None = None
+    train: str | list[str] | None = None
+    val: str | list[str] | None = None
+    test: str | list[str] | None = None
+    group: GroupPattern | None = None
+    unreadable: Literal["error", "skip"] = "error"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_name(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in DATASETS:
+            raise ValueError(
+                f"unknown dataset {value!r}; known: {', '.join(DATASETS)}, or a mapping "
+                f"{{name, layout, path}}{nearest(value, DATASETS)}"
+            )
+        return {"name": value, **DATASETS[value]}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.layout != "digits" and not self.path:
+            raise ValueError(f"dataset {self.name!r} needs a path (its layout is {self.layout})")
+        if (self.val or self.test) and not self.train and self.layout == "folder":
+            raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
+        return self
+
+
+class BackboneSpec(Part):
+    """A timm model and where its weights come from.
+
+    `weights` is ``hub`` (timm's own, from its hub or its cache), ``none`` (random),
+    the name of a ``.safetensors`` file, or ``package:NAME`` (a package that ships them).
+    """
+
+    name: Name
+    model: str
+    weights: str = "hub"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alias(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value, **BACKBONES.get(value, {"model": value})}
+        if isinstance(value, dict) and value.get("model") in BACKBONES:
+            return {**value, **{**BACKBONES[value["model"]], **_without_model(value)}}
+        return value
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        if not is_timm_model(self.model):
+            architecture = self.model.partition(".")[0]
+            near = nearest(self.model, [*BACKBONES, *timm_models(), *timm_tags(architecture)])
+            raise ValueError(
+                f"unknown backbone {self.model!r}; allowed: {', '.join(BACKBONES)} "
+                f"or any timm model{near}"
+            )
+        if self.weights in {"hub", "none"}:
+            return self
+        if not (self.weights.startswith("package:") or self.weights.endswith(".safetensors")):
+            raise ValueError(
+                f"weights {self.weights!r} of {self.name!r}: allowed are hub, none, "
+                f"FILE.safetensors and package:NAME{nearest(self.weights, ['hub', 'none'])}"
+            )
+        return self
+
+
+def _without_model(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != "model"}
+
+
+class Range(Part):
+    """A log-uniform domain."""
+
+    low: Positive
+    high: Positive
+
+    @model_validator(mode="after")
+    def _upright(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}; swap the two")
+        return self
+
+
+class LearningRate(Range):
+    """The domain of the head's rate and, if asked, of the backbone's share of it."""
+
+    backbone_scale: Range | None = None
+
+
+class ModeBudget(Part):
+    """A budget that differs for frozen cells, whose trials are nearly free."""
+
+    trials: Count | None = None
+    epochs: Count | None = None
+
+
+class Budget(Part):
+    """How much search a cell gets."""
+
+    trials: Count = 16
+    epochs: Count = 100
+    pruner: Literal["hyperband", "median", "none"] = "hyperband"
+    frozen: ModeBudget = ModeBudget()
+
+
+class Split(Part):
+    """Fractions of the groups, used where a dataset brings no split of its own."""
+
+    val: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _room_for_training(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val {self.val:g} + test {self.test:g} leaves nothing to train on")
+        return self
+
+
+class Recipe(Part):
+    """How every model of the sweep is trained."""
+
+    batch_size: Count = 32
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    augment: Literal["none", "light"] = "none"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid."""
+
+    dataset: DatasetSpec
+    backbone: BackboneSpec
+    freeze: str
+    trials: int
+    epochs: int
+
+    @property
+    def name(self) -> str:
+        """The cell as users write it: ``dataset/backbone/freeze``."""
+        return f"{self.dataset.name}/{self.backbone.name}/{self.freeze}"
+
+
+class Space(Part):
+    """The axes, the learning-rate domain, the budget and the recipe of a sweep."""
+
+    name: Name
+    datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
+    backbones: Annotated[list[BackboneSpec], Field(min_length=1)]
+    freeze: Annotated[list[Freeze], Field(min_length=1)] = ["frozen", "full"]
+    image_size: Annotated[int, Field(ge=16, le=2048)] = 224
+    learning_rate: LearningRate = LearningRate(low=1e-5, high=1e-1)
+    budget: Budget = Budget()
+    objective: Metric = "auroc"
+    seeds: Count = 3
+    split: Split = Split()
+    recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        axes = {
+            "datasets": [item.name for item in self.datasets],
+            "backbones": [item.name for item in self.backbones],
+            "freeze": list(self.freeze),
+        }
+        for axis, names in axes.items():
+            twice = [name for name, count in Counter(names).items() if count > 1]
+            if twice:
+                raise ValueError(f"{axis} names {', '.join(twice)} more than once")
+        return self
+
+    def cells(self) -> list[Cell]:
+        """Return every (dataset, backbone, freeze mode) of the grid, datasets outermost."""
+        return [
+            Cell(dataset, backbone, freeze, *self._budget_of(freeze))
+            for dataset in self.datasets
+            for backbone in self.backbones
+            for freeze in self.freeze
+        ]
+
+    def _budget_of(self, freeze: str) -> tuple[int, int]:
+        special = self.budget.frozen if freeze == "frozen" else ModeBudget()
+        return special.trials or self.budget.trials, special.epochs or self.budget.epochs
