@@ -28,6 +28,7 @@ DATASETS: dict[str, dict[str, Any]] = {
         "train": ["train", "val"],
         "test": "test",
         "group": _KERMANY_PATIENT,
+        "group_scope": "split",
     },
     "ham10000": {"layout": "ham10000", "path": "ham10000"},
     "ichallenge_amd": {"layout": "folder", "path": "ichallenge_amd/Training400"},

@@ -70,10 +70,12 @@ class DatasetSpec(Part):
     name: Name
     layout: Literal["folder", "csv", "medmnist", "digits", "ham10000", "volumes"]
     path: str | None = None
-    train: str | list[str] | None = None
-    val: str | list[str] | None = None
-    test: str | list[str] | None = None
+    train: str | tuple[str, ...] | None = None
+    val: str | tuple[str, ...] | None = None
+    test: str | tuple[str, ...] | None = None
     group: GroupPattern | None = None
+    # split: the ids start anew in each of the dataset's own splits, so equal ids are not leaks.
+    group_scope: Literal["dataset", "split"] = "dataset"
     unreadable: Literal["error", "skip"] = "error"
 
     @model_validator(mode="before")

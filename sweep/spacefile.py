@@ -159,9 +159,9 @@ class _Document:
 
     def _describe(self, error: dict[str, Any]) -> str:
         location: Location = error["loc"]
-        # pydantic appends the branch of a union ('str', 'list[str]'): not the user's key.
-        keys = [part for part in location if isinstance(part, str)]
-        known = [part for part in location if not (isinstance(part, str) and "[" in part)]
+        # pydantic appends the branch of a union ('str', 'tuple[str, ...]'): not the user's key.
+        known = [part for part in location if part != "str" and "[" not in str(part)]
+        keys = [part for part in known if isinstance(part, str)]
         name = ".".join(str(part) for part in known) or "the file"
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":

@@ -1,0 +1,1 @@
+"""From folders, tables and arrays to decoded images: layouts, splits, manifest, store."""

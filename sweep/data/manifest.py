@@ -1,0 +1,93 @@
+"""The manifest: the Arrow table that names every sample of a dataset."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+SPLITS = ("train", "val", "test")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),  # unique in the dataset
+        ("path", pa.string()),  # what the layout's opener reads: a relative path, or an array row
+        ("label", pa.int32()),  # index into the classes
+        ("group", pa.string()),  # what must not be split: patient, lesion, eye
+        ("split", pa.string()),  # train, val or test
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image as its layout names it; `split` is None where the dataset brings none."""
+
+    path: str
+    label: str
+    group: str
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Every sample of a dataset, in a fixed order."""
+
+    table: pa.Table
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], splits: Sequence[str]) -> "Manifest":
+        """Return the manifest of `samples`, each in its split; classes in sorted order."""
+        classes = sorted({sample.label for sample in samples}, key=_natural)
+        index = {name: i for i, name in enumerate(classes)}
+        columns = [
+            [sample.path for sample in samples],
+            [sample.path for sample in samples],
+            [index[sample.label] for sample in samples],
+            [sample.group for sample in samples],
+            list(splits),
+        ]
+        schema = SCHEMA.with_metadata({"classes": json.dumps(classes)})
+        arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
+        return cls(pa.Table.from_arrays(arrays, schema=schema))
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The class names, in the order of the labels."""
+        return list(json.loads(self.table.schema.metadata[b"classes"]))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The sample ids, unique."""
+        return list(self.table["id"].to_pylist())
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """What the layout's opener reads for each sample."""
+        return list(self.table["path"].to_pylist())
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices, shape (N,)."""
+        return np.asarray(self.table["label"].to_numpy(), dtype=np.int64)
+
+    @cached_property
+    def groups(self) -> list[str]:
+        """The group of each sample."""
+        return list(self.table["group"].to_pylist())
+
+    @cached_property
+    def splits(self) -> NDArray[np.str_]:
+        """The split of each sample, shape (N,)."""
+        return np.asarray(self.table["split"].to_pylist(), dtype=np.str_)
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """Sort '2' before '10', numbers before words."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
