@@ -20,7 +20,7 @@ METRICS = (
     "f1",
     "mcc",
 )
-FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias", "lora:r")
+FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
 
 
 def _check_name(name: str) -> str:
@@ -30,11 +30,11 @@ def _check_name(name: str) -> str:
 
 
 def _check_freeze(mode: str) -> str:
-    if mode in {"frozen", "full", "norm", "bias"} or re.fullmatch(r"(last|lora):[1-9]\d*", mode):
+    if mode in {"frozen", "full", "norm", "bias"} or re.fullmatch(r"last:[1-9]\d*", mode):
         return mode
     raise ValueError(
         f"unknown freeze mode {mode!r}; allowed: {', '.join(FREEZE_MODES)}"
-        f"{nearest(mode, ['frozen', 'full', 'norm', 'bias', 'last:1', 'lora:8'])}"
+        f"{nearest(mode, ['frozen', 'full', 'norm', 'bias', 'last:1'])}"
     )
 
 

@@ -34,9 +34,7 @@ _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
 }
 
 
-def load_space(
-    name_or_path: str, overrides: Sequence[str] = (), only: Sequence[str] = ()
-) -> Space:
+def load_space(name_or_path: str, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Space:
     """Read a shipped space by name, or any by path, and apply ``--set`` and ``--only``.
 
     Raises SpaceError with every problem found, each with its file and line.

@@ -18,7 +18,7 @@ from sweep.identity import canonical_hash
 from sweep.space import DatasetSpec, Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """The samples of a dataset and their images; row i of the store is sample i."""
 

@@ -146,5 +146,3 @@ def _refuse_shared_groups(name: str, samples: Sequence[Sample], given: list[str]
             f"test scores would be too good:\n{listing(shared)}\n"
             "Move each group to one split, or leave the split out and sweep draws a clean one."
         )
-
-

@@ -1,0 +1,218 @@
+"""The home of sweeps on disk: for each its space, ledger, records, predictions and spool."""
+
+import hmac
+import json
+import os
+import secrets
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from sweep.atomic import write_text
+from sweep.errors import BusyError, SweepError, nearest
+from sweep.identity import canonical_hash
+from sweep.space import Space
+
+
+@dataclass
+class RunRecord:
+    """What a trial or a confirmation gave: the durable result, of which MLflow is a projection.
+
+    Attributes:
+        key: unique among all runs of all sweeps.
+        kind: cell, trial or confirmation.
+        state: complete, pruned, diverged or failed.
+        history: one mapping an epoch: ``epoch`` and metrics such as ``val/auroc``.
+        best: the chosen epoch with its metrics; empty if there is none.
+        test: test metrics of a confirmation.
+        started, seconds: Unix time, and the seconds spent training.
+        facts: what the result depends on: versions, device, fingerprints, peak memory.
+    """
+
+    key: str
+    sweep: str
+    dataset: str
+    backbone: str
+    freeze: str
+    kind: str
+    state: str
+    number: int = 0
+    params: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    started: float = 0.0
+    ended: float = 0.0
+    seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    predictions: str | None = None
+    model: str | None = None
+    error: str | None = None
+
+    @property
+    def cell(self) -> str:
+        """The run's cell, ``dataset/backbone/freeze``."""
+        return f"{self.dataset}/{self.backbone}/{self.freeze}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a sweep was launched; kept so that it can be resumed by its name alone."""
+
+    id: str
+    created: str
+    data_root: str
+    weights_dir: str | None
+    tracking_uri: str
+    address: str | None
+
+
+class SweepFolder:
+    """The files of one sweep, ``HOME/NAME``."""
+
+    def __init__(self, home: Path, name: str) -> None:
+        self.home, self.name, self.path = home.absolute(), name, home.absolute() / name
+
+    def exists(self) -> bool:
+        """Tell whether the sweep was launched here."""
+        return (self.path / "launch.json").is_file()
+
+    def create(self, space: Space, settings: Settings) -> None:
+        """Write down the space and how it was launched."""
+        document = yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False)
+        write_text(self.path / "space.yaml", document)
+        write_text(self.path / "launch.json", json.dumps(asdict(settings), indent=1))
+
+    def space(self) -> Space:
+        """Return the space as it was launched."""
+        return Space.model_validate(yaml.safe_load((self.path / "space.yaml").read_text("utf-8")))
+
+    def settings(self) -> Settings:
+        """Return how the sweep was launched."""
+        return Settings(**json.loads((self.path / "launch.json").read_text("utf-8")))
+
+    @property
+    def ledger_url(self) -> str:
+        """The Optuna storage of the sweep."""
+        return f"sqlite:///{self.path / 'ledger.db'}"
+
+    def file(self, folder: str, key: str, suffix: str) -> Path:
+        """Return the path of a run's file in a folder of the sweep, which is made."""
+        place = self.path / folder
+        place.mkdir(parents=True, exist_ok=True)
+        return place / f"{canonical_hash(key)}{suffix}"
+
+    def write_record(self, record: RunRecord) -> None:
+        """Keep a run's result and mark it to be sent to MLflow."""
+        path = self.file("runs", record.key, ".json")
+        write_text(path, json.dumps(asdict(record)))
+        (self.file("spool", record.key, "")).touch()
+
+    def record(self, key: str) -> RunRecord | None:
+        """Return a run's result, or None if it has not ended."""
+        path = self.file("runs", key, ".json")
+        return RunRecord(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
+
+    def records(self) -> list[RunRecord]:
+        """Return the results of all runs that have ended."""
+        paths = sorted((self.path / "runs").glob("*.json"))
+        return [RunRecord(**json.loads(path.read_text("utf-8"))) for path in paths]
+
+    def is_finished(self) -> bool:
+        """Tell whether the sweep ran to its end."""
+        return (self.path / "finished").is_file()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that runs this sweep.
+
+        Raises BusyError, naming the other process, if there is one.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        owner = self.path / "owner.json"
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BusyError(f"the sweep {self.name} is already running ({_owner(owner)})") from None
+        try:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            about = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
+            write_text(owner, json.dumps(about))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    def is_running(self) -> bool:
+        """Tell whether a process runs this sweep now."""
+        lock = FileLock(self.path / "lock", timeout=0)
+        try:
+            with lock:
+                return False
+        except Timeout:
+            return True
+
+
+def default_home() -> Path:
+    """Return ``$SWEEP_HOME``, else ``./sweeps``."""
+    return Path(os.environ.get("SWEEP_HOME") or "sweeps").expanduser()
+
+
+def existing(home: Path, name: str) -> SweepFolder:
+    """Return the folder of a sweep that was launched.
+
+    Raises SweepError with the nearest names if there is none.
+    """
+    folder = SweepFolder(home, name)
+    if not folder.exists():
+        known = sweep_names(home)
+        there = f"there are: {', '.join(known)}" if known else "there is none yet"
+        raise SweepError(f"no sweep {name!r} under {home}; {there}{nearest(name, known)}")
+    return folder
+
+
+def sweep_names(home: Path) -> list[str]:
+    """Return the names of the sweeps launched under a home."""
+    return sorted(path.parent.name for path in home.glob("*/launch.json"))
+
+
+def new_id() -> str:
+    """Return an identity for a new sweep."""
+    return uuid.uuid4().hex[:12]
+
+
+def hashing_key(home: Path) -> bytes:
+    """Return the secret under which sample and group ids are hashed; made at the first use."""
+    path = home.absolute() / ".ids.key"
+    with FileLock(_made(path).with_suffix(".lock")):
+        if not path.is_file():
+            write_text(path, secrets.token_hex(32))
+            path.chmod(0o600)
+    return bytes.fromhex(path.read_text())
+
+
+def hashed_id(key: bytes, name: str) -> str:
+    """Return the keyed hash by which a sample or group is known outside the dataset."""
+    return hmac.new(key, name.encode(), "sha256").hexdigest()[:16]
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _owner(path: Path) -> str:
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        return f"process {about['pid']} on {about['host']} since {about['since']}"
+    except (OSError, ValueError, KeyError):
+        return "its process has only just started"

@@ -1,0 +1,341 @@
+"""The dealer: which wave of which cell runs next, and what its reports mean.
+
+Knows nothing of Ray: waves go out by `deal`, reports come in by `hear` and `finish`.
+"""
+
+import math
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sweep.home import RunRecord
+from sweep.search.studies import CellStudy, Ledger
+from sweep.search.wave import Report, Surroundings, Wave
+from sweep.space import Cell
+from sweep.train.learner import Best, EpochScore, Rate
+
+RETRIES = 2
+
+
+@dataclass
+class CellProgress:
+    """How far a cell is, for those who watch."""
+
+    cell: Cell
+    seeds: int
+    trials: Counter[str] = field(default_factory=Counter)
+    confirmations: Counter[str] = field(default_factory=Counter)
+    running: int = 0
+    best: float = -math.inf
+    seconds: float = 0.0
+    epochs: int = 0
+
+    @property
+    def done(self) -> int:
+        """Ended runs."""
+        return self.trials.total() + self.confirmations.total()
+
+    @property
+    def total(self) -> int:
+        """Runs that the cell has in all."""
+        return self.cell.trials + self.seeds
+
+
+@dataclass
+class _Underway:
+    """A wave that was dealt: what was heard of its members."""
+
+    wave: Wave
+    started: float
+    histories: dict[int, dict[int, EpochScore]]
+    best: dict[int, Best]
+    open: set[int]
+
+
+class _CellWork:
+    """The waves of one cell: what is left to deal, what is under way."""
+
+    def __init__(self, cell: Cell, study: CellStudy, progress: CellProgress) -> None:
+        self.cell, self.study, self.progress = cell, study, progress
+        self.left = max(0, cell.trials - study.trials())
+        self.again: list[Wave] = []  # of a driver that died, or that failed and is tried again
+        self.searching = 0  # trials asked and not told
+        self.confirming: set[int] = set()
+        self.confirmed: set[int] = set()
+        self.waves = 0
+        self.failures: Counter[str] = Counter()
+
+    @property
+    def searched(self) -> bool:
+        return not (self.left or self.searching or self.again)
+
+
+class Dealer:
+    """Deals the waves of a sweep and keeps its ledger and records.
+
+    Args:
+        changed: called after every change of the progress.
+    """
+
+    def __init__(
+        self, around: Surroundings, ledger: Ledger, changed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._around, self._changed = around, changed
+        self._folder, self._space = around.folder, around.space
+        self._underway: dict[str, _Underway] = {}
+        self._work: dict[str, _CellWork] = {}
+        records: dict[str, list[RunRecord]] = defaultdict(list)
+        for record in self._folder.records():
+            records[record.cell].append(record)
+        for cell in self._space.cells():
+            progress = CellProgress(cell, self._space.seeds)
+            study = ledger.study(cell, self._space)
+            self._work[cell.name] = self._recover(cell, study, progress, records[cell.name])
+
+    @property
+    def progress(self) -> list[CellProgress]:
+        """How far each cell is, in the order of the grid."""
+        return [work.progress for work in self._work.values()]
+
+    @property
+    def finished(self) -> bool:
+        """Tell whether nothing is left to deal or to wait for."""
+        return not self._underway and all(self._next(w) is None for w in self._work.values())
+
+    def deal(self) -> Wave | None:
+        """Return the next wave, or None if all there is to do is under way."""
+        ready = [work for work in self._work.values() if self._next(work) is not None]
+        if not ready:
+            return None
+        work = min(ready, key=_share_dealt)
+        build = self._next(work)
+        assert build is not None
+        wave = build()
+        work.waves += 1
+        numbers = {rate.number for rate in wave.rates}
+        self._underway[wave.key] = _Underway(
+            wave,
+            time.time(),
+            {number: {} for number in numbers},
+            {number: Best(self._space.objective) for number in numbers},
+            numbers,
+        )
+        work.progress.running += len(numbers)
+        self._changed()
+        return wave
+
+    def hear(self, key: str, report: Report) -> tuple[list[int], bool]:
+        """Take a report of a wave under way.
+
+        Returns the members to give up, and whether none is left.
+        """
+        underway = self._underway.get(key)
+        if underway is None:
+            return [], True
+        work = self._work[underway.wave.cell.name]
+        self._note(underway, report)
+        pruned: list[int] = []
+        if underway.wave.kind == "trial" and not report.done:
+            pruned = self._prune(underway, work, report)
+            for number in pruned:
+                self._end(underway, work, number, "pruned", report)
+        if not underway.open:
+            del self._underway[key]
+            self._forget_checkpoint(key)
+        self._changed()
+        return pruned, not underway.open
+
+    def finish(self, key: str, report: Report) -> None:
+        """Take the last report of a wave; a second time does nothing."""
+        underway = self._underway.get(key)
+        if underway is None:
+            return
+        if report.error:
+            self.fail(key, report.error, report.retry)
+            return
+        work = self._work[underway.wave.cell.name]
+        self._note(underway, report)
+        for number in sorted(underway.open):
+            history = underway.histories[number]
+            diverged = any(item.diverged for item in history.values())
+            lost = diverged and (underway.wave.kind == "trial" or not report.test)
+            self._end(underway, work, number, "diverged" if lost else "complete", report)
+        del self._underway[key]
+        self._forget_checkpoint(key)
+        self._changed()
+
+    def fail(self, key: str, error: str, retry: bool = True) -> None:
+        """Take note that a wave died; it is dealt again, twice at most."""
+        underway = self._underway.pop(key, None)
+        if underway is None:
+            return
+        work, wave = self._work[underway.wave.cell.name], underway.wave
+        work.failures[key] += 1
+        if retry and work.failures[key] <= RETRIES:
+            work.progress.running -= len(underway.open)
+            rates = tuple(rate for rate in wave.rates if rate.number in underway.open)
+            work.again.append(Wave(wave.key, wave.kind, wave.cell, rates, wave.seed))
+        else:
+            for number in sorted(underway.open):
+                self._end(underway, work, number, "failed", Report(error=error))
+            self._forget_checkpoint(key)
+        self._changed()
+
+    def _next(self, work: _CellWork) -> Callable[[], Wave] | None:
+        """Return what builds the cell's next wave, or None if it has to wait or is done."""
+        if work.again:
+            return lambda: work.again.pop(0)
+        if work.left:
+            fused = work.cell.freeze == "frozen"
+            if fused and work.searching:
+                return None  # the second wave learns from the first
+            size = min(work.left, math.ceil(work.cell.trials / 2) if fused else 1)
+            return lambda: self._search_wave(work, size)
+        if not work.searched:
+            return None
+        seeds = set(range(self._space.seeds)) - work.confirmed - work.confirming
+        rate = work.study.best() if seeds else None
+        if rate is None:
+            return None
+        return lambda: self._confirmation(work, min(seeds), rate)
+
+    def _search_wave(self, work: _CellWork, size: int) -> Wave:
+        key = f"{self._around.sweep_id}:{work.cell.name}:wave:{work.study.trials()}"
+        rates = tuple(work.study.ask(key) for _ in range(size))
+        work.left -= size
+        work.searching += size
+        return Wave(key, "trial", work.cell, rates, self._space.split.seed)
+
+    def _confirmation(self, work: _CellWork, index: int, rate: Rate) -> Wave:
+        work.confirming.add(index)
+        key = self._key(work.cell, "confirmation", index)
+        confirmed = Rate(index, rate.learning_rate, rate.backbone_learning_rate)
+        # A seed that the search did not choose the rate by.
+        seed = self._space.split.seed + 1 + index
+        return Wave(key, "confirmation", work.cell, (confirmed,), seed)
+
+    def _note(self, underway: _Underway, report: Report) -> None:
+        work = self._work[underway.wave.cell.name]
+        for item in report.scores:
+            history = underway.histories.get(item.number)
+            if history is None or item.epoch in history:
+                continue
+            history[item.epoch] = item
+            work.progress.epochs += 1
+            if not item.diverged and underway.best[item.number].offer(item):
+                value = underway.best[item.number].value
+                work.progress.best = max(work.progress.best, value)
+
+    def _prune(self, underway: _Underway, work: _CellWork, report: Report) -> list[int]:
+        learning = []
+        for number in sorted(underway.open):
+            history = underway.histories[number]
+            if any(item.diverged for item in history.values()):
+                self._end(underway, work, number, "diverged", report)
+            elif underway.best[number].epoch:
+                work.study.report(number, report.epoch, underway.best[number].value)
+                learning.append(number)
+        return [number for number in learning if work.study.should_prune(number)]
+
+    def _end(
+        self, underway: _Underway, work: _CellWork, number: int, state: str, report: Report
+    ) -> None:
+        record = self._as_record(underway, number, state, report)
+        self._folder.write_record(record)  # first the result, then the ledger: see _recover
+        underway.open.discard(number)
+        work.progress.running -= 1
+        self._count(work, record)
+        if record.kind == "trial":
+            work.study.tell(record)
+            work.searching -= 1
+
+    def _count(self, work: _CellWork, record: RunRecord) -> None:
+        progress = work.progress
+        progress.seconds += record.seconds
+        if record.kind == "trial":
+            progress.trials[record.state] += 1
+        else:
+            progress.confirmations[record.state] += 1
+            work.confirming.discard(record.number)
+            work.confirmed.add(record.number)
+
+    def _as_record(self, underway: _Underway, number: int, state: str, report: Report) -> RunRecord:
+        wave, best = underway.wave, underway.best[number]
+        rate = next(rate for rate in wave.rates if rate.number == number)
+        space, recipe = self._space, self._space.recipe
+        chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
+        return RunRecord(
+            key=self._key(wave.cell, wave.kind, number),
+            sweep=space.name,
+            dataset=wave.cell.dataset.name,
+            backbone=wave.cell.backbone.name,
+            freeze=wave.cell.freeze,
+            kind=wave.kind,
+            state=state,
+            number=number,
+            params={
+                "learning_rate": rate.learning_rate,
+                "backbone_learning_rate": rate.backbone_learning_rate,
+                "image_size": report.facts.get("image_size", space.image_size),
+                "epochs": wave.cell.epochs,
+                "seed": wave.seed,
+                "objective": space.objective,
+                **recipe.model_dump(),
+            },
+            history=[
+                {"epoch": epoch, **item.metrics}
+                for epoch, item in sorted(underway.histories[number].items())
+                if item.metrics
+            ],
+            best=chosen,
+            test=report.test,
+            started=underway.started,
+            ended=time.time(),
+            seconds=report.seconds / len(wave.rates),
+            facts=report.facts,
+            predictions=report.predictions,
+            model=report.model,
+            error=report.error,
+        )
+
+    def _key(self, cell: Cell, kind: str, number: int) -> str:
+        return f"{self._around.sweep_id}:{cell.name}:{kind}:{number}"
+
+    def _forget_checkpoint(self, key: str) -> None:
+        self._folder.file("checkpoints", key, ".pt").unlink(missing_ok=True)
+
+    def _recover(
+        self, cell: Cell, study: CellStudy, progress: CellProgress, records: list[RunRecord]
+    ) -> _CellWork:
+        """Take up a cell where the ledger and the records say it was left.
+
+        A trial whose result was written but not told is told now; the others that were begun
+        are dealt again in the waves they were in, so that these find their checkpoints.
+        """
+        work = _CellWork(cell, study, progress)
+        ended = {record.number: record for record in records if record.kind == "trial"}
+        waves: dict[str, list[Rate]] = defaultdict(list)
+        for asked in study.unfinished():
+            number = asked.rate.number
+            if number in ended:
+                study.tell(ended[number])
+            else:
+                wave = asked.wave or f"{self._around.sweep_id}:{cell.name}:wave:{number}"
+                waves[wave].append(study.adopt(number, wave))
+        for key, rates in waves.items():
+            work.again.append(Wave(key, "trial", cell, tuple(rates), self._space.split.seed))
+            work.searching += len(rates)
+        for record in records:
+            if record.kind in {"trial", "confirmation"}:
+                self._count(work, record)
+                progress.epochs += len(record.history)
+                progress.best = max(progress.best, record.best.get("value", -math.inf))
+        return work
+
+
+def _share_dealt(work: _CellWork) -> float:
+    """Return how much of a cell was dealt: the least served cell comes first."""
+    asked = work.cell.trials - work.left - sum(len(wave.rates) for wave in work.again)
+    confirming = len(work.confirming) + len(work.confirmed)
+    return (asked + confirming) / work.progress.total

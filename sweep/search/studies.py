@@ -1,0 +1,198 @@
+"""The ledger: one Optuna study a cell, all in the storage of the sweep."""
+
+import logging
+import math
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from sweep.home import RunRecord
+from sweep.identity import canonical_hash
+from sweep.space import Cell, Space
+from sweep.train.learner import Rate
+
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "diverged": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial that was asked and not told: its rates and the wave it was dealt in, if any."""
+
+    rate: Rate
+    wave: str | None
+
+
+class Ledger:
+    """Opens the studies of a sweep. Only the driver does."""
+
+    def __init__(self, url: str, sweep: str) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        if url.startswith("sqlite:///"):  # readers such as `sweep status` then never block it
+            with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            connection.close()
+        self._storage = RDBStorage(url)
+        self._sweep = sweep
+
+    def study(self, cell: Cell, space: Space) -> "CellStudy":
+        """Open or create the study of a cell."""
+        seed = int(canonical_hash([space.split.seed, cell.name], length=8), 16)
+        study = optuna.create_study(
+            storage=self._storage,
+            study_name=f"{self._sweep}/{cell.name}",
+            direction="maximize",
+            load_if_exists=True,
+            sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
+            pruner=_pruner(space.budget.pruner, cell.epochs),
+        )
+        return CellStudy(study, space)
+
+
+class CellStudy:
+    """The trials of one cell: asked, reported, pruned, told."""
+
+    def __init__(self, study: optuna.Study, space: Space) -> None:
+        self._study, self._space = study, space
+        self._open: dict[int, Trial] = {}
+
+    def trials(self) -> int:
+        """Return how many trials were asked so far, whatever became of them."""
+        return len(self._study.get_trials(deepcopy=False))
+
+    def ask(self, wave: str) -> Rate:
+        """Begin a new trial in a wave."""
+        return self._suggest(self._study.ask(), wave)
+
+    def adopt(self, number: int, wave: str) -> Rate:
+        """Take up a trial that was begun, in this wave."""
+        frozen = self._frozen(number)
+        return self._suggest(Trial(self._study, frozen._trial_id), wave)
+
+    def unfinished(self) -> list[Asked]:
+        """Return the trials that were asked and not told: those of a driver that died."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [
+            Asked(_rate(trial) or Rate(trial.number, 0.0), trial.user_attrs.get("wave"))
+            for trial in running
+        ]
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Report a member's best validation score up to an epoch; again does no harm."""
+        trial = self._trial(number)
+        if not any(step >= epoch for step in self._frozen(number).intermediate_values):
+            trial.report(value, epoch)
+
+    def should_prune(self, number: int) -> bool:
+        """Tell whether the pruner gives the trial up."""
+        return bool(self._trial(number).should_prune())
+
+    def tell(self, record: RunRecord) -> None:
+        """Close a trial with its result; again does no harm."""
+        frozen = self._frozen(record.number)
+        if frozen.state.is_finished():
+            return
+        trial = self._trial(record.number)
+        trial.set_user_attr("state", record.state)
+        if record.best:
+            trial.set_user_attr("loss", record.best["val/loss"])
+        value = record.best.get("value") if record.state == "complete" else None
+        self._study.tell(record.number, value, state=_STATES[record.state])
+        self._open.pop(record.number, None)
+
+    def best(self) -> Rate | None:
+        """Return the rates of the best complete trial; among equals that of the lowest loss."""
+        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if not complete:
+            return None
+        best = max(complete, key=lambda t: (t.value, -t.user_attrs.get("loss", math.inf)))
+        return _rate(best)
+
+    def _suggest(self, trial: Trial, wave: str) -> Rate:
+        self._open[trial.number] = trial
+        domain = self._space.learning_rate
+        rate = trial.suggest_float("learning_rate", domain.low, domain.high, log=True)
+        trunk_rate = None
+        if scale := domain.backbone_scale:
+            trunk_rate = rate * trial.suggest_float(
+                "backbone_scale", scale.low, scale.high, log=True
+            )
+        trial.set_user_attr("wave", wave)
+        return Rate(trial.number, rate, trunk_rate)
+
+    def _trial(self, number: int) -> Trial:
+        if number not in self._open:
+            self._open[number] = Trial(self._study, self._frozen(number)._trial_id)
+        return self._open[number]
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+
+class _SpreadThenTPE(TPESampler):  # type: ignore[misc]
+    """First rates spread evenly over the logarithmic range, then those that TPE expects to win.
+
+    Args:
+        spread: how many trials are spread; trial i gets the i-th of that many points, taken in
+            an order in which any first few already cover the range.
+    """
+
+    def __init__(self, spread: int, seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=spread, constant_liar=True)
+        self._spread = spread
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        if trial.number >= self._spread or not isinstance(param_distribution, FloatDistribution):
+            return super().sample_independent(study, trial, param_name, param_distribution)
+        place = _covering_order(self._spread)[trial.number]
+        if param_name != "learning_rate":  # another order, so that the plane is covered too
+            place = (place * _coprime(self._spread) + self._spread // 2) % self._spread
+        low, high = math.log(param_distribution.low), math.log(param_distribution.high)
+        value = math.exp(low + (high - low) * (place + 0.5) / self._spread)
+        return min(max(value, param_distribution.low), param_distribution.high)
+
+
+def _covering_order(count: int) -> list[int]:
+    """Return 0..count-1 by van der Corput's sequence: the middle, the quarters, and so on."""
+    bits = max(1, (count - 1).bit_length())
+    reversed_bits = (int(f"{i:0{bits}b}"[::-1], 2) for i in range(1 << bits))
+    return [place for place in reversed_bits if place < count]
+
+
+def _coprime(count: int) -> int:
+    candidates = range(max(1, round(count * 0.618)), count + 1)
+    return next((step for step in candidates if math.gcd(step, count) == 1), 1)
+
+
+def _pruner(kind: str, epochs: int) -> BasePruner:
+    if kind == "hyperband" and epochs > 1:
+        return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+    if kind == "median" and epochs > 1:
+        return MedianPruner(n_startup_trials=2, n_warmup_steps=1)
+    return NopPruner()
+
+
+def _rate(trial: FrozenTrial) -> Rate | None:
+    rate = trial.params.get("learning_rate")
+    if rate is None:
+        return None
+    scale = trial.params.get("backbone_scale")
+    return Rate(trial.number, rate, None if scale is None else rate * scale)

@@ -1,0 +1,272 @@
+"""The worker: a Tune Trainable that runs one wave after the other on a warm actor."""
+
+import json
+import platform
+import time
+import traceback
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import timm
+import torch
+from numpy.typing import NDArray
+from ray import tune
+from safetensors.torch import save_file
+
+from sweep import __version__
+from sweep.atomic import write_atomically, write_text
+from sweep.backbones import Backbone, exported, input_size, load_backbone
+from sweep.data.datasets import Dataset, open_dataset
+from sweep.data.manifest import SPLITS
+from sweep.errors import SweepError
+from sweep.freeze import trunk_parameters
+from sweep.home import hashed_id
+from sweep.search.wave import Report, Surroundings, Wave, rungs
+from sweep.space import Cell
+from sweep.train.features import open_features
+from sweep.train.finetune import FineTuning
+from sweep.train.learner import EpochScore, Learner
+from sweep.train.metrics import score
+from sweep.train.probe import ProbeWave
+
+_CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
+
+
+class WaveTrainable(tune.Trainable):  # type: ignore[misc]
+    """Trains the wave in its config; each step goes on to the next report.
+
+    Keeps the last datasets, backbones and features loaded, so that the next wave of a cell
+    starts at once. Everything that makes a result comes from the wave: see `reset_config`.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Begin the wave of `config`; failures are told by the first step."""
+        self._around: Surroundings = config["around"]
+        self._wave: Wave = config["wave"]
+        self._learner: Learner | None = None
+        self._unsent: list[EpochScore] = []
+        self._history: list[EpochScore] = []
+        self._seconds = 0.0
+        self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
+        torch.set_num_threads(max(1, int(config["threads"])))
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another wave on this actor; nothing of the last one is left."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train up to the next report, or to the end of the wave."""
+        try:
+            report = self._work()
+        except SweepError as error:
+            report = Report(error=str(error), retry=False, done=True)
+        except Exception as error:
+            log = self._around.folder.file("logs", self._wave.key, ".log")
+            write_text(log, traceback.format_exc())
+            first_line = str(error).splitlines()[0] if str(error) else ""
+            text = f"{type(error).__name__}: {first_line} (all of it: {log})"
+            report = Report(error=text, done=True)
+        return {"report": report, "epoch": report.epoch, "done": report.done}
+
+    def drop(self, numbers: list[int]) -> None:
+        """Give up these members; called by the driver between two steps."""
+        if self._learner is not None:
+            self._learner.drop(numbers)
+
+    def _work(self) -> Report:
+        started = time.perf_counter()
+        if self._learner is None:
+            self._learner = self._begin()
+            self._resume()
+        learner, cell = self._learner, self._wave.cell
+        fused = cell.freeze == "frozen"
+        end = next((r for r in rungs(cell.epochs) if r > learner.epoch), cell.epochs)
+        end = end if fused else min(learner.epoch + 1, cell.epochs)
+        if self._wave.kind == "confirmation" and fused:
+            end = cell.epochs
+        while learner.active and learner.epoch < end:
+            scores = learner.train_epoch()
+            self._unsent += scores
+            self._history += scores
+            self._keep(time.perf_counter() - started)
+        done = not learner.active or learner.epoch >= cell.epochs
+        report = Report(self._unsent, learner.epoch, done)
+        if done and self._wave.kind == "confirmation":
+            self._confirm(report)
+        self._seconds += time.perf_counter() - started
+        self._unsent = []
+        return replace(report, seconds=self._seconds, facts=self._facts())
+
+    def _begin(self) -> Learner:
+        space, cell = self._around.space, self._wave.cell
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._backbone, self._dataset = _open(self._around, cell)
+        rows = {split: self._dataset.rows(split) for split in SPLITS}
+        labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
+        classes = len(self._dataset.classes)
+        if cell.freeze == "frozen":
+            features = _features(self._backbone, self._dataset, self._around.cache, device)
+            return ProbeWave(
+                self._backbone,
+                features,
+                labels,
+                classes,
+                list(self._wave.rates),
+                space.recipe,
+                cell.epochs,
+                space.objective,
+                self._wave.seed,
+                device,
+            )
+        return FineTuning(
+            self._backbone,
+            self._dataset.store,
+            rows,
+            labels,
+            classes,
+            cell.freeze,
+            self._wave.rates[0],
+            space.recipe,
+            cell.epochs,
+            space.objective,
+            self._wave.seed,
+            device,
+            keep_best=self._wave.kind == "confirmation",
+        )
+
+    def _resume(self) -> None:
+        """Go on from the wave's checkpoint, if there is one, and tell its history again."""
+        path = self._checkpoint_path
+        if not path.is_file() or self._learner is None:
+            return
+        state = torch.load(path, weights_only=False)
+        self._learner.restore(state["learner"])
+        members = {rate.number for rate in self._wave.rates}
+        self._history = [item for item in state["history"] if item.number in members]
+        self._unsent = list(self._history)
+        self._seconds = state["seconds"]
+
+    def _keep(self, running: float) -> None:
+        """Write a checkpoint, unless that would take too large a share of the time."""
+        assert self._learner is not None
+        since = time.monotonic() - self._last_checkpoint
+        if since < max(self._checkpoint_cost / _CHECKPOINT_SHARE, 1.0):
+            return
+        state = {
+            "learner": self._learner.state(),
+            "history": self._history,
+            "seconds": self._seconds + running,
+        }
+        began = time.monotonic()
+        write_atomically(self._checkpoint_path, lambda file: torch.save(state, file))
+        self._last_checkpoint = time.monotonic()
+        self._checkpoint_cost = self._last_checkpoint - began
+
+    @property
+    def _checkpoint_path(self) -> Path:
+        return self._around.folder.file("checkpoints", self._wave.key, ".pt")
+
+    def _confirm(self, report: Report) -> None:
+        """Score the test split with the best epoch; keep the predictions and the model."""
+        learner = self._learner
+        assert learner is not None
+        best = learner.best[self._wave.rates[0].number]
+        if not best.epoch:
+            return  # diverged in its first epoch: there is nothing to test
+        rows = self._dataset.rows("test")
+        labels_N = self._dataset.labels[rows]
+        probabilities_NC = learner.probabilities("test")
+        report.test = {
+            name: float(value[0]) for name, value in score(labels_N, probabilities_NC).items()
+        }
+        folder, key = self._around.folder, self._wave.key
+        table = self._predictions(rows, labels_N, probabilities_NC)
+        path = folder.file("predictions", key, ".parquet")
+        write_atomically(path, lambda file: table.to_parquet(file, index=False))
+        state, about = exported(
+            learner.network(),
+            self._wave.cell.backbone,
+            self._dataset.store.size,
+            self._dataset.classes,
+        )
+        model = folder.file("models", key, ".safetensors")
+        write_atomically(model, lambda file: save_file(state, file))
+        write_text(model.with_suffix(".json"), json.dumps(about, indent=1))
+        report.predictions, report.model = path.name, model.name
+
+    def _predictions(
+        self, rows: NDArray[np.int64], labels_N: NDArray[np.int64], probabilities_NC: Any
+    ) -> pd.DataFrame:
+        manifest, key = self._dataset.manifest, self._around.ids_key
+        name = self._wave.cell.dataset.name
+        columns: dict[str, Any] = {
+            "sample": [hashed_id(key, f"{name}/{manifest.ids[row]}") for row in rows],
+            "group": [hashed_id(key, f"{name}/{manifest.groups[row]}") for row in rows],
+            "label": labels_N,
+        }
+        for index, label in enumerate(self._dataset.classes):
+            columns[f"p_{label}"] = probabilities_NC[:, index]
+        return pd.DataFrame(columns)
+
+    def _facts(self) -> dict[str, Any]:
+        cuda = torch.cuda.is_available()
+        peak = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
+        micro_batch = getattr(self._learner, "micro_batch", None)
+        return {
+            "sweep": __version__,
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+            "python": platform.python_version(),
+            "device": torch.cuda.get_device_name() if cuda else platform.machine(),
+            "threads": torch.get_num_threads(),
+            "peak_memory_mib": round(peak / 2**20),
+            "image_size": self._dataset.store.size,
+            "weights_hash": self._backbone.weights_hash,
+            **_model_facts(self._backbone, len(self._dataset.classes), self._wave.cell.freeze),
+            **_dataset_facts(self._dataset),
+            **({"micro_batch": micro_batch} if micro_batch else {}),
+        }
+
+
+# A warm worker keeps what the next wave of a cell needs again.
+_open_dataset = lru_cache(maxsize=2)(open_dataset)
+
+
+def _open(around: Surroundings, cell: Cell) -> tuple[Backbone, Dataset]:
+    size = input_size(cell.backbone, around.space.image_size)
+    backbone = load_backbone(cell.backbone, size, around.weights_dir)
+    interpolation = backbone.preprocessing.interpolation
+    split, root, cache = around.space.split, around.data_root, around.cache
+    return backbone, _open_dataset(cell.dataset, split, size, interpolation, root, cache)
+
+
+@lru_cache(maxsize=1)
+def _features(
+    backbone: Backbone, dataset: Dataset, cache: Path, device: torch.device
+) -> dict[str, torch.Tensor]:
+    features = open_features(backbone, dataset.store, cache, device)
+    return {split: features.rows(dataset.rows(split)) for split in SPLITS}
+
+
+@lru_cache(maxsize=8)
+def _model_facts(backbone: Backbone, classes: int, mode: str) -> dict[str, int]:
+    head = (backbone.features + 1) * classes
+    trunk = {name: item.numel() for name, item in backbone.trunk.named_parameters()}
+    learning = sum(trunk[name] for name in trunk_parameters(backbone.trunk, mode))
+    return {"parameters": sum(trunk.values()) + head, "learnable": learning + head}
+
+
+@lru_cache(maxsize=2)
+def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    counts = {split: len(dataset.rows(split)) for split in SPLITS}
+    return {
+        "fingerprint": dataset.fingerprint(),
+        "test_fingerprint": dataset.fingerprint("test"),
+        "samples": counts,
+    }

@@ -1,0 +1,186 @@
+"""Ray Tune over the studies: a Searcher that deals waves, a scheduler that hears reports.
+
+The ledger is the truth; Tune's own experiment state is thrown away.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sweep.errors import SweepError
+from sweep.search.dealer import CellProgress, Dealer
+from sweep.search.resources import wave_resources
+from sweep.search.studies import Ledger
+from sweep.search.wave import Surroundings, Wave
+
+# Read by Ray when it is imported or started.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+from ray import tune
+from ray.tune import PlacementGroupFactory
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweep.search.trial import WaveTrainable
+
+_OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
+
+Watcher = Callable[[list[CellProgress]], None]
+
+
+def search(
+    around: Surroundings, address: str | None, parameters: int, watch: Watcher
+) -> list[CellProgress]:
+    """Run every wave of a sweep that its ledger does not hold yet.
+
+    Args:
+        address: of a running Ray cluster; None starts Ray on this machine.
+        parameters: of the largest backbone.
+        watch: called with the progress of all cells after every change.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        SweepError: the cluster cannot be reached.
+        KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
+    """
+    warnings.filterwarnings("ignore", module="ray")
+    client = (address or "").startswith("ray://")
+    _connect(address)
+    try:
+        if client:  # the studies must be near the workers: the driver runs there too
+            remote = ray.remote(num_cpus=0)(_run)
+            progress: list[CellProgress] = ray.get(remote.remote(around, parameters, None))
+            watch(progress)
+            return progress
+        return _run(around, parameters, watch)
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    try:
+        if address:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+            )
+    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+        hint = "check the address, and that `ray status` works there"
+        raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
+
+
+def _run(around: Surroundings, parameters: int, watch: Watcher | None) -> list[CellProgress]:
+    def changed() -> None:
+        if watch:
+            watch(dealer.progress)
+
+    ledger = Ledger(around.folder.ledger_url, around.space.name)
+    dealer = Dealer(around, ledger, changed)
+    if dealer.finished:
+        return dealer.progress
+    cluster = ray.cluster_resources()
+    cells = len(around.space.cells())
+    share = wave_resources(cluster.get("CPU", 1), cluster.get("GPU", 0), cells, parameters)
+    bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
+    scratch = Path(tempfile.mkdtemp(prefix="sweep-tune-"))
+    _silence()
+    try:
+        tune.Tuner(
+            tune.with_resources(WaveTrainable, PlacementGroupFactory([bundle])),
+            tune_config=tune.TuneConfig(
+                num_samples=-1,
+                search_alg=_Dealing(dealer, around, share.cpus),
+                scheduler=_Hearing(dealer),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=around.space.name,
+                storage_path=str(scratch),
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=0),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return dealer.progress
+
+
+def _silence() -> None:
+    # Tune says of every failing trial what the dealer records and the progress shows.
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class _Dealing(Searcher):  # type: ignore[misc]
+    """Gives each Tune trial the dealer's next wave."""
+
+    def __init__(self, dealer: Dealer, around: Surroundings, threads: float) -> None:
+        super().__init__(metric="epoch", mode="max")
+        self._dealer, self._around, self._threads = dealer, around, threads
+        self._waves: dict[str, Wave] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        wave = self._dealer.deal()
+        if wave is None:
+            return Searcher.FINISHED if self._dealer.finished else None
+        self._waves[trial_id] = wave
+        return {"around": self._around, "wave": wave, "threads": self._threads}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        wave = self._waves.pop(trial_id, None)
+        if wave is None:
+            return
+        if error or result is None:
+            self._dealer.fail(wave.key, "the worker process died (out of memory, or killed)")
+        elif result["report"].done:
+            self._dealer.finish(wave.key, result["report"])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the ledger is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: the ledger is the truth."""
+
+
+class _Hearing(FIFOScheduler):  # type: ignore[misc]
+    """Tells the dealer every report, and stops what it gives up."""
+
+    def __init__(self, dealer: Dealer) -> None:
+        super().__init__()
+        self._dealer = dealer
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        wave: Wave = trial.config["wave"]
+        pruned, over = self._dealer.hear(wave.key, result["report"])
+        if over:
+            return str(TrialScheduler.STOP)
+        if pruned:  # runs before the next step: an actor works in order
+            trial.temporary_state.ray_actor.drop.remote(pruned)
+        return str(TrialScheduler.CONTINUE)

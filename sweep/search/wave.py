@@ -1,0 +1,69 @@
+"""What passes between the driver and its workers: waves out, reports back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweep.home import SweepFolder
+from sweep.space import Cell, Space
+from sweep.train.learner import EpochScore, Rate
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every worker of a sweep needs to know; paths are on storage that all nodes share."""
+
+    space: Space
+    sweep_id: str
+    folder: SweepFolder
+    data_root: Path
+    weights_dir: Path | None
+    cache: Path
+    ids_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Wave:
+    """The trials of one cell that run together, or one confirmation.
+
+    Attributes:
+        key: identity, the same when the wave is dealt again; names its checkpoint.
+        kind: trial or confirmation.
+        seed: of the initial head and of the order of the samples.
+    """
+
+    key: str
+    kind: str
+    cell: Cell
+    rates: tuple[Rate, ...]
+    seed: int
+
+
+@dataclass
+class Report:
+    """What a worker tells after some epochs.
+
+    Attributes:
+        scores: of every epoch since the last report; of all, after a checkpoint.
+        done: no member of the wave learns any more.
+        seconds: spent in training so far.
+        test, predictions, model: of a confirmation, when it is done.
+        error: why the wave failed, if it did; `retry` tells whether to try again.
+    """
+
+    scores: list[EpochScore] = field(default_factory=list)
+    epoch: int = 0
+    done: bool = False
+    seconds: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    predictions: str | None = None
+    model: str | None = None
+    error: str | None = None
+    retry: bool = True
+
+
+def rungs(epochs: int) -> list[int]:
+    """Return the epochs after which a fused wave reports: 1, 3, 9, ... and the last."""
+    steps = [3**power for power in range(12) if 3**power < epochs]
+    return [*steps, epochs]

@@ -1,0 +1,120 @@
+"""Trunk outputs: computed once per backbone, weights and images, then memory-mapped."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sweep.atomic import write_atomically
+from sweep.backbones import Backbone, Preprocessing
+from sweep.data.store import Store
+from sweep.identity import canonical_hash
+from sweep.train.schedule import halving_memory
+
+VERSION = 1  # of the numbers: raise it when computing them changes
+_BATCH = {"cpu": 32, "cuda": 256}
+
+Progress = Callable[[int, int], None]
+
+
+class Features:
+    """The (N, D) float32 outputs of a trunk for every sample of a store."""
+
+    def __init__(self, path: Path) -> None:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        width = table.schema.field("features").type.byte_width // 4
+        self._chunks = [
+            np.frombuffer(chunk.buffers()[1], dtype=np.float32).reshape(-1, width)
+            for chunk in table["features"].chunks
+        ]
+        self._starts = np.cumsum([0, *map(len, self._chunks)])
+        self.shape = (int(self._starts[-1]), width)
+
+    def rows(self, indices: NDArray[np.int64]) -> Tensor:
+        """Return the features (len(indices), D) of these samples as a new tensor."""
+        result = np.empty((len(indices), self.shape[1]), dtype=np.float32)
+        chunk_of = np.searchsorted(self._starts, indices, side="right") - 1
+        for chunk in np.unique(chunk_of):
+            mine = chunk_of == chunk
+            result[mine] = self._chunks[chunk][indices[mine] - self._starts[chunk]]
+        return torch.from_numpy(result)
+
+
+def open_features(
+    backbone: Backbone,
+    store: Store,
+    cache: Path,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> Features:
+    """Open the features of a store's images, computing them first if need be."""
+    key = features_key(backbone, store, device)
+    path = cache / "features" / f"{key}.arrow"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            write_atomically(path, lambda file: _compute(file, backbone, store, device, progress))
+    return Features(path)
+
+
+def features_key(backbone: Backbone, store: Store, device: torch.device) -> str:
+    """Return the identity of a set of features: whatever changes them changes it."""
+    chosen = backbone.preprocessing
+    images = [store.fingerprint, store.size, list(chosen.mean), list(chosen.std)]
+    return canonical_hash(
+        [VERSION, backbone.spec.model, backbone.weights_hash, *images, device.type]
+    )
+
+
+def normalise(images: Tensor, chosen: Preprocessing) -> Tensor:
+    """Turn uint8 (B, S, S, 3) into normalised float32 (B, 3, S, S), channels last."""
+    mean, std = (torch.tensor(item, device=images.device) for item in (chosen.mean, chosen.std))
+    scaled = (images.float() - mean * 255) / (std * 255)
+    return scaled.permute(0, 3, 1, 2)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return mixed precision where the device has bfloat16, else nothing."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _compute(
+    path: Path, backbone: Backbone, store: Store, device: torch.device, progress: Progress | None
+) -> None:
+    kind = pa.binary(backbone.features * 4)
+    schema = pa.schema([("features", kind)])
+    trunk = backbone.trunk.to(device)
+    batch = _BATCH.get(device.type, 32)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for start in range(0, len(store), batch):
+            rows = np.arange(start, min(start + batch, len(store)))
+            outputs = trunk_outputs(trunk, store.rows(rows), backbone.preprocessing, device)
+            buffer = pa.py_buffer(outputs.numpy().tobytes())
+            column = pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, buffer])
+            writer.write_batch(pa.record_batch([column], schema=schema))
+            if progress:
+                progress(int(rows[-1]) + 1, len(store))
+
+
+def trunk_outputs(
+    trunk: nn.Module, images: NDArray[np.uint8], chosen: Preprocessing, device: torch.device
+) -> Tensor:
+    """Return what a trunk makes of uint8 images (B, S, S, 3): float32 (B, D) on the CPU."""
+    parts: list[Tensor] = []
+
+    def run(size: int) -> None:
+        parts.clear()
+        for piece in torch.from_numpy(images).split(size):
+            parts.append(trunk(normalise(piece.to(device), chosen)).float().cpu())
+
+    with torch.inference_mode(), autocast(device):
+        halving_memory(len(images), run)
+    return torch.cat(parts)

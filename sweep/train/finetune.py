@@ -1,0 +1,243 @@
+"""Fine-tuning: the loop for every freeze mode in which a part of the trunk learns.
+
+Images come from the store as uint8, on the device as a whole where they fit, else batch by
+batch while the step before computes; normalising and augmenting happen on the device.
+"""
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torchvision.transforms import v2
+
+from sweep.backbones import Backbone, Network, seeded
+from sweep.data.store import Store
+from sweep.freeze import freeze, set_training
+from sweep.space import Recipe
+from sweep.train.features import autocast, normalise
+from sweep.train.learner import Best, EpochScore, Rate, State, validation
+from sweep.train.schedule import (
+    BETAS,
+    EPSILON,
+    MOMENTUM,
+    epoch_batches,
+    epoch_seed,
+    halving_memory,
+    rate_factor,
+)
+
+_EVALUATION_BATCH = 64
+_SHARE_OF_DEVICE = 0.25  # of the free memory of a GPU that the images may fill
+
+_LIGHT = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        v2.RandomAffine(degrees=10, translate=(0.05, 0.05), scale=(0.9, 1.1)),
+        v2.ColorJitter(brightness=0.1, contrast=0.1),
+    ]
+)
+
+
+class FineTuning:
+    """One network of which the trunk learns, wholly or in part; a Learner of one member.
+
+    Args:
+        rows: per split, which rows of the store.
+        labels: per split, class indices (N,).
+        keep_best: keep the weights of the best epoch, to predict with.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        store: Store,
+        rows: dict[str, NDArray[np.int64]],
+        labels: dict[str, Tensor],
+        classes: int,
+        mode: str,
+        rate: Rate,
+        recipe: Recipe,
+        epochs: int,
+        objective: str,
+        seed: int,
+        device: torch.device,
+        keep_best: bool = False,
+    ) -> None:
+        self.epoch = 0
+        self.micro_batch = recipe.batch_size
+        self.best = {rate.number: Best(objective)}
+        self._number, self._stopped = rate.number, False
+        self._mode, self._recipe, self._epochs, self._seed = mode, recipe, epochs, seed
+        self._rows, self._labels, self._device = rows, labels, device
+        self._preprocessing = backbone.preprocessing
+        self._network = backbone.network(classes, seed).to(device)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        freeze(self._network, mode)
+        self._optimizer = _optimizer(self._network, rate, recipe, device)
+        self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
+        self._images = _Images(store, device)
+
+    @property
+    def active(self) -> list[int]:
+        """Number of the member, as long as it learns."""
+        return [] if self._stopped else [self._number]
+
+    def train_epoch(self) -> list[EpochScore]:
+        """Train for one epoch and score on the validation split."""
+        self.epoch += 1
+        factor = rate_factor(self._recipe.schedule, self.epoch, self._epochs)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        with seeded(epoch_seed(self._seed, self.epoch)):
+            loss = self._train()
+        logits_NC = self._logits("val")
+        result = validation(self._labels["val"], logits_NC, loss, self._number, self.epoch)
+        self._stopped = result.diverged
+        if not result.diverged and self.best[self._number].offer(result):
+            self._remember()
+        return [result]
+
+    def drop(self, numbers: list[int]) -> None:
+        """Stop training if the member is among `numbers`."""
+        self._stopped = self._stopped or self._number in numbers
+
+    def state(self) -> State:
+        """Return all that is needed to go on from here."""
+        return {
+            "epoch": self.epoch,
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "best": vars(self.best[self._number]).copy(),
+            "best_weights": self._best_weights,
+            "micro_batch": self.micro_batch,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same trial."""
+        self.epoch, self.micro_batch = state["epoch"], state["micro_batch"]
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.best[self._number] = Best(**state["best"])
+        self._best_weights = state["best_weights"]
+
+    def probabilities(self, split: str) -> NDArray[np.float64]:
+        """Return the class probabilities (N, C) of the best epoch."""
+        self._recall()
+        result: NDArray[np.float64] = self._logits(split).double().softmax(dim=1).numpy()
+        return result
+
+    def network(self) -> Network:
+        """Return the network with the weights of its best epoch."""
+        self._recall()
+        return self._network
+
+    def _train(self) -> float:
+        set_training(self._network, self._mode)
+        rows, labels = self._rows["train"], self._labels["train"]
+        total = 0.0
+        batches = epoch_batches(len(rows), self._recipe.batch_size, self._seed, self.epoch)
+        images = self._images.batches([rows[batch.numpy()] for batch in batches])
+        for batch, images_B in zip(batches, images, strict=True):
+            total += self._step(images_B, labels[batch].to(self._device)) * len(batch)
+            if not np.isfinite(total):
+                break
+        return total / len(rows)
+
+    def _step(self, images_B: Tensor, labels_B: Tensor) -> float:
+        """Take one optimizer step; return the mean loss of the batch before it."""
+        inputs = normalise(images_B, self._preprocessing)
+        if self._recipe.augment == "light":
+            inputs = torch.stack([_LIGHT(image) for image in inputs])
+        loss = 0.0
+
+        def run(size: int) -> None:
+            nonlocal loss
+            loss = 0.0
+            self._optimizer.zero_grad(set_to_none=True)
+            for part, labels in zip(inputs.split(size), labels_B.split(size), strict=True):
+                with autocast(self._device):
+                    mean = cross_entropy(self._network(part).float(), labels)
+                share = len(part) / len(inputs)
+                (mean * share).backward()
+                loss += mean.item() * share
+
+        size = halving_memory(min(self.micro_batch, len(inputs)), run)
+        if size < min(self.micro_batch, len(inputs)):
+            self.micro_batch = size
+        self._optimizer.step()
+        return loss
+
+    @torch.inference_mode()
+    def _logits(self, split: str) -> Tensor:
+        self._network.eval()
+        rows = self._rows[split]
+        starts = range(_EVALUATION_BATCH, len(rows), _EVALUATION_BATCH)
+        with autocast(self._device):
+            parts = [
+                self._network(normalise(images_B, self._preprocessing)).float().cpu()
+                for images_B in self._images.batches(np.split(rows, starts))
+            ]
+        return torch.cat(parts)
+
+    def _remember(self) -> None:
+        if self._best_weights is not None:
+            self._best_weights = copy.deepcopy(self._network.state_dict())
+
+    def _recall(self) -> None:
+        if self._best_weights:
+            self._network.load_state_dict(self._best_weights)
+
+
+class _Images:
+    """Batches of a store's images on a device."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self._store, self._device = store, device
+        self._resident: Tensor | None = None
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if len(store) * store.size**2 * 3 < _SHARE_OF_DEVICE * free:
+                everything = store.rows(np.arange(len(store)))
+                self._resident = torch.from_numpy(everything).to(device)
+
+    def batches(self, batches: list[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """Yield the images (B, S, S, 3) of each batch of rows."""
+        if self._resident is not None:
+            for rows in batches:
+                yield self._resident[torch.from_numpy(rows).to(self._device)]
+            return
+        with ThreadPoolExecutor(1) as reader:  # reads one batch ahead
+            ahead = reader.submit(self._store.rows, batches[0])
+            for following in [*batches[1:], None]:
+                images = torch.from_numpy(ahead.result())
+                if following is not None:
+                    ahead = reader.submit(self._store.rows, following)
+                if self._device.type == "cuda":
+                    images = images.pin_memory()
+                yield images.to(self._device, non_blocking=True)
+
+
+def _optimizer(
+    network: Network, rate: Rate, recipe: Recipe, device: torch.device
+) -> torch.optim.Optimizer:
+    head = list(network.head.parameters())
+    trunk = [p for p in network.trunk.parameters() if p.requires_grad]
+    trunk_rate = rate.backbone_learning_rate or rate.learning_rate
+    groups = [{"params": head, "lr": rate.learning_rate}]
+    if trunk:
+        groups.append({"params": trunk, "lr": trunk_rate})
+    decay = recipe.weight_decay
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=decay, fused=True)
+    else:
+        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        optimizer = kind(groups, betas=BETAS, eps=EPSILON, weight_decay=decay, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer

@@ -1,0 +1,204 @@
+"""Probes: many linear heads on cached features, trained in one pass.
+
+Dimensions: N samples, B of a batch, D features (with one more row for the bias), K members,
+C classes. The parameters of all members lie side by side in one (D+1, K*C) matrix, so that a
+step is one matrix product forward and one backward, whatever K is.
+"""
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweep.backbones import Backbone, Network, initial_head
+from sweep.space import Recipe
+from sweep.train.learner import Best, EpochScore, Rate, State, validation
+from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
+
+
+class ProbeWave:
+    """Linear heads that differ in their learning rate alone; a Learner.
+
+    Each member gets, within rounding, the weights that it would get alone: the members share
+    the initial weights and the order of the samples, and no operation mixes them.
+
+    Args:
+        features: per split, float32 (N, D) on the CPU.
+        labels: per split, class indices (N,).
+        rates: the members.
+        seed: of the initial weights and of the order of the samples.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        features: dict[str, Tensor],
+        labels: dict[str, Tensor],
+        classes: int,
+        rates: list[Rate],
+        recipe: Recipe,
+        epochs: int,
+        objective: str,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.epoch = 0
+        self.best = {rate.number: Best(objective) for rate in rates}
+        self._backbone, self._recipe, self._epochs, self._seed = backbone, recipe, epochs, seed
+        self._features = {name: item.to(device) for name, item in features.items()}
+        self._labels, self._classes = labels, classes
+        self._train_labels = labels["train"].to(device)
+        self._numbers = [rate.number for rate in rates]
+        self._rates = torch.tensor([rate.learning_rate for rate in rates], device=device)
+        weight_CD = initial_head(classes, backbone.features, seed)
+        head_EC = torch.cat([weight_CD.T, torch.zeros(1, classes)])  # E = D + 1: the bias below
+        self._weights = head_EC.repeat(1, len(rates)).to(device)
+        self._first_moment = torch.zeros_like(self._weights)
+        self._second_moment = torch.zeros_like(self._weights)
+        self._best_weights = self._weights.clone()
+        self._steps = 0
+
+    @property
+    def active(self) -> list[int]:
+        """Numbers of the members that still learn."""
+        return list(self._numbers)
+
+    @torch.inference_mode()
+    def train_epoch(self) -> list[EpochScore]:
+        """Train every active member for one epoch and score it on the validation split."""
+        self.epoch += 1
+        rates_K = self._rates * rate_factor(self._recipe.schedule, self.epoch, self._epochs)
+        rates_P = rates_K.repeat_interleave(self._classes)
+        features_ND, labels_N = self._features["train"], self._train_labels
+        gradient = torch.empty_like(self._weights)
+        losses_K = torch.zeros_like(rates_K, dtype=torch.float64)
+        for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._seed, self.epoch):
+            rows = batch.to(labels_N.device)
+            losses_K += self._gradient(features_ND[rows], labels_N[rows], gradient)
+            self._step(gradient, rates_P)
+        results = self._scores((losses_K / len(labels_N)).tolist())
+        self._keep_best(results)
+        self.drop([result.number for result in results if result.diverged])
+        return results
+
+    def drop(self, numbers: list[int]) -> None:
+        """Stop training these members; their columns leave the matrices."""
+        kept = [i for i, number in enumerate(self._numbers) if number not in numbers]
+        if len(kept) == len(self._numbers):
+            return
+        columns = self._columns(kept)
+        self._numbers = [self._numbers[i] for i in kept]
+        self._rates = self._rates[kept]
+        for name in ("_weights", "_first_moment", "_second_moment", "_best_weights"):
+            setattr(self, name, getattr(self, name)[:, columns].contiguous())
+
+    def state(self) -> State:
+        """Return all that is needed to go on from here."""
+        return {
+            "epoch": self.epoch,
+            "numbers": list(self._numbers),
+            "best": {number: vars(best).copy() for number, best in self.best.items()},
+            "steps": self._steps,
+            "matrices": [
+                item.cpu().clone()
+                for item in (
+                    self._weights,
+                    self._first_moment,
+                    self._second_moment,
+                    self._best_weights,
+                )
+            ],
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same wave; members that are not in it are dropped."""
+        self.drop([number for number in self._numbers if number not in state["numbers"]])
+        kept = [i for i, number in enumerate(state["numbers"]) if number in self._numbers]
+        columns = self._columns(kept)
+        self.epoch, self._steps = state["epoch"], state["steps"]
+        self.best.update({number: Best(**best) for number, best in state["best"].items()})
+        device = self._weights.device
+        self._weights, self._first_moment, self._second_moment, self._best_weights = (
+            item[:, columns].to(device) for item in state["matrices"]
+        )
+
+    def probabilities(self, split: str) -> NDArray[np.float64]:
+        """Return the class probabilities (N, C) of the first member's best epoch."""
+        logits = _affine(self._features[split], self._best_weights[:, : self._classes])
+        result: NDArray[np.float64] = logits.double().softmax(dim=1).cpu().numpy()
+        return result
+
+    def network(self) -> Network:
+        """Return the first member as a network with the weights of its best epoch."""
+        network = self._backbone.network(self._classes, self._seed)
+        head = self._best_weights[:, : self._classes].cpu()
+        with torch.no_grad():
+            network.head.weight.copy_(head[:-1].T)
+            network.head.bias.copy_(head[-1])
+        return network
+
+    def weights(self) -> Tensor:
+        """Return the current weights (D+1, K, C) of the active members; the last row is bias."""
+        return self._weights.view(len(self._weights), -1, self._classes)
+
+    def _columns(self, members: list[int]) -> list[int]:
+        return [i * self._classes + c for i in members for c in range(self._classes)]
+
+    def _gradient(self, batch_BD: Tensor, labels_B: Tensor, gradient: Tensor) -> Tensor:
+        """Write the gradient of the mean cross-entropy; return the batch's summed losses (K,)."""
+        logits_BKC = _affine(batch_BD, self._weights).view(len(batch_BD), -1, self._classes)
+        log_probabilities = torch.log_softmax(logits_BKC, dim=2)
+        index = labels_B[:, None, None].expand(-1, logits_BKC.shape[1], 1)
+        losses_K = -log_probabilities.gather(2, index).sum(dim=(0, 2), dtype=torch.float64)
+        error_BKC = log_probabilities.exp_()
+        error_BKC.scatter_add_(2, index, torch.full_like(index, -1, dtype=error_BKC.dtype))
+        error_BP = error_BKC.view(len(batch_BD), -1).div_(len(batch_BD))
+        torch.mm(batch_BD.T, error_BP, out=gradient[:-1])
+        torch.sum(error_BP, dim=0, out=gradient[-1])
+        return losses_K
+
+    def _step(self, gradient: Tensor, rates_P: Tensor) -> None:
+        """Take one step of Adam, AdamW or SGD with each member's own rate, as torch.optim does."""
+        self._steps += 1
+        decay = self._recipe.weight_decay
+        if self._recipe.optimizer == "adamw":
+            self._weights.mul_(1 - rates_P * decay)
+        elif decay:
+            gradient.add_(self._weights, alpha=decay)
+        if self._recipe.optimizer == "sgd":
+            if self._steps == 1:
+                self._first_moment.copy_(gradient)
+            else:
+                self._first_moment.mul_(MOMENTUM).add_(gradient)
+            self._weights.sub_(self._first_moment * rates_P)
+            return
+        first, second = BETAS
+        self._first_moment.lerp_(gradient, 1 - first)
+        self._second_moment.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        root = math.sqrt(1 - second**self._steps)
+        step = self._second_moment.sqrt().div_(root).add_(EPSILON)
+        step = torch.div(self._first_moment, step, out=step)
+        self._weights.sub_(step.mul_(rates_P / (1 - first**self._steps)))
+
+    def _scores(self, losses: list[float]) -> list[EpochScore]:
+        logits = _affine(self._features["val"], self._weights)
+        logits_NKC = logits.view(len(logits), -1, self._classes).cpu()
+        return [
+            validation(self._labels["val"], logits_NKC[:, i], losses[i], number, self.epoch)
+            for i, number in enumerate(self._numbers)
+        ]
+
+    def _keep_best(self, results: list[EpochScore]) -> None:
+        better = [
+            i
+            for i, result in enumerate(results)
+            if not result.diverged and self.best[result.number].offer(result)
+        ]
+        columns = self._columns(better)
+        self._best_weights[:, columns] = self._weights[:, columns]
+
+
+def _affine(features_ND: Tensor, weights_EP: Tensor) -> Tensor:
+    return torch.addmm(weights_EP[-1], features_ND, weights_EP[:-1])
