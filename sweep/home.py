@@ -116,9 +116,9 @@ class SweepFolder:
         write_text(path, json.dumps(asdict(record)))
         (self.file("spool", record.key, "")).touch()
 
-    def record(self, key: str) -> RunRecord | None:
-        """Return a run's result, or None if it has not ended."""
-        path = self.file("runs", key, ".json")
+    def record_of(self, marker: str) -> RunRecord | None:
+        """Return the result that a marker in the spool stands for, or None."""
+        path = self.path / "runs" / f"{marker}.json"
         return RunRecord(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
     def records(self) -> list[RunRecord]:

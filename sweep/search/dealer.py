@@ -7,39 +7,16 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sweep.home import RunRecord
+from sweep.progress import CellProgress
 from sweep.search.studies import CellStudy, Ledger
 from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Cell
 from sweep.train.learner import Best, EpochScore, Rate
 
 RETRIES = 2
-
-
-@dataclass
-class CellProgress:
-    """How far a cell is, for those who watch."""
-
-    cell: Cell
-    seeds: int
-    trials: Counter[str] = field(default_factory=Counter)
-    confirmations: Counter[str] = field(default_factory=Counter)
-    running: int = 0
-    best: float = -math.inf
-    seconds: float = 0.0
-    epochs: int = 0
-
-    @property
-    def done(self) -> int:
-        """Ended runs."""
-        return self.trials.total() + self.confirmations.total()
-
-    @property
-    def total(self) -> int:
-        """Runs that the cell has in all."""
-        return self.cell.trials + self.seeds
 
 
 @dataclass
@@ -338,4 +315,4 @@ def _share_dealt(work: _CellWork) -> float:
     """Return how much of a cell was dealt: the least served cell comes first."""
     asked = work.cell.trials - work.left - sum(len(wave.rates) for wave in work.again)
     confirming = len(work.confirming) + len(work.confirmed)
-    return (asked + confirming) / work.progress.total
+    return (asked + confirming) / (work.progress.trials_total + work.progress.seeds)

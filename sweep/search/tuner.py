@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
-from sweep.search.dealer import CellProgress, Dealer
+from sweep.progress import CellProgress
+from sweep.search.dealer import Dealer
 from sweep.search.resources import wave_resources
 from sweep.search.studies import Ledger
 from sweep.search.wave import Surroundings, Wave

@@ -91,7 +91,7 @@ def _mcc(confusion_RCC: Floats) -> Floats:
     covariance_R = _hits(confusion_RCC).sum(axis=1) * total_R - (true_RC * predicted_RC).sum(axis=1)
     true_R = total_R**2 - (true_RC**2).sum(axis=1)
     predicted_R = total_R**2 - (predicted_RC**2).sum(axis=1)
-    return np.nan_to_num(covariance_R / np.sqrt(true_R * predicted_R))
+    return np.asarray(np.nan_to_num(covariance_R / np.sqrt(true_R * predicted_R)))
 
 
 def _hits(confusion_RCC: Floats) -> Floats:

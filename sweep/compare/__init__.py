@@ -1,0 +1,1 @@
+"""The comparison: from stored test predictions to intervals and tables."""

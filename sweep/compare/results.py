@@ -1,0 +1,112 @@
+"""The results of sweeps by cell: how the search went, and the test predictions of each seed."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweep.errors import SweepError
+from sweep.home import RunRecord, SweepFolder
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one confirmed model said of the test split.
+
+    Attributes:
+        labels_N: class indices.
+        groups_N: group of each sample, as integers.
+        probabilities_NC: class probabilities.
+    """
+
+    labels_N: NDArray[np.int64]
+    groups_N: NDArray[np.int64]
+    probabilities_NC: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """All that is known of one cell of one sweep.
+
+    Attributes:
+        states: how many trials ended in each state.
+        confirmations: those that were scored on the test split.
+        seconds: of training, over all trials and confirmations.
+    """
+
+    sweep: str
+    dataset: str
+    backbone: str
+    freeze: str
+    states: Counter[str]
+    confirmations: list[RunRecord]
+    seconds: float
+    started: float
+    ended: float
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """``dataset/backbone/freeze``."""
+        return f"{self.dataset}/{self.backbone}/{self.freeze}"
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The rate of the confirmations."""
+        return self.confirmations[0].params["learning_rate"] if self.confirmations else None
+
+    def predictions(self) -> list[Predictions]:
+        """Read the test predictions of each confirmation.
+
+        Raises SweepError if a file is gone.
+        """
+        return [self._read(record) for record in self.confirmations]
+
+    def best(self) -> RunRecord | None:
+        """Return the confirmation with the best validation score."""
+        return max(self.confirmations, key=lambda r: r.best["value"], default=None)
+
+    def _read(self, record: RunRecord) -> Predictions:
+        path = self.folder / "predictions" / str(record.predictions)
+        try:
+            table = pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise SweepError(
+                f"the predictions of {self.name} in {path} cannot be read: {error}"
+            ) from None
+        columns = [name for name in table.columns if name.startswith("p_")]
+        return Predictions(
+            table["label"].to_numpy(np.int64),
+            pd.factorize(table["group"])[0].astype(np.int64),
+            table[columns].to_numpy(np.float64),
+        )
+
+
+def read_cells(folder: SweepFolder) -> list[CellResult]:
+    """Return the results of every cell of a sweep, in the order of its grid."""
+    by_cell: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in folder.records():
+        by_cell[record.cell].append(record)
+    cells = []
+    for cell in folder.space().cells():
+        records = [r for r in by_cell[cell.name] if r.kind != "cell"]
+        trials = [r for r in records if r.kind == "trial"]
+        confirmed = [r for r in records if r.kind == "confirmation" and r.predictions]
+        cells.append(
+            CellResult(
+                folder.name,
+                cell.dataset.name,
+                cell.backbone.name,
+                cell.freeze,
+                Counter(r.state for r in trials),
+                sorted(confirmed, key=lambda r: r.number),
+                sum(r.seconds for r in records),
+                min((r.started for r in records), default=0.0),
+                max((r.ended for r in records), default=0.0),
+                folder.path,
+            )
+        )
+    return cells

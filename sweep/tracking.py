@@ -1,0 +1,222 @@
+"""MLflow: a projection of the results, sent in batches off the training path.
+
+Every result waits in the sweep's spool until it was sent. An outage of the server delays that
+and nothing else; sending again makes no duplicates, as runs are found by their key.
+"""
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+# Read by MLflow when it is imported: an outage must not hold up the end of a sweep.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from sweep.home import RunRecord, SweepFolder
+
+_PAUSE_S = 1.0
+_METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
+
+
+def default_tracking_uri() -> str:
+    """Return ``$MLFLOW_TRACKING_URI``, else MLflow's own default in the current folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+
+
+class Tracker:
+    """Sends the results of one sweep to MLflow, from a thread of its own.
+
+    Use as a context manager: on leaving, what is left is sent, or stays in the spool.
+
+    Attributes:
+        error: why the last attempt failed; None while the server answers.
+    """
+
+    def __init__(self, folder: SweepFolder, uri: str) -> None:
+        self.error: str | None = None
+        self._folder, self._uri = folder, uri
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._sender: _Sender | None = None
+
+    def __enter__(self) -> "Tracker":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def waiting(self) -> int:
+        """Return how many results have not been sent yet."""
+        return sum(1 for _ in (self._folder.path / "spool").glob("*"))
+
+    def send_all(self) -> None:
+        """Try to send everything that waits; keeps the reason in `error` if that fails."""
+        self.error = None
+        waiting = sorted((self._folder.path / "spool").glob("*"), key=_age)
+        for marker in waiting:
+            record = self._folder.record_of(marker.name)
+            if record is None:
+                marker.unlink(missing_ok=True)
+                continue
+            try:
+                if self._sender is None:
+                    self._sender = _Sender(self._folder, self._uri)
+                self._sender.send(record)
+                marker.unlink(missing_ok=True)
+            except Exception as error:  # whatever the server or the network does
+                first_line = str(error).splitlines()[0] if str(error) else ""
+                self.error = f"{type(error).__name__}: {first_line}"
+                self._sender = None
+                return
+
+    def _run(self) -> None:
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        while not self._stop.wait(_PAUSE_S if self.error is None else 10 * _PAUSE_S):
+            self.send_all()
+        self.send_all()
+
+
+class _Sender:
+    """Knows which runs MLflow has already."""
+
+    def __init__(self, folder: SweepFolder, uri: str) -> None:
+        self._folder = folder
+        self._client = MlflowClient(tracking_uri=uri)
+        self._experiment = self._experiment_id(folder.name)
+        self._sweep_id = folder.settings().id
+        self._runs: dict[str, tuple[str, str]] = {}  # key -> run id, status
+        self._list_runs()
+
+    def send(self, record: RunRecord) -> None:
+        """Make the run of a result, whole; one that is there already is left alone."""
+        if record.kind == "cell":
+            run_id = self._parent(record)
+        else:
+            known = self._runs.get(record.key)
+            if known and known[1] != "RUNNING":
+                return
+            if known:  # its sender died half-way
+                self._client.delete_run(known[0])
+            parent = self._parent(record)
+            run_id = self._create(record, record.key, _run_name(record), parent)
+        self._log(run_id, record)
+        status = "FAILED" if record.state == "failed" else "FINISHED"
+        self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
+        self._runs[record.key] = (run_id, status)
+
+    def _experiment_id(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            return str(self._client.create_experiment(name))
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _list_runs(self) -> None:
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment],
+                f"tags.`sweep.key` LIKE '{self._sweep_id}:%'",
+                max_results=1000,
+                page_token=token,
+            )
+            for run in page:
+                self._runs[run.data.tags["sweep.key"]] = (run.info.run_id, run.info.status)
+            token = page.token
+            if not token:
+                return
+
+    def _parent(self, record: RunRecord) -> str:
+        key = f"{self._sweep_id}:{record.cell}:cell:0"
+        if key not in self._runs:
+            self._runs[key] = (self._create(record, key, record.cell, None), "RUNNING")
+        return self._runs[key][0]
+
+    def _create(self, record: RunRecord, key: str, name: str, parent: str | None) -> str:
+        tags = {
+            "sweep.cell": record.cell,
+            "sweep.kind": record.kind if parent else "cell",
+            "sweep.key": key,
+        }
+        if parent:
+            tags["mlflow.parentRunId"] = parent
+        run = self._client.create_run(
+            self._experiment, start_time=int(record.started * 1000), tags=tags, run_name=name
+        )
+        return str(run.info.run_id)
+
+    def _log(self, run_id: str, record: RunRecord) -> None:
+        axes = {"dataset": record.dataset, "backbone": record.backbone, "freeze": record.freeze}
+        params = {**axes, **record.params}
+        for fact in ("parameters", "learnable"):
+            if fact in record.facts:
+                params[fact] = record.facts[fact]
+        tags = {"sweep.state": record.state}
+        tags |= {f"sweep.{name}": str(fact) for name, fact in record.facts.items()}
+        if record.error:
+            tags["sweep.error"] = record.error[:500]
+        self._client.log_batch(
+            run_id,
+            params=[Param(k, _text(v)) for k, v in params.items() if v is not None],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        metrics = _metrics(record)
+        for start in range(0, len(metrics), _METRICS_A_BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
+        if record.kind == "cell" and record.model:
+            model = self._folder.path / "models" / record.model
+            for file in (model, model.with_suffix(".json")):
+                if file.is_file():
+                    self._client.log_artifact(run_id, str(file), "model")
+
+
+def _metrics(record: RunRecord) -> list[Metric]:
+    """Return the metrics of each epoch, the test metrics, and what the run cost."""
+    length = max(1, len(record.history))
+    result = []
+    for index, entry in enumerate(record.history):
+        share = (index + 1) / length
+        stamp = int(1000 * (record.started + (record.ended - record.started) * share))
+        result += [
+            Metric(name, value, stamp, int(entry["epoch"]))
+            for name, value in entry.items()
+            if name != "epoch"
+        ]
+    stamp = int(record.ended * 1000)
+    last = int(record.history[-1]["epoch"]) if record.history else 0
+    final = {f"test/{name}": value for name, value in record.test.items()}
+    final["seconds"] = record.seconds
+    if record.best:
+        final["best/epoch"] = record.best["epoch"]
+        if record.kind == "cell":
+            final |= {name: value for name, value in record.best.items() if "/" in name}
+        else:
+            final[f"best/{record.params['objective']}"] = record.best["value"]
+    return result + [Metric(name, value, stamp, last) for name, value in final.items()]
+
+
+def _run_name(record: RunRecord) -> str:
+    return f"{record.cell} {record.kind} {record.number}"
+
+
+def _text(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _age(marker: Path) -> float:
+    try:
+        return marker.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
