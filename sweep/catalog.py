@@ -52,6 +52,13 @@ HOW_TO_GET: dict[str, str] = {
     },
 }
 
+# Images and classes, to estimate the work where the data are not there.
+KNOWN_SIZES: dict[str, tuple[int, int]] = {
+    "chest_xray": (5856, 2),
+    "ham10000": (10015, 7),
+    "ichallenge_amd": (400, 2),
+}
+
 # The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones the quickstart uses.
 BACKBONES: dict[str, dict[str, str]] = {
     "vgg16": {"model": "vgg16.tv_in1k"},

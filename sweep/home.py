@@ -4,7 +4,10 @@ import hmac
 import json
 import os
 import secrets
+import shutil
+import signal
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,7 +153,26 @@ class SweepFolder:
             yield
         finally:
             owner.unlink(missing_ok=True)
+            if not self.exists():  # it was refused: leave no trace
+                shutil.rmtree(self.path, ignore_errors=True)
             lock.release()
+
+    def stop(self, timeout: float = 60) -> None:
+        """Ask the process that runs this sweep to stop, and wait until it did.
+
+        Raises SweepError if none runs, or none that can be reached from this machine.
+        """
+        if not self.is_running():
+            raise SweepError(f"the sweep {self.name} is not running")
+        about = json.loads((self.path / "owner.json").read_text("utf-8"))
+        if about["host"] != socket.gethostname():
+            raise SweepError(f"the sweep {self.name} runs on {about['host']}: stop it there")
+        os.kill(about["pid"], signal.SIGTERM)
+        end = time.monotonic() + timeout
+        while self.is_running():
+            if time.monotonic() > end:
+                raise SweepError(f"process {about['pid']} has not stopped in {timeout:.0f} s")
+            time.sleep(0.1)
 
     def is_running(self) -> bool:
         """Tell whether a process runs this sweep now."""

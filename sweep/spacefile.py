@@ -79,6 +79,12 @@ def find_space(name_or_path: str) -> Path:
     )
 
 
+def summary(path: Path) -> str:
+    """Return the first line of the comment that a space file opens with."""
+    first_line = path.read_text("utf-8").partition("\n")[0]
+    return first_line.removeprefix("#").strip() if first_line.startswith("#") else ""
+
+
 class _Document:
     """A parsed space file that remembers the line of every key."""
 

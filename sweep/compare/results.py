@@ -35,6 +35,7 @@ class CellResult:
         states: how many trials ended in each state.
         confirmations: those that were scored on the test split.
         seconds: of training, over all trials and confirmations.
+        error: why the last of its runs failed, if one did.
     """
 
     sweep: str
@@ -47,6 +48,7 @@ class CellResult:
     started: float
     ended: float
     folder: Path
+    error: str | None = None
 
     @property
     def name(self) -> str:
@@ -107,6 +109,7 @@ def read_cells(folder: SweepFolder) -> list[CellResult]:
                 min((r.started for r in records), default=0.0),
                 max((r.ended for r in records), default=0.0),
                 folder.path,
+                next((r.error for r in reversed(records) if r.error), None),
             )
         )
     return cells

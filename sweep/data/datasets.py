@@ -12,7 +12,7 @@ from sweep.data.images import opener
 from sweep.data.layouts import location, read_samples
 from sweep.data.manifest import Manifest
 from sweep.data.splits import assign_splits, require_every_class
-from sweep.data.store import Progress, Store, open_store
+from sweep.data.store import Progress, Store, open_store, store_key
 from sweep.errors import DataError, listing
 from sweep.identity import canonical_hash
 from sweep.space import DatasetSpec, Split
@@ -41,15 +41,12 @@ class Dataset:
         """Class names in the order of the labels."""
         return self.manifest.classes
 
-    def fingerprint(self, split: str | None = None) -> str:
-        """Return a hash of pixels, labels and splits; of one split alone if named.
-
-        Sweeps whose test fingerprints agree were scored on the same images.
-        """
-        rows = self.rows(split) if split else np.arange(len(self.manifest))
-        parts = [[self.manifest.ids[i], int(self.labels[i])] for i in rows]
-        splits = [] if split else self.manifest.splits.tolist()
-        return canonical_hash([self.store.fingerprint, self.classes, parts, splits])
+    def fingerprint(self) -> str:
+        """Return a hash of pixels, labels and splits."""
+        labels, splits = self.labels.tolist(), self.manifest.splits.tolist()
+        return canonical_hash(
+            [self.store.fingerprint, self.classes, self.manifest.ids, labels, splits]
+        )
 
 
 def default_cache() -> Path:
@@ -94,6 +91,20 @@ def open_dataset(
     if store.unreadable:
         _settle_unreadable(spec, dataset)
     return dataset
+
+
+def is_decoded(
+    spec: DatasetSpec,
+    split: Split,
+    size: int,
+    interpolation: str,
+    data_root: Path,
+    cache: Path | None = None,
+) -> bool:
+    """Tell whether the images of a dataset that is there lie decoded in the cache."""
+    manifest = read_manifest(spec, split, data_root)
+    key = store_key(manifest.paths, _stamps(spec, manifest, data_root), size, interpolation)
+    return ((cache or default_cache()) / "stores" / key / "store.json").is_file()
 
 
 def _settle_unreadable(spec: DatasetSpec, dataset: Dataset) -> None:

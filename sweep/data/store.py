@@ -82,7 +82,7 @@ def open_store(
     Raises:
         SweepError: the disk is full.
     """
-    key = canonical_hash([VERSION, list(names), list(stamps), size, interpolation])
+    key = store_key(names, stamps, size, interpolation)
     place = folder / key
     if (store := _load(place)) is not None:
         return store
@@ -107,6 +107,11 @@ def open_store(
     if store is None:
         raise SweepError(f"the store {place} cannot be read back; delete it and try again")
     return store
+
+
+def store_key(names: Sequence[str], stamps: Sequence[str], size: int, interpolation: str) -> str:
+    """Return the identity of a store: the name of its folder."""
+    return canonical_hash([VERSION, list(names), list(stamps), size, interpolation])
 
 
 def _load(place: Path) -> Store | None:

@@ -26,6 +26,7 @@ from sweep.data.manifest import SPLITS
 from sweep.errors import SweepError
 from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
+from sweep.identity import canonical_hash
 from sweep.search.wave import Report, Surroundings, Wave, rungs
 from sweep.space import Cell
 from sweep.train.features import open_features
@@ -267,6 +268,6 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
     counts = {split: len(dataset.rows(split)) for split in SPLITS}
     return {
         "fingerprint": dataset.fingerprint(),
-        "test_fingerprint": dataset.fingerprint("test"),
+        "test_samples": canonical_hash([dataset.manifest.ids[i] for i in dataset.rows("test")]),
         "samples": counts,
     }

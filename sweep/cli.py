@@ -1,0 +1,302 @@
+"""The command line: parse, call, print. Heavy imports are inside the commands."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sweep import __version__
+from sweep.errors import Interrupted, SweepError
+
+_HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where sweeps are kept. [default: $SWEEP_HOME, else ./sweeps]",
+)
+_DATA_ROOT = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: os.environ.get("SWEEP_DATA") or ".",
+    help="Where relative dataset paths start. [default: $SWEEP_DATA, else this folder]",
+)
+_WEIGHTS_DIR = click.option(
+    "--weights-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: os.environ.get("SWEEP_WEIGHTS") or None,
+    help="Where weight files are. [default: $SWEEP_WEIGHTS]",
+)
+_SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the space."
+)
+_ONLY = click.option(
+    "--only", multiple=True, metavar="AXIS=V[,V]", help="Keep these of dataset, backbone, freeze."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sweep")
+def cli() -> None:
+    """Which pre-trained backbone, and how much of it frozen, for our medical images?"""
+
+
+@cli.command()
+@click.option("--space", "space_name", required=True, metavar="NAME|PATH", help="What to compare.")
+@click.option("--name", help="Name of the sweep. [default: the space's]")
+@_SET
+@_ONLY
+@_DATA_ROOT
+@_WEIGHTS_DIR
+@click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
+@_HOME
+@click.option("--address", help="Ray cluster: auto or ray://HOST:10001. [default: this machine]")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+def launch(
+    space_name: str,
+    name: str | None,
+    overrides: tuple[str, ...],
+    only: tuple[str, ...],
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    home: Path | None,
+    address: str | None,
+    dry_run: bool,
+) -> None:
+    """Run a sweep to its end: search, confirm, compare."""
+    space = _load_space(space_name, overrides, only, name)
+    if dry_run:
+        from sweep.dryrun import print_plan
+
+        print_plan(space, data_root, weights_dir, _console())
+        return
+    from rich.console import Console
+
+    from sweep import launch as launching
+
+    settings = launching.new_settings(data_root, weights_dir, tracking_uri, address)
+    _end(launching.launch(space, _home(home), settings, Console(stderr=True)))
+
+
+@cli.command()
+@click.argument("name")
+@_HOME
+def resume(name: str, home: Path | None) -> None:
+    """Go on with a sweep that was interrupted."""
+    from sweep.home import existing
+
+    folder = existing(_home(home), name)
+    from rich.console import Console
+
+    from sweep import launch as launching
+
+    _end(launching.resume(folder, Console(stderr=True)))
+
+
+@cli.command()
+@click.argument("name")
+@_HOME
+def stop(name: str, home: Path | None) -> None:
+    """Stop a sweep that runs on this machine; it can be resumed."""
+    from sweep.home import existing
+
+    existing(_home(home), name).stop()
+    click.echo(f"stopped; go on with: sweep resume {name}")
+
+
+@cli.command()
+@click.argument("name", required=False)
+@_HOME
+@_JSON
+def status(name: str | None, home: Path | None, as_json: bool) -> None:
+    """Show how far a sweep is, or all of them."""
+    from sweep import status as statuses
+
+    where = _home(home)
+    if as_json:
+        click.echo(statuses.as_json(where, name))
+    else:
+        statuses.print_status(where, name, _console())
+
+
+@cli.command()
+@click.argument("name")
+@_HOME
+def sync(name: str, home: Path | None) -> None:
+    """Send results to MLflow that could not be sent before."""
+    from sweep.home import existing
+
+    folder = existing(_home(home), name)
+    from sweep.tracking import Tracker
+
+    uri = folder.settings().tracking_uri
+    tracker = Tracker(folder, uri)
+    before = tracker.waiting()
+    tracker.send_all()
+    left = tracker.waiting()
+    click.echo(f"{before - left} of {before} results sent to {uri}")
+    if left:
+        raise SweepError(f"{left} results still wait: {tracker.error}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--metric", help="What to rank by. [default: the first sweep's objective]")
+@click.option("--format", "style", default="table", help="table, markdown, latex, csv or json.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@_HOME
+def compare(
+    names: tuple[str, ...], metric: str | None, style: str, output: Path | None, home: Path | None
+) -> None:
+    """Compare the cells of one or several sweeps on the test split."""
+    from sweep.home import existing
+
+    folders = [existing(_home(home), name) for name in dict.fromkeys(names)]
+    from sweep.compare import compare_sweeps
+
+    out = _console()
+    width = out.width if out.is_terminal and not output else None
+    text, notes = compare_sweeps(folders, metric, style, width)
+    if output:
+        _write(output, text)
+    else:
+        click.echo(text)
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
+
+
+@cli.group()
+def space() -> None:
+    """Space files: what a sweep compares."""
+
+
+@space.command("list")
+def space_list() -> None:
+    """List the shipped spaces."""
+    from sweep.spacefile import shipped_spaces, summary
+
+    for name, path in shipped_spaces().items():
+        click.echo(f"{name:14} {summary(path)}")
+
+
+@space.command("show")
+@click.argument("name_or_path")
+@_SET
+@_ONLY
+@_DATA_ROOT
+def space_show(
+    name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...], data_root: Path
+) -> None:
+    """Print a space's cells, and how many parameters learn in each."""
+    loaded = _load_space(name_or_path, overrides, only, None)
+    from sweep.dryrun import print_cells
+
+    print_cells(loaded, data_root, _console())
+
+
+@space.command("check")
+@click.argument("name_or_path")
+@_SET
+@_ONLY
+def space_check(name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...]) -> None:
+    """Check a space file, without looking at data or weights."""
+    loaded = _load_space(name_or_path, overrides, only, None)
+    click.echo(f"{loaded.name}: {len(loaded.cells())} cells, no problem found")
+
+
+@cli.group()
+def data() -> None:
+    """Datasets."""
+
+
+@data.command("list")
+@_DATA_ROOT
+def data_list(data_root: Path) -> None:
+    """List the datasets a space may use by name, and how to get those not there."""
+    from sweep.catalog import DATASETS
+    from sweep.data.layouts import missing
+    from sweep.space import DatasetSpec
+
+    for name in DATASETS:
+        problem = missing(DatasetSpec.model_validate(name), data_root)
+        click.echo(f"{name:16} {'there' if problem is None else problem.partition(': ')[2]}")
+
+
+@cli.command()
+@click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=5000, show_default=True)
+def ui(tracking_uri: str | None, host: str, port: int) -> None:
+    """Open MLflow's web interface on the tracking store."""
+    from sweep.tracking import default_tracking_uri
+
+    uri = tracking_uri or default_tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        click.echo(f"the tracking server is at {uri}: open it in a browser")
+        return
+    click.echo(f"MLflow on {uri}: open http://{host}:{port} (Ctrl-C ends it)")
+    sys.stdout.flush()
+    command = ["mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", *command])
+
+
+def main() -> None:
+    """Run the command line; every expected failure is one message and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted", Interrupted.exit_code)
+    except SweepError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # `sweep compare N | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        _fail(f"{error.strerror or error}{place}", SweepError.exit_code)
+
+
+def _fail(text: str, code: int) -> None:
+    click.echo(f"Error: {text}" if code == SweepError.exit_code else text, err=True)
+    sys.exit(code)
+
+
+def _end(failures: list[str]) -> None:
+    for line in failures:
+        click.echo(f"failed: {line}", err=True)
+    if failures:
+        sys.exit(1)
+
+
+def _home(home: Path | None) -> Path:
+    from sweep.home import default_home
+
+    return home or default_home()
+
+
+def _load_space(
+    name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...], name: str | None
+) -> Any:
+    import json
+
+    from sweep.spacefile import load_space
+
+    renamed = [f"name={json.dumps(name)}"] if name is not None else []
+    return load_space(name_or_path, [*overrides, *renamed], only)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def _write(path: Path, text: str) -> None:
+    from sweep.atomic import write_text
+
+    write_text(path, f"{text}\n")

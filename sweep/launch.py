@@ -1,0 +1,205 @@
+"""A sweep from its space to its table: prepare, search, confirm, conclude."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Never
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from sweep.atomic import write_text
+from sweep.compare.results import read_cells
+from sweep.compare.tables import Row, compared, render
+from sweep.data.datasets import default_cache
+from sweep.data.store import Progress
+from sweep.errors import Interrupted, SweepError
+from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
+from sweep.plan import Decoding, plan_cells, prepare
+from sweep.progress import Display
+from sweep.search.tuner import search
+from sweep.search.wave import Surroundings
+from sweep.space import Space
+from sweep.tracking import Tracker, default_tracking_uri
+
+
+def new_settings(
+    data_root: Path, weights_dir: Path | None, tracking_uri: str | None, address: str | None
+) -> Settings:
+    """Return the settings of a sweep that is launched now."""
+    return Settings(
+        id=new_id(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data_root=str(data_root.absolute()),
+        weights_dir=str(weights_dir.absolute()) if weights_dir else None,
+        tracking_uri=tracking_uri or default_tracking_uri(),
+        address=address,
+    )
+
+
+def launch(space: Space, home: Path, settings: Settings, console: Console) -> list[str]:
+    """Run a new sweep to its end and print the comparison.
+
+    Returns what went wrong, one line for each failed cell.
+
+    Raises:
+        SweepError: something it needs is missing or wrong; nothing was begun.
+        Interrupted: stopped; what was done is kept.
+    """
+    folder = SweepFolder(home, space.name)
+    with _interruptible(folder), folder.locked():
+        _refuse_known(folder)
+        _prepare(space, settings, console)
+        folder.create(space, settings)
+        return _run(folder, space, settings, console)
+
+
+def resume(folder: SweepFolder, console: Console) -> list[str]:
+    """Go on with a sweep that was launched, to its end; see `launch`."""
+    with _interruptible(folder), folder.locked():
+        space, settings = folder.space(), folder.settings()
+        if not folder.is_finished():
+            _prepare(space, settings, console)
+            return _run(folder, space, settings, console)
+    rows = compared(read_cells(folder))
+    _print_table(rows, space)
+    return _failures(rows, space)
+
+
+def _refuse_known(folder: SweepFolder) -> None:
+    if folder.is_finished():
+        raise SweepError(
+            f"the sweep {folder.name} in {folder.home} is finished: see it with 'sweep compare "
+            f"{folder.name}', or launch under another --name"
+        )
+    if folder.exists():
+        raise SweepError(
+            f"the sweep {folder.name} in {folder.home} exists and is not finished: go on with "
+            f"'sweep resume {folder.name}', or launch under another --name"
+        )
+
+
+def _prepare(space: Space, settings: Settings, console: Console) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+
+        def progress(item: Decoding) -> Progress:
+            text = f"decoding {item.dataset.name} at {item.size} px"
+            task = bars.add_task(text, total=None, visible=False)
+            return lambda done, total: bars.update(task, completed=done, total=total, visible=True)
+
+        prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+
+
+def _run(folder: SweepFolder, space: Space, settings: Settings, console: Console) -> list[str]:
+    data_root = Path(settings.data_root)
+    around = Surroundings(
+        space,
+        settings.id,
+        folder,
+        data_root,
+        _weights_dir(settings),
+        default_cache().absolute(),
+        hashing_key(folder.home),
+    )
+    parameters = max(plan.parameters for plan in plan_cells(space, data_root))
+    tracker = Tracker(folder, settings.tracking_uri)
+    with tracker:
+        with Display(space.objective, console) as display:
+            search(around, settings.address, parameters, display.watch)
+        rows = compared(read_cells(folder))
+        for row in rows:
+            _conclude(folder, settings, row)
+    write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
+    _print_table(rows, space)
+    if waiting := tracker.waiting():
+        console.print(
+            f"{waiting} results wait for MLflow at {settings.tracking_uri} ({tracker.error}); "
+            f"send them with: sweep sync {folder.name}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    return _failures(rows, space)
+
+
+def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
+    """Record a cell's result; of its confirmed models keep the best by validation."""
+    cell, best = row.cell, row.cell.best()
+    test = {name: interval.mean for name, interval in row.metrics.items()}
+    test |= {f"{name}_low": interval.low for name, interval in row.metrics.items()}
+    test |= {f"{name}_high": interval.high for name, interval in row.metrics.items()}
+    shared = {"seed", "number"}
+    folder.write_record(
+        RunRecord(
+            key=f"{settings.id}:{cell.name}:cell:0",
+            sweep=folder.name,
+            dataset=cell.dataset,
+            backbone=cell.backbone,
+            freeze=cell.freeze,
+            kind="cell",
+            state="complete" if best else "failed",
+            params={k: v for k, v in best.params.items() if k not in shared} if best else {},
+            best=best.best if best else {},
+            test=test,
+            started=cell.started or time.time(),
+            ended=cell.ended or time.time(),
+            seconds=cell.seconds,
+            facts=best.facts if best else {},
+            model=best.model if best else None,
+        )
+    )
+    for record in cell.confirmations:
+        if record.model and best and record.model != best.model:
+            losing = folder.path / "models" / record.model
+            losing.unlink(missing_ok=True)
+            losing.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _failures(rows: list[Row], space: Space) -> list[str]:
+    """Name the cells that lack results, and why."""
+    lines = []
+    for row in rows:
+        confirmed, states = len(row.cell.confirmations), row.cell.states
+        if confirmed == space.seeds:
+            continue
+        ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        reason = f": {row.cell.error}" if row.cell.error else ""
+        lines.append(
+            f"{row.cell.name}: {confirmed} of {space.seeds} confirmations; trials: {ended}{reason}"
+        )
+    return lines
+
+
+def _print_table(rows: list[Row], space: Space) -> None:
+    out = Console()
+    width = out.width if out.is_terminal else None
+    print(render(rows, space.objective, "table", width))
+
+
+def _weights_dir(settings: Settings) -> Path | None:
+    return Path(settings.weights_dir) if settings.weights_dir else None
+
+
+@contextlib.contextmanager
+def _interruptible(folder: SweepFolder) -> Iterator[None]:
+    """Turn Ctrl-C, and a scheduler's SIGTERM, into Interrupted."""
+
+    def stop(signum: int, frame: FrameType | None) -> Never:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder.exists():
+            text = f"interrupted; go on with: sweep resume {folder.name}"
+        else:
+            text = "interrupted before the sweep was begun; launch it again"
+        raise Interrupted(text) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,202 @@
+"""The plan: what a sweep would do, and everything that stands in its way, before it runs."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sweep.backbones import (
+    bare_network,
+    fetch_weights,
+    input_size,
+    load_backbone,
+    missing_weights,
+    preprocessing,
+)
+from sweep.catalog import KNOWN_SIZES
+from sweep.data.datasets import is_decoded, open_dataset, read_manifest
+from sweep.data.layouts import missing as missing_data
+from sweep.data.manifest import Manifest
+from sweep.data.store import Progress
+from sweep.errors import SweepError
+from sweep.freeze import learnable
+from sweep.space import BackboneSpec, Cell, DatasetSpec, Space
+
+_TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What one cell is going to be.
+
+    Attributes:
+        size: side in pixels of the images its backbone sees.
+        classes: of its dataset; None if that is not known.
+        parameters, learning: numbers in the network, and those of them that learn.
+        passes: forward passes of one image, or their worth, if no trial is pruned; None if
+            the number of images is not known.
+        flops: floating-point operations of all passes; None likewise.
+    """
+
+    cell: Cell
+    size: int
+    classes: int | None
+    parameters: int
+    learning: int
+    passes: int | None
+    flops: float | None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Images of one dataset to decode once, at one size."""
+
+    dataset: DatasetSpec
+    size: int
+    interpolation: str
+
+
+def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
+    """Return what every cell of a space is going to be; works without data and weights.
+
+    Raises SweepError with everything that cannot be: sizes, freeze modes, datasets' trees.
+    """
+    manifests = _manifests(space, data_root)
+    return _each(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
+
+
+def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool) -> list[str]:
+    """Return everything a sweep needs and lacks, and how to get it.
+
+    Args:
+        fetch: download weights that timm's hub has.
+    """
+    lacking = [missing_data(dataset, data_root) for dataset in space.datasets]
+    find = fetch_weights if fetch else missing_weights
+    for backbone in space.backbones:
+        if text := find(backbone, weights_dir):
+            lacking.append(f"backbone {backbone.name}: {text}")
+    return [text for text in lacking if text]
+
+
+def decodings(space: Space) -> list[Decoding]:
+    """Return which images the sweep reads: one size and interpolation may serve many cells."""
+    wanted = [
+        Decoding(
+            dataset, input_size(backbone, space.image_size), preprocessing(backbone).interpolation
+        )
+        for dataset in space.datasets
+        for backbone in space.backbones
+    ]
+    return list(dict.fromkeys(wanted))
+
+
+def left_to_decode(space: Space, data_root: Path) -> list[tuple[Decoding, int]]:
+    """Return the decodings that the cache does not hold, with their numbers of images."""
+    left = []
+    for item in decodings(space):
+        if missing_data(item.dataset, data_root):
+            continue
+        where = (item.dataset, space.split, item.size, item.interpolation, data_root)
+        if not is_decoded(*where):
+            left.append((item, len(read_manifest(item.dataset, space.split, data_root))))
+    return left
+
+
+def prepare(
+    space: Space,
+    data_root: Path,
+    weights_dir: Path | None,
+    progress: Callable[[Decoding], Progress],
+) -> None:
+    """Check weights, sizes and freeze modes, read every dataset, and decode its images.
+
+    Raises SweepError with all that is wrong with any of them.
+    """
+    lacking = missing(space, data_root, weights_dir, fetch=True)
+    if lacking:
+        count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
+        raise SweepError(f"{count} missing:\n" + "\n".join(f"  {text}" for text in lacking))
+    plan_cells(space, data_root)
+
+    def load(backbone: BackboneSpec) -> None:
+        load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
+
+    _each(space.backbones, load)
+    load_backbone.cache_clear()
+
+    def decode(item: Decoding) -> None:
+        where = (item.dataset, space.split, item.size, item.interpolation, data_root)
+        open_dataset(*where, progress=progress(item))
+
+    _each(decodings(space), decode)
+
+
+def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
+    def read(dataset: DatasetSpec) -> tuple[str, Manifest] | None:
+        if missing_data(dataset, data_root):
+            return None
+        return dataset.name, read_manifest(dataset, space.split, data_root)
+
+    return dict(item for item in _each(space.datasets, read) if item)
+
+
+def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> CellPlan:
+    manifest = manifests.get(cell.dataset.name)
+    counts: tuple[int, int] | None = KNOWN_SIZES.get(cell.dataset.name)
+    if manifest is not None:
+        counts = (len(manifest), len(manifest.classes))
+    images, classes = counts or (None, None)
+    size = input_size(cell.backbone, space.image_size)
+    network = bare_network(cell.backbone, size, classes or 2)
+    parameters = sum(item.numel() for item in network.parameters())
+    passes = None if images is None else _passes(space, cell, images, manifest)
+    flops = None if passes is None else passes * forward_flops(cell.backbone, size)
+    learning = learnable(network, cell.freeze)
+    return CellPlan(cell, size, classes, parameters, learning, passes, flops)
+
+
+def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) -> int:
+    if cell.freeze == "frozen":
+        return images  # once, for every trial, epoch and confirmation
+    test, val = round(images * space.split.test), round(images * space.split.val)
+    if manifest is not None:
+        test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
+    epoch = _TRAIN_STEP * (images - test - val) + val
+    return (cell.trials + space.seeds) * cell.epochs * epoch + space.seeds * test
+
+
+@lru_cache
+def forward_flops(backbone: BackboneSpec, size: int) -> float:
+    """Return the floating-point operations of one image's forward pass."""
+    trunk = bare_network(backbone, size, 2).trunk.eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        trunk(torch.zeros(1, 3, size, size, device="meta"))
+    return float(counter.get_total_flops())
+
+
+def _each(items: Iterable[object], work: Callable[..., Result]) -> list[Result]:
+    """Return what `work` gives for every item; raise all their errors as one."""
+    results, problems = [], []
+    for item in items:
+        try:
+            results.append(work(item))
+        except SweepError as error:
+            problems.append(str(error))
+    if problems:
+        raise SweepError("\n".join(dict.fromkeys(problems)))
+    return results
+
+
+def cpu_count() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
