@@ -1,6 +1,7 @@
 """A sweep from its space to its table: prepare, search, confirm, conclude."""
 
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -66,7 +67,7 @@ def resume(folder: SweepFolder, console: Console) -> list[str]:
         if not folder.is_finished():
             _prepare(space, settings, console)
             return _run(folder, space, settings, console)
-    rows = compared(read_cells(folder))
+    rows = compared(read_cells(folder), space.objective)
     _print_table(rows, space)
     return _failures(rows, space)
 
@@ -112,7 +113,7 @@ def _run(folder: SweepFolder, space: Space, settings: Settings, console: Console
     with tracker:
         with Display(space.objective, console) as display:
             search(around, settings.address, parameters, display.watch)
-        rows = compared(read_cells(folder))
+        rows = compared(read_cells(folder), space.objective)
         for row in rows:
             _conclude(folder, settings, row)
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -155,9 +156,7 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
     )
     for record in cell.confirmations:
         if record.model and best and record.model != best.model:
-            losing = folder.path / "models" / record.model
-            losing.unlink(missing_ok=True)
-            losing.with_suffix(".json").unlink(missing_ok=True)
+            shutil.rmtree(folder.path / "models" / record.model, ignore_errors=True)
 
 
 def _failures(rows: list[Row], space: Space) -> list[str]:

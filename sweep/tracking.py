@@ -159,12 +159,10 @@ class _Sender:
 
     def _log(self, run_id: str, record: RunRecord) -> None:
         axes = {"dataset": record.dataset, "backbone": record.backbone, "freeze": record.freeze}
-        params = {**axes, **record.params}
-        for fact in ("parameters", "learnable"):
-            if fact in record.facts:
-                params[fact] = record.facts[fact]
-        tags = {"sweep.state": record.state}
-        tags |= {f"sweep.{name}": str(fact) for name, fact in record.facts.items()}
+        sizes = {k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts}
+        params = {**axes, **record.params, **sizes}
+        facts = {f"sweep.{k}": str(v) for k, v in record.facts.items() if k not in params}
+        tags = {"sweep.state": record.state, **facts}
         if record.error:
             tags["sweep.error"] = record.error[:500]
         self._client.log_batch(
@@ -177,9 +175,8 @@ class _Sender:
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
         if record.kind == "cell" and record.model:
             model = self._folder.path / "models" / record.model
-            for file in (model, model.with_suffix(".json")):
-                if file.is_file():
-                    self._client.log_artifact(run_id, str(file), "model")
+            if model.is_dir():
+                self._client.log_artifacts(run_id, str(model), "model")
 
 
 def _metrics(record: RunRecord) -> list[Metric]:

@@ -1,10 +1,10 @@
 """The comparison: results by cell, intervals, tables."""
 
 from sweep.compare.results import CellResult, read_cells
-from sweep.compare.statistics import REPORTED
 from sweep.compare.tables import FORMATS, compared, render
 from sweep.errors import SweepError, nearest
 from sweep.home import SweepFolder
+from sweep.space import METRICS
 
 
 def compare_sweeps(
@@ -15,7 +15,7 @@ def compare_sweeps(
     Raises SweepError for an unknown metric or format, or if nothing was confirmed yet.
     """
     metric = metric or folders[0].space().objective
-    for value, allowed, option in ((metric, REPORTED, "metric"), (style, FORMATS, "format")):
+    for value, allowed, option in ((metric, METRICS, "metric"), (style, FORMATS, "format")):
         if value not in allowed:
             raise SweepError(
                 f"unknown {option} {value!r}; allowed: {', '.join(allowed)}"
@@ -26,7 +26,7 @@ def compare_sweeps(
         names = ", ".join(folder.name for folder in folders)
         raise SweepError(f"nothing to compare yet: no cell of {names} is confirmed")
     notes = [_unfinished(folder) for folder in folders if not folder.is_finished()]
-    return render(compared(cells), metric, style, width), [*notes, *_unlike_tests(cells)]
+    return render(compared(cells, metric), metric, style, width), [*notes, *_unlike_tests(cells)]
 
 
 def _unfinished(folder: SweepFolder) -> str:

@@ -3,18 +3,19 @@
 import csv
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from sweep.compare.results import CellResult
-from sweep.compare.statistics import Interval, intervals
+from sweep.compare.statistics import REPORTED, Interval, intervals
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
-_SHOWN = ("auroc", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
 _LATEX = ("accuracy", "precision", "recall", "f1")
 _TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "mcc": "MCC"}
 
@@ -27,9 +28,15 @@ class Row:
     metrics: dict[str, Interval]
 
 
-def compared(cells: list[CellResult]) -> list[Row]:
-    """Compute the intervals of every cell."""
-    return [Row(cell, intervals(cell.predictions())) for cell in cells]
+def compared(cells: list[CellResult], metric: str) -> list[Row]:
+    """Compute the intervals of every cell, for the reported metrics and `metric`."""
+    metrics = tuple(dict.fromkeys((*REPORTED, metric)))
+
+    def row(cell: CellResult) -> Row:
+        return Row(cell, intervals(cell.predictions(), metrics))
+
+    with ThreadPoolExecutor() as pool:  # numpy releases the interpreter
+        return list(pool.map(row, cells))
 
 
 def render(rows: list[Row], metric: str, style: str, width: int | None = None) -> str:
@@ -49,7 +56,7 @@ def render(rows: list[Row], metric: str, style: str, width: int | None = None) -
 
 def title(metric: str) -> str:
     """Return a metric's name as people write it."""
-    return _TITLES.get(metric, metric.replace("_", " "))
+    return _TITLES.get(metric, metric.replace("_", " ").capitalize())
 
 
 def _rank(row: Row, metric: str) -> float:
@@ -65,7 +72,7 @@ def _best_of_each(rows: list[Row], metric: str) -> list[Row]:
 
 
 def _columns(metric: str) -> list[str]:
-    return [metric, *(name for name in _SHOWN if name != metric)]
+    return [metric, *(name for name in REPORTED if name != metric)]
 
 
 def _number(interval: Interval | None, line_break: str = " ") -> str:
@@ -80,10 +87,8 @@ def _sweep_column(rows: list[Row]) -> bool:
 
 def _cost(row: Row) -> list[str]:
     cell, rate = row.cell, row.cell.learning_rate
-    states = cell.states
-    lost = f", {states['failed']} failed" if states["failed"] else ""
-    diverged = f", {states['diverged']} diverged" if states["diverged"] else ""
-    trials = f"{states.total()} ({states['pruned']} pruned{diverged}{lost})"
+    lost = [f"{cell.states[s]} {s}" for s in ("diverged", "failed") if cell.states[s]]
+    trials = ", ".join([f"{cell.states.total()} ({cell.states['pruned']})", *lost])
     return [f"{rate:.2g}" if rate else "-", trials, str(len(cell.confirmations)), _time(cell)]
 
 
@@ -95,13 +100,19 @@ def _time(cell: CellResult) -> str:
 def _table(rows: list[Row], metric: str, width: int | None) -> str:
     # A terminal has room for the metric that chooses and the two that everybody knows.
     shown = _columns(metric)[:1] + [name for name in ("accuracy", "f1") if name != metric]
-    table = Table(caption="test split, mean over seeds [95 % bootstrap interval]")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption=escape("test split, mean over seeds [95 % bootstrap interval]"),
+        caption_justify="left",
+    )
     sweeps = _sweep_column(rows)
     for name in (["Sweep"] if sweeps else []) + ["Dataset", "Backbone", "Freeze"]:
         table.add_column(name, overflow="fold")
     for name in shown:
-        table.add_column(title(name), justify="right")
-    for name in ("Rate", "Trials", "Seeds", "Training"):
+        table.add_column(title(name), justify="right", no_wrap=True)
+    for name in ("Rate", "Trials\n(pruned)", "Seeds", "Training"):
         table.add_column(name, justify="right")
     best = _best_of_each(rows, metric)
     for row in rows:
@@ -147,7 +158,12 @@ def _sentence(best: Row, rows: list[Row], metric: str) -> str:
 def _markdown(rows: list[Row], metric: str) -> str:
     columns, sweeps = _columns(metric), _sweep_column(rows)
     heads = (["Sweep"] if sweeps else []) + ["Dataset", "Backbone", "Freeze"]
-    heads += [title(name) for name in columns] + ["Learning rate", "Trials", "Seeds", "Training"]
+    heads += [title(name) for name in columns] + [
+        "Learning rate",
+        "Trials (pruned)",
+        "Seeds",
+        "Training",
+    ]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
         cell = row.cell
@@ -186,13 +202,13 @@ def _csv(rows: list[Row]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     heads = ["sweep", "dataset", "backbone", "freeze"]
-    for name in _SHOWN:
+    for name in REPORTED:
         heads += [name, f"{name}_low", f"{name}_high"]
     writer.writerow([*heads, "learning_rate", "trials", "pruned", "failed", "seeds", "seconds"])
     for row in rows:
         cell = row.cell
         values: list[Any] = [cell.sweep, cell.dataset, cell.backbone, cell.freeze]
-        for name in _SHOWN:
+        for name in REPORTED:
             interval = row.metrics.get(name)
             values += [interval.mean, interval.low, interval.high] if interval else ["", "", ""]
         writer.writerow([*values, *_costs(cell).values()])

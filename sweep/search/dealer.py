@@ -70,6 +70,10 @@ class Dealer:
             study = ledger.study(cell, self._space)
             self._work[cell.name] = self._recover(cell, study, progress, records[cell.name])
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return nothing: Tune pickles its searcher, but the ledger is the truth."""
+        return {}
+
     @property
     def progress(self) -> list[CellProgress]:
         """How far each cell is, in the order of the grid."""

@@ -196,9 +196,9 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             self._dataset.store.size,
             self._dataset.classes,
         )
-        model = folder.file("models", key, ".safetensors")
-        write_atomically(model, lambda file: save_file(state, file))
-        write_text(model.with_suffix(".json"), json.dumps(about, indent=1))
+        model = folder.file("models", key, "")
+        write_atomically(model / "model.safetensors", lambda file: save_file(state, file))
+        write_text(model / "model.json", json.dumps(about, indent=1))
         report.predictions, report.model = path.name, model.name
 
     def _predictions(
@@ -220,7 +220,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         peak = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
         micro_batch = getattr(self._learner, "micro_batch", None)
         return {
-            "sweep": __version__,
+            "version": __version__,
             "torch": torch.__version__,
             "timm": timm.__version__,
             "python": platform.python_version(),

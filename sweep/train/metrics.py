@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_CHUNK = 1 << 21  # numbers held at once for each temporary array
+_CHUNK = 1 << 18  # numbers in each temporary array: they stay in the cache of a core
 
 
 def score(
@@ -149,8 +149,11 @@ def _one_vs_rest(
     order_N = np.argsort(scores_N, kind="stable")
     starts_G = np.flatnonzero(np.diff(scores_N[order_N], prepend=-np.inf))
     sorted_RN = weights_RN[:, order_N]
-    positive_RG = np.add.reduceat(sorted_RN * positive_N[order_N], starts_G, axis=1)
-    negative_RG = np.add.reduceat(sorted_RN * ~positive_N[order_N], starts_G, axis=1)
+    positive_RG = sorted_RN * positive_N[order_N]
+    negative_RG = sorted_RN - positive_RG
+    if len(starts_G) < len(order_N):  # equal scores count as one
+        positive_RG = np.add.reduceat(positive_RG, starts_G, axis=1)
+        negative_RG = np.add.reduceat(negative_RG, starts_G, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         value_R = metric(positive_RG, negative_RG)
     lonely_R = (positive_RG.sum(axis=1) == 0) | (negative_RG.sum(axis=1) == 0)
