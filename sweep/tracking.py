@@ -159,7 +159,9 @@ class _Sender:
 
     def _log(self, run_id: str, record: RunRecord) -> None:
         axes = {"dataset": record.dataset, "backbone": record.backbone, "freeze": record.freeze}
-        sizes = {k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts}
+        sizes: dict[str, Any] = {
+            k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
+        }
         params: dict[str, Any] = {**axes, **record.params, **sizes}
         facts = {f"sweep.{k}": str(v) for k, v in record.facts.items() if k not in params}
         tags = {"sweep.state": record.state, **facts}

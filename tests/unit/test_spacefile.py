@@ -1,0 +1,153 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweep.errors import SpaceError
+from sweep.spacefile import load_space, shipped_spaces
+
+CONTRACT = r"""
+name: contract
+datasets:
+  - chest_xray
+  - {name: brain_mri, layout: folder, path: brain_mri, train: Training, test: Testing}
+  - {name: my_xray, layout: folder, path: nih_chest_xray, group: '^(\d+)_'}
+  - {name: cells, layout: csv, path: blood_cells/manifest.csv}
+  - {name: pneumonia, layout: medmnist, path: pneumoniamnist.npz}
+backbones:
+  - dinov2_s
+  - {name: lite0, model: tf_efficientnet_lite0, weights: tf_efficientnet_lite0.in1k.safetensors}
+  - {name: lite0_random, model: tf_efficientnet_lite0, weights: none}
+freeze: [frozen, full, 'last:2']
+image_size: 224
+learning_rate: {low: 1.0e-5, high: 1.0e-1}
+budget: {trials: 16, epochs: 100, pruner: hyperband}
+objective: auroc
+seeds: 3
+split: {val: 0.2, test: 0.2, seed: 0}
+recipe: {batch_size: 32, optimizer: adam, weight_decay: 0.0, schedule: constant, augment: none}
+"""
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def small(**changes: object) -> str:
+    document = {"name": "small", "datasets": ["digits"], "backbones": ["lite0"], **changes}
+    return yaml.safe_dump(document)
+
+
+def problem(tmp_path: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(SpaceError) as caught:
+        load_space(write(tmp_path, text), overrides)
+    return str(caught.value)
+
+
+def test_the_file_of_the_contract_gives_its_cells(tmp_path: Path) -> None:
+    space = load_space(write(tmp_path, CONTRACT))
+    names = [cell.name for cell in space.cells()]
+    assert len(names) == 5 * 3 * 3
+    assert names[0] == "chest_xray/dinov2_s/frozen"
+    assert names[-1] == "pneumonia/lite0_random/last:2"
+
+
+@pytest.mark.parametrize("name", sorted(shipped_spaces()))
+def test_every_shipped_space_is_sound(name: str) -> None:
+    assert load_space(name).name == name
+
+
+def test_full_grid_is_the_grid_of_the_study() -> None:
+    space = load_space("full_grid")
+    assert [b.name for b in space.backbones] == [
+        "vgg16", "resnet50", "densenet121", "dinov2_s", "dinov2_b", "dinov2_l",
+    ]  # fmt: skip
+    assert list(space.freeze) == ["frozen", "full"]
+    assert len(space.cells()) == 72
+    assert {cell.trials for cell in space.cells()} == {16}
+
+
+def test_all_errors_of_a_file_come_at_once_with_file_line_and_nearest_match(tmp_path: Path) -> None:
+    text = small(seedz=3, freeze=["frozn"], learning_rate={"low": 0.1, "high": 0.01})
+    message = problem(tmp_path, text)
+    assert "3 problems" in message
+    assert "space.yaml:" in message
+    assert "did you mean seeds?" in message
+    assert "did you mean frozen?" in message
+    assert "low 0.1 is above high 0.01" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": ["chest_xry"]}, "did you mean chest_xray"),
+        ({"backbones": ["dinov2_z"]}, "did you mean dinov2_"),
+        ({"backbones": ["resnet5O"]}, "resnet50"),
+        ({"freeze": ["last:0"]}, "unknown freeze mode 'last:0'"),
+        ({"budget": {"trials": 0}}, "budget.trials"),
+        ({"budget": {"pruner": "hyperbnd"}}, "did you mean hyperband"),
+        ({"objective": "auc"}, "did you mean auroc"),
+        ({"seeds": "many"}, "seeds"),
+        ({"image_size": 3}, "image_size"),
+        ({"split": {"val": 0.6, "test": 0.5}}, "leaves nothing to train on"),
+        ({"datasets": ["digits", "digits"]}, "more than once"),
+        ({"datasets": [{"name": "a", "layout": "folder"}]}, "needs a path"),
+        ({"datasets": [{"name": "a", "layout": "folder", "path": "x", "group": "("}]}, "regular"),
+        ({"name": "../up"}, "may hold only"),
+        ({"backbones": [{"name": "x", "model": "lite0", "weights": "w.bin"}]}, "safetensors"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    assert said in problem(tmp_path, small(**changes))
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "name: [", "just text", "\x00"])
+def test_a_file_that_is_no_space_is_refused(tmp_path: Path, text: str) -> None:
+    assert "space.yaml" in problem(tmp_path, text)
+
+
+def test_a_key_that_appears_twice_is_refused(tmp_path: Path) -> None:
+    assert "'seeds' appears twice" in problem(tmp_path, small(seeds=1) + "seeds: 2\n")
+
+
+def test_set_changes_a_key_and_names_itself_when_wrong(tmp_path: Path) -> None:
+    path = write(tmp_path, small())
+    assert load_space(path, ["budget.trials=4", "freeze=[full]"]).cells()[0].trials == 4
+    assert "--set budget.trails=4" in problem(tmp_path, small(), "budget.trails=4")
+    assert "KEY=VALUE" in problem(tmp_path, small(), "seeds")
+
+
+def test_only_keeps_named_values_of_an_axis() -> None:
+    only = ["dataset=chest_xray", "backbone=vgg16,resnet50", "freeze=frozen"]
+    names = [cell.name for cell in load_space("full_grid", only=only).cells()]
+    assert names == ["chest_xray/vgg16/frozen", "chest_xray/resnet50/frozen"]
+
+
+@pytest.mark.parametrize("only", ["backbone=vgg19", "model=vgg16", "backbone", "backbone="])
+def test_only_refuses_what_the_space_lacks(only: str) -> None:
+    with pytest.raises(SpaceError, match="--only"):
+        load_space("full_grid", only=[only])
+
+
+def test_frozen_cells_may_have_a_budget_of_their_own() -> None:
+    trials = {cell.freeze: cell.trials for cell in load_space("quickstart").cells()}
+    assert trials["frozen"] > trials["full"]
+
+
+def test_a_wrong_key_is_refused_before_torch_or_ray_are_imported(tmp_path: Path) -> None:
+    path = write(tmp_path, small(seedz=1))
+    code = (
+        "import sys; from sweep import cli; sys.argv = ['sweep', 'launch', '--space', "
+        f"{path!r}]\n"
+        "try: cli.main()\n"
+        "except SystemExit as e: code = e.code\n"
+        "assert code == 2, code\n"
+        "loaded = {'torch', 'ray', 'mlflow', 'optuna', 'timm', 'pandas'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,84 @@
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweep.data.manifest import Sample
+from sweep.data.splits import assign_splits
+from sweep.errors import DataError
+from sweep.space import Split
+
+
+def make(labels: list[int], groups: list[int], splits: list[str | None] | None = None):
+    given_splits = splits or [None] * len(labels)
+    return [
+        Sample(f"{i}.png", str(label), str(group), split)
+        for i, (label, group, split) in enumerate(zip(labels, groups, given_splits, strict=True))
+    ]
+
+
+@st.composite
+def datasets(draw: st.DrawFn):
+    groups = draw(st.integers(6, 40))
+    sizes = draw(st.lists(st.integers(1, 6), min_size=groups, max_size=groups))
+    classes = draw(st.integers(2, 4))
+    labels, ids = [], []
+    for group, size in enumerate(sizes):
+        mixed = draw(st.booleans())
+        for k in range(size):
+            labels.append((group + (k if mixed else 0)) % classes)
+            ids.append(group)
+    return make(labels, ids)
+
+
+@given(datasets(), st.integers(0, 5))
+@settings(max_examples=200, deadline=None)
+def test_no_group_is_in_two_splits_and_every_class_in_each_or_it_is_an_error(samples, seed) -> None:
+    try:
+        splits = assign_splits("d", samples, Split(val=0.2, test=0.2, seed=seed))
+    except DataError as error:
+        assert "class" in str(error)
+        return
+    of_group, of_class = defaultdict(set), defaultdict(set)
+    for sample, split in zip(samples, splits, strict=True):
+        of_group[sample.group].add(split)
+        of_class[sample.label].add(split)
+    assert all(len(found) == 1 for found in of_group.values())
+    assert all(found == {"train", "val", "test"} for found in of_class.values())
+
+
+def test_splits_are_stratified_and_reproducible() -> None:
+    samples = make([0] * 300 + [1] * 100, list(range(400)))
+    splits = np.array(assign_splits("d", samples, Split(val=0.2, test=0.1, seed=1)))
+    labels = np.array([int(s.label) for s in samples])
+    for label, count in ((0, 300), (1, 100)):
+        assert (splits[labels == label] == "test").sum() == pytest.approx(count * 0.1, abs=1)
+        assert (splits[labels == label] == "val").sum() == pytest.approx(count * 0.2, abs=1)
+    assert splits.tolist() == assign_splits("d", samples, Split(val=0.2, test=0.1, seed=1))
+    assert splits.tolist() != assign_splits("d", samples, Split(val=0.2, test=0.1, seed=2))
+
+
+def test_a_split_that_the_dataset_brings_is_kept() -> None:
+    brought = ["train"] * 20 + ["test"] * 10
+    samples = make([0, 1] * 15, list(range(30)), list(brought))
+    splits = assign_splits("d", samples, Split())
+    assert splits[20:] == ["test"] * 10
+    assert set(splits[:20]) == {"train", "val"}
+
+
+def test_a_group_in_two_of_the_datasets_own_splits_is_an_error() -> None:
+    samples = make([0, 1] * 6, [0, 1, 2, 3, 4, 5, 0, 7, 8, 9, 10, 11], ["train"] * 6 + ["test"] * 6)
+    with pytest.raises(DataError, match="group '0' is in test and train"):
+        assign_splits("d", samples, Split())
+
+
+def test_a_class_smaller_than_the_splits_is_an_error() -> None:
+    with pytest.raises(DataError, match="class '1' has 2"):
+        assign_splits("d", make([0] * 10 + [1] * 2, list(range(12))), Split())
+
+
+def test_one_class_alone_is_an_error() -> None:
+    with pytest.raises(DataError, match="two classes at least"):
+        assign_splits("d", make([0] * 10, list(range(10))), Split())
