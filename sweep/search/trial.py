@@ -29,6 +29,7 @@ from sweep.home import hashed_id
 from sweep.identity import canonical_hash
 from sweep.search.wave import Report, Surroundings, Wave, rungs
 from sweep.space import Cell
+from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.features import open_features
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import EpochScore, Learner
@@ -55,6 +56,8 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._seconds = 0.0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         torch.set_num_threads(max(1, int(config["threads"])))
+        keep_freed_memory()
+        release_freed_memory()  # of the wave before
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another wave on this actor; nothing of the last one is left."""

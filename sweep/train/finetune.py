@@ -95,8 +95,9 @@ class FineTuning:
             group["lr"] = group["initial_lr"] * factor
         with seeded(epoch_seed(self._seed, self.epoch)):
             loss = self._train()
-        logits_NC = self._logits("val")
-        result = validation(self._labels["val"], logits_NC, loss, self._number, self.epoch)
+        logits_KNC = self._logits("val")[None]
+        labels_N = self._labels["val"]
+        (result,) = validation(labels_N, logits_KNC, [loss], [self._number], self.epoch)
         self._stopped = result.diverged
         if not result.diverged and self.best[self._number].offer(result):
             self._remember()

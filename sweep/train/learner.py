@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweep.train.metrics import score
+from sweep.train.metrics import score_each
 
 State = dict[str, Any]
 
@@ -88,13 +88,29 @@ class Learner(Protocol):
 
 
 def validation(
-    labels_N: Tensor, logits_NC: Tensor, train_loss: float, number: int, epoch: int
-) -> EpochScore:
-    """Score logits on the validation split; a loss that is not finite marks divergence."""
-    logits_NC = logits_NC.double()
-    loss = float(torch.nn.functional.cross_entropy(logits_NC, labels_N))
-    if not (math.isfinite(loss) and math.isfinite(train_loss)):
-        return EpochScore(number, epoch, {}, diverged=True)
-    values = score(labels_N.numpy(), logits_NC.softmax(dim=1).numpy())
-    metrics = {f"val/{name}": float(value[0]) for name, value in values.items()}
-    return EpochScore(number, epoch, {"train/loss": train_loss, "val/loss": loss, **metrics})
+    labels_N: Tensor, logits_KNC: Tensor, train_losses: list[float], numbers: list[int], epoch: int
+) -> list[EpochScore]:
+    """Score each member's logits on the validation split.
+
+    A loss that is not finite, in training or here, marks a member as diverged.
+    """
+    log_KNC = logits_KNC.double().log_softmax(dim=2)
+    index = labels_N[None, :, None].expand(len(log_KNC), -1, 1)
+    losses = (-log_KNC.gather(2, index).mean(dim=(1, 2))).tolist()
+    sound = [
+        math.isfinite(a) and math.isfinite(b) for a, b in zip(losses, train_losses, strict=True)
+    ]
+    metrics = score_each(labels_N.numpy(), log_KNC[sound].exp().numpy())
+    columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
+    scores = []
+    for number, loss, train_loss, is_sound in zip(
+        numbers, losses, train_losses, sound, strict=True
+    ):
+        if not is_sound:
+            scores.append(EpochScore(number, epoch, {}, diverged=True))
+            continue
+        named = {f"val/{name}": value for name, value in zip(metrics, next(columns), strict=True)}
+        scores.append(
+            EpochScore(number, epoch, {"train/loss": train_loss, "val/loss": loss, **named})
+        )
+    return scores

@@ -1,12 +1,14 @@
-"""Metrics of class probabilities, weighted and vectorised over resamples.
+"""Metrics of class probabilities, vectorised over predictions and over resamples.
 
-Dimensions: N samples, C classes, R weightings (bootstrap resamples), G distinct scores.
+Dimensions: N samples, C classes, K predictions of the same samples (the members of a wave),
+R weightings of the samples (bootstrap resamples).
 
 The definitions are scikit-learn's: AUROC is macro-averaged one-vs-rest; precision, recall and
 F1 are averaged with the classes' frequencies; what has no samples or predictions counts zero.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,7 @@ def score(
     weights_RN: Floats | None = None,
     metrics: tuple[str, ...] | None = None,
 ) -> dict[str, Floats]:
-    """Return each metric under each weighting of the samples.
+    """Return each metric of one prediction under each weighting of the samples.
 
     Args:
         labels_N: class indices.
@@ -36,128 +38,165 @@ def score(
         metric -> values (R,). AUROC and AUPRC are NaN where fewer than two classes have weight.
     """
     weights_RN = np.ones((1, len(labels_N))) if weights_RN is None else weights_RN
+    values = _score(labels_N, probabilities_NC[None], weights_RN, metrics)
+    return {name: value_RK[:, 0] for name, value_RK in values.items()}
+
+
+def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]:
+    """Return every metric of each of K predictions of the same samples: metric -> (K,)."""
+    values = _score(labels_N, probabilities_KNC, np.ones((1, len(labels_N))), None)
+    return {name: value_RK[0] for name, value_RK in values.items()}
+
+
+def _score(
+    labels_N: Labels,
+    probabilities_KNC: Floats,
+    weights_RN: Floats,
+    metrics: tuple[str, ...] | None,
+) -> dict[str, Floats]:
     wanted = metrics or (*_OF_CONFUSION, *_OF_RANKS)
     result: dict[str, Floats] = {}
-    if any(name in _OF_CONFUSION for name in wanted):
-        confusion_RCC = confusion(labels_N, probabilities_NC, weights_RN)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            for name in wanted:
-                if name in _OF_CONFUSION:
-                    result[name] = _OF_CONFUSION[name](confusion_RCC)
-    for name in wanted:
-        if name in _OF_RANKS:
-            result[name] = _over_classes(_OF_RANKS[name], labels_N, probabilities_NC, weights_RN)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if any(name in _OF_CONFUSION for name in wanted):
+            confusion_RKCC = _confusion(labels_N, probabilities_KNC, weights_RN)
+            result = {n: _OF_CONFUSION[n](confusion_RKCC) for n in wanted if n in _OF_CONFUSION}
+        if of_ranks := {name: _OF_RANKS[name] for name in wanted if name in _OF_RANKS}:
+            result |= _over_classes(of_ranks, labels_N, probabilities_KNC, weights_RN)
     return result
 
 
-def confusion(labels_N: Labels, probabilities_NC: Floats, weights_RN: Floats) -> Floats:
-    """Return the weight of each (true, predicted) pair of classes, shape (R, C, C)."""
-    classes = probabilities_NC.shape[1]
-    pairs_N = labels_N * classes + probabilities_NC.argmax(axis=1)
-    one_hot_NP = np.zeros((len(labels_N), classes * classes))
-    one_hot_NP[np.arange(len(labels_N)), pairs_N] = 1
-    result: Floats = (weights_RN @ one_hot_NP).reshape(-1, classes, classes)
-    return result
+def _confusion(labels_N: Labels, probabilities_KNC: Floats, weights_RN: Floats) -> Floats:
+    """Return the weight of each (true, predicted) pair of classes, shape (R, K, C, C)."""
+    count, _, classes = probabilities_KNC.shape
+    pairs_KN = labels_N * classes + probabilities_KNC.argmax(axis=2)
+    one_hot_NKP = pairs_KN.T[:, :, None] == np.arange(classes * classes)
+    flat = one_hot_NKP.reshape(len(labels_N), -1).astype(np.float64)
+    return np.asarray((weights_RN @ flat).reshape(-1, count, classes, classes))
 
 
-def _accuracy(confusion_RCC: Floats) -> Floats:
-    return np.asarray(_hits(confusion_RCC).sum(axis=1) / confusion_RCC.sum(axis=(1, 2)))
+def _accuracy(confusion: Floats) -> Floats:
+    return np.asarray(_hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1)))
 
 
-def _balanced_accuracy(confusion_RCC: Floats) -> Floats:
-    recall_RC = _hits(confusion_RCC) / confusion_RCC.sum(axis=2)  # NaN where a class is absent
-    present_RC = ~np.isnan(recall_RC)
-    return np.asarray(np.where(present_RC, recall_RC, 0).sum(axis=1) / present_RC.sum(axis=1))
+def _balanced_accuracy(confusion: Floats) -> Floats:
+    recall = _hits(confusion) / confusion.sum(axis=-1)  # NaN where a class is absent
+    present = ~np.isnan(recall)
+    return np.asarray(np.where(present, recall, 0).sum(axis=-1) / present.sum(axis=-1))
 
 
-def _precision(confusion_RCC: Floats) -> Floats:
-    precision_RC = _hits(confusion_RCC) / confusion_RCC.sum(axis=1)
-    return _by_frequency(confusion_RCC, precision_RC)
+def _precision(confusion: Floats) -> Floats:
+    return _by_frequency(confusion, _hits(confusion) / confusion.sum(axis=-2))
 
 
-def _recall(confusion_RCC: Floats) -> Floats:
-    return _by_frequency(confusion_RCC, _hits(confusion_RCC) / confusion_RCC.sum(axis=2))
+def _recall(confusion: Floats) -> Floats:
+    return _by_frequency(confusion, _hits(confusion) / confusion.sum(axis=-1))
 
 
-def _f1(confusion_RCC: Floats) -> Floats:
-    both_RC = confusion_RCC.sum(axis=1) + confusion_RCC.sum(axis=2)
-    return _by_frequency(confusion_RCC, 2 * _hits(confusion_RCC) / both_RC)
+def _f1(confusion: Floats) -> Floats:
+    both = confusion.sum(axis=-2) + confusion.sum(axis=-1)
+    return _by_frequency(confusion, 2 * _hits(confusion) / both)
 
 
-def _mcc(confusion_RCC: Floats) -> Floats:
+def _mcc(confusion: Floats) -> Floats:
     """Return Gorodkin's (2004) correlation of true and predicted classes."""
-    true_RC, predicted_RC = confusion_RCC.sum(axis=2), confusion_RCC.sum(axis=1)
-    total_R = true_RC.sum(axis=1)
-    covariance_R = _hits(confusion_RCC).sum(axis=1) * total_R - (true_RC * predicted_RC).sum(axis=1)
-    true_R = total_R**2 - (true_RC**2).sum(axis=1)
-    predicted_R = total_R**2 - (predicted_RC**2).sum(axis=1)
-    return np.asarray(np.nan_to_num(covariance_R / np.sqrt(true_R * predicted_R)))
+    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    total = true.sum(axis=-1)
+    covariance = _hits(confusion).sum(axis=-1) * total - (true * predicted).sum(axis=-1)
+    spread_true = total**2 - (true**2).sum(axis=-1)
+    spread_predicted = total**2 - (predicted**2).sum(axis=-1)
+    return np.asarray(np.nan_to_num(covariance / np.sqrt(spread_true * spread_predicted)))
 
 
-def _hits(confusion_RCC: Floats) -> Floats:
-    return np.asarray(np.diagonal(confusion_RCC, axis1=1, axis2=2))
+def _hits(confusion: Floats) -> Floats:
+    return np.asarray(np.diagonal(confusion, axis1=-2, axis2=-1))
 
 
-def _by_frequency(confusion_RCC: Floats, value_RC: Floats) -> Floats:
-    weight_RC = confusion_RCC.sum(axis=2)
-    return np.asarray((weight_RC * np.nan_to_num(value_RC)).sum(axis=1) / weight_RC.sum(axis=1))
+def _by_frequency(confusion: Floats, values: Floats) -> Floats:
+    weights = confusion.sum(axis=-1)
+    return np.asarray((weights * np.nan_to_num(values)).sum(axis=-1) / weights.sum(axis=-1))
 
 
-def _auroc(positive_RG: Floats, negative_RG: Floats) -> Floats:
-    """Return the chance that a positive scores above a negative, ties counted half (R,)."""
-    below_RG = np.cumsum(negative_RG, axis=1) - negative_RG / 2
-    area_R = (positive_RG * below_RG).sum(axis=1)
-    return np.asarray(area_R / (positive_RG.sum(axis=1) * negative_RG.sum(axis=1)))
+@dataclass(frozen=True)
+class _Ranked:
+    """One class against the rest: weights in ascending order of the scores, shape (R, K, N).
+
+    Attributes:
+        first, last: where the run of equal scores around each place begins and ends, (K, N);
+            None if all scores differ.
+    """
+
+    positive: Floats
+    negative: Floats
+    first: NDArray[np.int64] | None
+    last: NDArray[np.int64] | None
+
+    def at_first(self, values: Floats) -> Floats:
+        """Return the value at the beginning of each place's run."""
+        return values if self.first is None else np.take_along_axis(values, self.first[None], 2)
+
+    def at_last(self, values: Floats) -> Floats:
+        """Return the value at the end of each place's run."""
+        return values if self.last is None else np.take_along_axis(values, self.last[None], 2)
 
 
-def _average_precision(positive_RG: Floats, negative_RG: Floats) -> Floats:
-    hits_RG = np.cumsum(positive_RG[:, ::-1], axis=1)
-    called_RG = hits_RG + np.cumsum(negative_RG[:, ::-1], axis=1)
-    precision_RG = np.nan_to_num(hits_RG / called_RG)
-    area_R = (positive_RG[:, ::-1] * precision_RG).sum(axis=1)
-    return np.asarray(area_R / positive_RG.sum(axis=1))
+def _ranked(positive_N: NDArray[np.bool_], scores_KN: Floats, weights_RN: Floats) -> _Ranked:
+    order_KN = np.argsort(scores_KN, axis=1, kind="stable")
+    weights_RKN = weights_RN[:, order_KN]
+    positive_RKN = weights_RKN * positive_N[order_KN]
+    negative_RKN = weights_RKN - positive_RKN
+    sorted_KN = np.take_along_axis(scores_KN, order_KN, axis=1)
+    starts_KN = np.diff(sorted_KN, prepend=-np.inf, axis=1) != 0
+    if starts_KN.all():
+        return _Ranked(positive_RKN, negative_RKN, None, None)
+    places = np.arange(scores_KN.shape[1])
+    first_KN = np.maximum.accumulate(np.where(starts_KN, places, 0), axis=1)
+    ends_KN = np.roll(starts_KN, -1, axis=1)  # a run ends where the next begins
+    backwards = np.where(ends_KN, places, places[-1])[:, ::-1]
+    last_KN = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+    return _Ranked(positive_RKN, negative_RKN, first_KN, last_KN)
+
+
+def _auroc(ranked: _Ranked) -> Floats:
+    """Return the chance that a positive scores above a negative, ties counted half (R, K)."""
+    upto_RKN = np.cumsum(ranked.negative, axis=2)
+    below_RKN = ranked.at_first(upto_RKN - ranked.negative)
+    area_RK = (ranked.positive * (below_RKN + ranked.at_last(upto_RKN))).sum(axis=2) / 2
+    return np.asarray(area_RK / (ranked.positive.sum(axis=2) * ranked.negative.sum(axis=2)))
+
+
+def _average_precision(ranked: _Ranked) -> Floats:
+    """Return the precision at each positive's score, averaged over the positives (R, K)."""
+    hits_RKN = np.cumsum(ranked.positive[..., ::-1], axis=2)[..., ::-1]
+    misses_RKN = np.cumsum(ranked.negative[..., ::-1], axis=2)[..., ::-1]
+    precision_RKN = np.nan_to_num(hits_RKN / (hits_RKN + misses_RKN))
+    area_RK = (ranked.positive * ranked.at_first(precision_RKN)).sum(axis=2)
+    return np.asarray(area_RK / ranked.positive.sum(axis=2))
 
 
 def _over_classes(
-    metric: Callable[[Floats, Floats], Floats],
+    metrics: dict[str, Callable[[_Ranked], Floats]],
     labels_N: Labels,
-    probabilities_NC: Floats,
+    probabilities_KNC: Floats,
     weights_RN: Floats,
-) -> Floats:
-    """Average a one-vs-rest metric over the classes that have weight on both sides."""
-    classes = probabilities_NC.shape[1]
+) -> dict[str, Floats]:
+    """Average one-vs-rest metrics over the classes that have weight on both sides."""
+    count, samples, classes = probabilities_KNC.shape
     sided = range(1, 2) if classes == 2 else range(classes)  # of two, the second is the positive
-    chunk = max(1, _CHUNK // max(1, len(labels_N)))
-    chunks = [
-        np.stack(
-            [_one_vs_rest(metric, labels_N == c, probabilities_NC[:, c], weights) for c in sided]
-        )
-        for weights in np.split(weights_RN, range(chunk, len(weights_RN), chunk))
-    ]
-    values_CR = np.concatenate(chunks, axis=1)
-    count_R = (~np.isnan(values_CR)).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.nansum(values_CR, axis=0) / count_R)
+    chunk = max(1, _CHUNK // max(1, count * samples))
+    parts: dict[str, list[Floats]] = {name: [] for name in metrics}
+    for start in range(0, len(weights_RN), chunk):
+        weights = weights_RN[start : start + chunk]
+        of_class = [_ranked(labels_N == c, probabilities_KNC[:, :, c], weights) for c in sided]
+        for name, metric in metrics.items():
+            values_CRK = np.stack([_unless_lonely(metric, ranked) for ranked in of_class])
+            sides_RK = (~np.isnan(values_CRK)).sum(axis=0)
+            parts[name].append(np.nansum(values_CRK, axis=0) / sides_RK)
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _one_vs_rest(
-    metric: Callable[[Floats, Floats], Floats],
-    positive_N: NDArray[np.bool_],
-    scores_N: Floats,
-    weights_RN: Floats,
-) -> Floats:
-    order_N = np.argsort(scores_N, kind="stable")
-    starts_G = np.flatnonzero(np.diff(scores_N[order_N], prepend=-np.inf))
-    sorted_RN = weights_RN[:, order_N]
-    positive_RG = sorted_RN * positive_N[order_N]
-    negative_RG = sorted_RN - positive_RG
-    if len(starts_G) < len(order_N):  # equal scores count as one
-        positive_RG = np.add.reduceat(positive_RG, starts_G, axis=1)
-        negative_RG = np.add.reduceat(negative_RG, starts_G, axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value_R = metric(positive_RG, negative_RG)
-    lonely_R = (positive_RG.sum(axis=1) == 0) | (negative_RG.sum(axis=1) == 0)
-    return np.where(lonely_R, np.nan, value_R)
+def _unless_lonely(metric: Callable[[_Ranked], Floats], ranked: _Ranked) -> Floats:
+    lonely_RK = (ranked.positive.sum(axis=2) == 0) | (ranked.negative.sum(axis=2) == 0)
+    return np.where(lonely_RK, np.nan, metric(ranked))
 
 
 _OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
@@ -168,7 +207,7 @@ _OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
     "f1": _f1,
     "mcc": _mcc,
 }
-_OF_RANKS: dict[str, Callable[[Floats, Floats], Floats]] = {
+_OF_RANKS: dict[str, Callable[[_Ranked], Floats]] = {
     "auroc": _auroc,
     "auprc": _average_precision,
 }

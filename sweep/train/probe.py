@@ -184,11 +184,8 @@ class ProbeWave:
 
     def _scores(self, losses: list[float]) -> list[EpochScore]:
         logits = _affine(self._features["val"], self._weights)
-        logits_NKC = logits.view(len(logits), -1, self._classes).cpu()
-        return [
-            validation(self._labels["val"], logits_NKC[:, i], losses[i], number, self.epoch)
-            for i, number in enumerate(self._numbers)
-        ]
+        logits_KNC = logits.view(len(logits), -1, self._classes).transpose(0, 1).cpu()
+        return validation(self._labels["val"], logits_KNC, losses, self._numbers, self.epoch)
 
     def _keep_best(self, results: list[EpochScore]) -> None:
         better = [

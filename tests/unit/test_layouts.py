@@ -129,7 +129,7 @@ def test_a_truncated_npz_is_an_error(tmp_path: Path) -> None:
     described = medmnist(tmp_path)
     path = tmp_path / "d.npz"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(DataError, match="damaged|cannot be used"):
+    with pytest.raises(DataError, match=r"damaged|cannot be used"):
         read_samples(described, tmp_path)
 
 

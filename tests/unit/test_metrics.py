@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as oracle
+
+from sweep.space import METRICS
+from sweep.train.metrics import score, score_each
+
+
+@st.composite
+def predictions(draw: st.DrawFn):
+    """Labels and probabilities of 2 to 4 classes, coarse ones now and then, so that many tie."""
+    classes, samples = draw(st.integers(2, 4)), draw(st.integers(8, 60))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    labels = np.concatenate([np.arange(classes), rng.integers(0, classes, samples)])
+    raw = rng.random((len(labels), classes)) + 0.01
+    if draw(st.booleans()):
+        raw = np.ceil(raw * 3)
+    return labels, raw / raw.sum(axis=1, keepdims=True)
+
+
+def by_scikit_learn(labels, probabilities, weights=None) -> dict[str, float]:
+    classes = probabilities.shape[1]
+    predicted = probabilities.argmax(axis=1)
+    one_hot = np.eye(classes)[labels]
+    sided = range(1, 2) if classes == 2 else range(classes)
+    average = {"average": "weighted", "zero_division": 0, "sample_weight": weights}
+
+    def over_classes(metric) -> float:
+        of_class = [
+            metric(one_hot[:, c], probabilities[:, c], sample_weight=weights) for c in sided
+        ]
+        return float(np.mean(of_class))
+
+    return {
+        "auroc": over_classes(oracle.roc_auc_score),
+        "auprc": over_classes(oracle.average_precision_score),
+        "accuracy": oracle.accuracy_score(labels, predicted, sample_weight=weights),
+        "balanced_accuracy": oracle.balanced_accuracy_score(
+            labels, predicted, sample_weight=weights
+        ),
+        "precision": oracle.precision_score(labels, predicted, **average),
+        "recall": oracle.recall_score(labels, predicted, **average),
+        "f1": oracle.f1_score(labels, predicted, **average),
+        "mcc": oracle.matthews_corrcoef(labels, predicted, sample_weight=weights),
+    }
+
+
+@given(predictions())
+@settings(max_examples=100, deadline=None)
+def test_every_metric_is_scikit_learns(drawn) -> None:
+    labels, probabilities = drawn
+    found = score(labels, probabilities)
+    assert set(found) == set(METRICS)
+    for name, value in by_scikit_learn(labels, probabilities).items():
+        assert found[name][0] == pytest.approx(value, abs=1e-12), name
+
+
+@given(predictions(), st.integers(0, 100))
+@settings(max_examples=50, deadline=None)
+def test_a_weight_counts_a_sample_that_often(drawn, seed: int) -> None:
+    labels, probabilities = drawn
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(labels))).astype(float)
+    weights[:, : probabilities.shape[1]] += 1  # every class keeps some weight
+    found = score(labels, probabilities, weights)
+    for row, weighting in enumerate(weights):
+        repeated = np.repeat(np.arange(len(labels)), weighting.astype(int))
+        expected = by_scikit_learn(labels[repeated], probabilities[repeated])
+        for name, value in expected.items():
+            assert found[name][row] == pytest.approx(value, abs=1e-12), name
+
+
+@given(st.lists(predictions(), min_size=1, max_size=1), st.integers(1, 5), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_many_predictions_at_once_score_as_each_alone(drawn, count: int, ties: bool) -> None:
+    labels, first = drawn[0]
+    rng = np.random.default_rng(count)
+    others = rng.dirichlet(np.ones(first.shape[1]), (count, len(labels)))
+    together = np.concatenate([first[None], np.round(others, 1) if ties else others])
+    found = score_each(labels, together)
+    for row, probabilities in enumerate(together):
+        for name, value in score(labels, probabilities).items():
+            assert found[name][row] == pytest.approx(value[0], abs=1e-12)
+
+
+def test_ranks_are_not_a_number_where_one_class_has_all_the_weight() -> None:
+    labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    weights = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
+    found = score(labels, probabilities, weights, ("auroc", "auprc"))
+    assert np.isnan(found["auroc"][0])
+    assert np.isnan(found["auprc"][0])
+    assert found["auroc"][1] == 1
+
+
+def test_constant_predictions_score_as_chance() -> None:
+    labels = np.array([0, 1, 0, 1])
+    found = score(labels, np.full((4, 2), 0.5))
+    assert found["auroc"][0] == 0.5
+    assert found["mcc"][0] == 0
