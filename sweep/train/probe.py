@@ -69,19 +69,24 @@ class ProbeWave:
     def train_epoch(self) -> list[EpochScore]:
         """Train every active member for one epoch and score it on the validation split."""
         self.epoch += 1
-        rates_K = self._rates * rate_factor(self._recipe.schedule, self.epoch, self._epochs)
+        results = self._scores(self.train_only(self.epoch))
+        self._keep_best(results)
+        self.drop([result.number for result in results if result.diverged])
+        return results
+
+    @torch.inference_mode()
+    def train_only(self, epoch: int) -> list[float]:
+        """Take the steps of one epoch; return each active member's mean loss."""
+        rates_K = self._rates * rate_factor(self._recipe.schedule, epoch, self._epochs)
         rates_P = rates_K.repeat_interleave(self._classes)
         features_ND, labels_N = self._features["train"], self._train_labels
         gradient = torch.empty_like(self._weights)
         losses_K = torch.zeros_like(rates_K, dtype=torch.float64)
-        for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._seed, self.epoch):
+        for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._seed, epoch):
             rows = batch.to(labels_N.device)
             losses_K += self._gradient(features_ND[rows], labels_N[rows], gradient)
             self._step(gradient, rates_P)
-        results = self._scores((losses_K / len(labels_N)).tolist())
-        self._keep_best(results)
-        self.drop([result.number for result in results if result.diverged])
-        return results
+        return [float(loss) for loss in losses_K / len(labels_N)]
 
     def drop(self, numbers: list[int]) -> None:
         """Stop training these members; their columns leave the matrices."""

@@ -1,0 +1,138 @@
+"""A member of a wave equals the same head trained alone, whatever happens to the others."""
+
+import numpy as np
+import pytest
+import torch
+
+from sweep.backbones import initial_head, load_backbone
+from sweep.space import BackboneSpec, Recipe
+from sweep.train.learner import Rate
+from sweep.train.probe import ProbeWave
+from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
+
+RATES = [1e-4, 1e-3, 1e-2]
+EPOCHS, CLASSES, SEED = 6, 3, 4
+BACKBONE = load_backbone(BackboneSpec(name="b", model="test_resnet", weights="none"), 32, None)
+
+
+def made_up() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Features of three overlapping classes."""
+    generator = torch.Generator().manual_seed(0)
+    labels = {s: torch.arange(n) % CLASSES for s, n in (("train", 97), ("val", 40), ("test", 30))}
+    centres = torch.randn(CLASSES, BACKBONE.features, generator=generator)
+    features = {
+        s: centres[own] + 2 * torch.randn(len(own), BACKBONE.features, generator=generator)
+        for s, own in labels.items()
+    }
+    return features, labels
+
+
+def wave(rates: list[float], recipe: Recipe | None = None, first: int = 0) -> ProbeWave:
+    features, labels = made_up()
+    members = [Rate(first + number, rate) for number, rate in enumerate(rates)]
+    return ProbeWave(
+        BACKBONE, features, labels, CLASSES, members, recipe or Recipe(), EPOCHS, "auroc", SEED,
+        torch.device("cpu"),
+    )  # fmt: skip
+
+
+def train(learner: ProbeWave, epochs: int = EPOCHS) -> ProbeWave:
+    for _ in range(epochs):
+        learner.train_epoch()
+    return learner
+
+
+def plain_pytorch(rate: float, recipe: Recipe) -> torch.Tensor:
+    """Train one head with an optimizer of torch's own; return its weights (D+1, C)."""
+    features, labels = made_up()
+    head = torch.nn.Linear(BACKBONE.features, CLASSES)
+    with torch.no_grad():
+        head.weight.copy_(initial_head(CLASSES, BACKBONE.features, SEED))
+        head.bias.zero_()
+    options = {"lr": rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer == "sgd":
+        optimizer = torch.optim.SGD(head.parameters(), momentum=MOMENTUM, **options)
+    else:
+        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+        optimizer = kind(head.parameters(), betas=BETAS, eps=EPSILON, **options)
+    for epoch in range(1, EPOCHS + 1):
+        optimizer.param_groups[0]["lr"] = rate * rate_factor(recipe.schedule, epoch, EPOCHS)
+        for batch in epoch_batches(len(labels["train"]), recipe.batch_size, SEED, epoch):
+            optimizer.zero_grad()
+            logits = head(features["train"][batch])
+            torch.nn.functional.cross_entropy(logits, labels["train"][batch]).backward()
+            optimizer.step()
+    return torch.cat([head.weight.detach().T, head.bias.detach()[None]])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+def test_members_get_the_weights_that_plain_pytorch_gives(
+    optimizer: str, schedule: str, decay: float
+) -> None:
+    recipe = Recipe.model_validate(
+        {"optimizer": optimizer, "schedule": schedule, "weight_decay": decay, "batch_size": 16}
+    )
+    together = train(wave(RATES, recipe)).weights()
+    for member, rate in enumerate(RATES):
+        alone = plain_pytorch(rate, recipe)
+        torch.testing.assert_close(together[:, member], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_member_is_the_same_with_and_without_company() -> None:
+    together, alone = train(wave(RATES)), train(wave([RATES[1]], first=1))
+    torch.testing.assert_close(together.weights()[:, 1:2], alone.weights(), rtol=1e-5, atol=1e-6)
+    assert together.best[1].epoch == alone.best[1].epoch
+    assert together.best[1].value == pytest.approx(alone.best[1].value, abs=1e-9)
+
+
+def test_dropping_members_leaves_the_others_as_they_were() -> None:
+    whole, thinned = train(wave(RATES)), train(wave(RATES), 2)
+    thinned.drop([0])
+    assert thinned.active == [1, 2]
+    train(thinned, EPOCHS - 2)
+    torch.testing.assert_close(thinned.weights(), whole.weights()[:, 1:], rtol=1e-5, atol=1e-6)
+
+
+def test_a_wave_restored_from_its_state_goes_on_as_if_nothing_had_happened() -> None:
+    whole, broken = train(wave(RATES)), train(wave(RATES), 3)
+    resumed = wave(RATES)
+    resumed.restore(broken.state())
+    train(resumed, EPOCHS - 3)
+    assert torch.equal(resumed.weights(), whole.weights())
+    assert vars(resumed.best[2]) == vars(whole.best[2])
+    assert np.array_equal(resumed.probabilities("test"), whole.probabilities("test"))
+
+
+def test_a_restored_wave_may_have_lost_members() -> None:
+    state = train(wave(RATES), 3).state()
+    resumed = wave(RATES[1:], first=1)
+    resumed.restore(state)
+    train(resumed, EPOCHS - 3)
+    torch.testing.assert_close(
+        resumed.weights(), train(wave(RATES)).weights()[:, 1:], rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_diverging_member_ends_alone() -> None:
+    learner = wave([1e-3, 1e38], Recipe(optimizer="sgd"))
+    scores = [score for _ in range(EPOCHS) for score in learner.train_epoch()]
+    assert [score.number for score in scores if score.diverged] == [1]
+    assert learner.active == [0]
+    torch.testing.assert_close(
+        learner.weights(), train(wave([1e-3], Recipe(optimizer="sgd"))).weights()
+    )
+
+
+def test_the_network_predicts_what_the_probe_predicted() -> None:
+    learner = train(wave([1e-2]))
+    features, _ = made_up()
+    with torch.inference_mode():
+        logits = learner.network().head(features["test"]).double()
+    assert learner.probabilities("test") == pytest.approx(logits.softmax(1).numpy(), abs=1e-6)
+
+
+def test_every_epoch_reports_loss_and_all_validation_metrics() -> None:
+    (score,) = wave([1e-2]).train_epoch()
+    assert {"train/loss", "val/loss", "val/auroc", "val/accuracy", "val/f1"} <= set(score.metrics)
