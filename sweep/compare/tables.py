@@ -174,11 +174,13 @@ def _markdown(rows: list[Row], metric: str) -> str:
 
 
 def _latex(rows: list[Row]) -> str:
+    sweeps = _sweep_column(rows)
     lines = [
         r"% needs \usepackage{booktabs}",
-        r"\begin{tabular}{lllcccc}",
+        rf"\begin{{tabular}}{{{'l' if sweeps else ''}lllcccc}}",
         r"\toprule",
-        r"Task & Model & Freeze & Accuracy & Precision & Recall & F1 \\",
+        ("Sweep & " if sweeps else "")
+        + r"Task & Model & Freeze & Accuracy & Precision & Recall & F1 \\",
     ]
     previous = None
     for row in rows:
@@ -186,7 +188,8 @@ def _latex(rows: list[Row]) -> str:
             lines.append(r"\midrule")
         task = row.cell.dataset if row.cell.dataset != previous else ""
         previous = row.cell.dataset
-        names = [_tex(name) for name in (task, row.cell.backbone, row.cell.freeze)]
+        own = [row.cell.sweep] if sweeps else []
+        names = [_tex(name) for name in (*own, task, row.cell.backbone, row.cell.freeze)]
         values = [_number(row.metrics.get(name)) for name in _LATEX]
         lines.append(" & ".join([*names, *values]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])

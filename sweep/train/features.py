@@ -58,7 +58,9 @@ def open_features(
     path = cache / "features" / f"{key}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if not path.is_file():
+        try:
+            return Features(path)
+        except (OSError, pa.ArrowInvalid):  # not there yet, or damaged
             write_atomically(path, lambda file: _compute(file, backbone, store, device, progress))
     return Features(path)
 
