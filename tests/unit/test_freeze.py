@@ -85,7 +85,9 @@ def test_last_k_learns_the_deepest_blocks_and_more_with_a_larger_k(model: str) -
     assert {"head.weight", "head.bias"} < first < second
     order = [name for name, _ in one.trunk.named_parameters()]
     learning = {name.removeprefix("trunk.") for name in second if name.startswith("trunk.")}
-    frozen_matrices = [n for n in order if n not in learning and one.trunk.get_parameter(n).ndim > 1]
+    frozen_matrices = [
+        n for n in order if n not in learning and one.trunk.get_parameter(n).ndim > 1
+    ]
     deepest = max(order.index(name) for name in frozen_matrices)
     assert all(order.index(n) > deepest for n in learning if one.trunk.get_parameter(n).ndim > 1)
 

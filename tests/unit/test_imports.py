@@ -27,7 +27,9 @@ def test_the_core_needs_no_ray_mlflow_or_optuna(group: str) -> None:
 
 
 def test_a_notebook_trains_a_probe_with_the_core_alone(tmp_path) -> None:
-    code = BLOCKED + f"""
+    code = (
+        BLOCKED
+        + f"""
 import torch
 from pathlib import Path
 from sweep.backbones import load_backbone
@@ -49,5 +51,6 @@ for _ in range(5):
     wave.train_epoch()
 assert wave.best[0].value > 0.97, wave.best
 """
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
