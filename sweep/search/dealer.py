@@ -217,6 +217,8 @@ class Dealer:
             elif underway.best[number].epoch:
                 work.study.report(number, report.epoch, underway.best[number].value)
                 learning.append(number)
+        # The best first: a pruner that ranks those it has seen passes whoever comes first.
+        learning.sort(key=lambda number: -underway.best[number].value)
         return [number for number in learning if work.study.should_prune(number)]
 
     def _end(

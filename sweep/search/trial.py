@@ -37,6 +37,7 @@ from sweep.train.metrics import score
 from sweep.train.probe import ProbeWave
 
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
+_MIN_CHECKPOINT_INTERVAL_S = 1.0
 
 
 class WaveTrainable(tune.Trainable):  # type: ignore[misc]
@@ -160,7 +161,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         """Write a checkpoint, unless that would take too large a share of the time."""
         assert self._learner is not None
         since = time.monotonic() - self._last_checkpoint
-        if since < max(self._checkpoint_cost / _CHECKPOINT_SHARE, 1.0):
+        if since < max(self._checkpoint_cost / _CHECKPOINT_SHARE, _MIN_CHECKPOINT_INTERVAL_S):
             return
         state = {
             "learner": self._learner.state(),

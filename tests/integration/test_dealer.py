@@ -1,0 +1,191 @@
+"""The dealer with a real ledger and real training, without Ray: any death loses nothing."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweep.home import RunRecord, SweepFolder
+from sweep.search.dealer import RETRIES, Dealer
+from sweep.search.studies import Ledger
+from sweep.search.trial import WaveTrainable
+from sweep.search.wave import Report, Surroundings, Wave
+from sweep.space import Space
+
+pytestmark = pytest.mark.integration
+
+Dies = Callable[[int], None]
+
+
+class DriverDied(Exception):
+    """Stands for kill -9: nothing after it is done."""
+
+
+def surroundings(tmp_path: Path, **changes: object) -> Surroundings:
+    document = {
+        "name": "s",
+        "datasets": ["digits"],
+        "backbones": [{"name": "b", "model": "test_efficientnet", "weights": "none"}],
+        "freeze": ["frozen", "last:1"],
+        "image_size": 32,
+        "budget": {"trials": 3, "epochs": 3, "frozen": {"trials": 6, "epochs": 9}},
+        "seeds": 2,
+        "split": {"val": 0.1, "test": 0.7},
+        **changes,
+    }
+    space, folder = Space.model_validate(document), SweepFolder(tmp_path / "home", "s")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return Surroundings(space, "id", folder, tmp_path, None, tmp_path / "cache", b"key")
+
+
+def dealer(around: Surroundings) -> Dealer:
+    return Dealer(around, Ledger(around.folder.ledger_url, "s"))
+
+
+def begin(around: Surroundings, wave: Wave) -> WaveTrainable:
+    worker = WaveTrainable.__new__(WaveTrainable)  # as on an actor, without Ray's own set-up
+    worker.setup({"around": around, "wave": wave, "threads": 2})
+    return worker
+
+
+def run_here(around: Surroundings, dies: Dies = lambda _: None) -> list[Wave]:
+    """Run the waves one after the other in this process; `dies` is asked before each report."""
+    dealing, dealt, reports = dealer(around), [], 0
+    while (wave := dealing.deal()) is not None:
+        dealt.append(wave)
+        worker, over = begin(around, wave), False
+        while not over:
+            report = worker.step()["report"]
+            dies(reports)
+            reports += 1
+            pruned, over = dealing.hear(wave.key, report)
+            worker.drop(pruned)
+            if report.done:
+                dealing.finish(wave.key, report)
+                over = True
+    return dealt
+
+
+def outcomes(around: Surroundings) -> dict[str, tuple[object, ...]]:
+    """Return what each run found, without times."""
+    return {
+        record.key: (record.state, record.params["learning_rate"], record.history, record.test)
+        for record in around.folder.records()
+    }
+
+
+def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> None:
+    around = surroundings(tmp_path)
+    dealt = run_here(around)
+    records = around.folder.records()
+    assert Counter((r.freeze, r.kind) for r in records) == {
+        ("frozen", "trial"): 6,
+        ("frozen", "confirmation"): 2,
+        ("last:1", "trial"): 3,
+        ("last:1", "confirmation"): 2,
+    }
+    assert len({record.key for record in records}) == len(records)
+    assert dealer(around).finished
+    frozen = [wave for wave in dealt if wave.cell.freeze == "frozen" and wave.kind == "trial"]
+    assert [len(wave.rates) for wave in frozen] == [3, 3]  # the second learns from the first
+    assert dealt[0].cell != dealt[1].cell  # early results cover the grid
+
+
+def test_the_best_rate_is_confirmed_with_seeds_of_its_own(tmp_path: Path) -> None:
+    around = surroundings(tmp_path)
+    run_here(around)
+    for freeze in ("frozen", "last:1"):
+        own = [r for r in around.folder.records() if r.freeze == freeze]
+        trials = [r for r in own if r.kind == "trial" and r.state == "complete"]
+        confirmed = [r for r in own if r.kind == "confirmation"]
+        best = max(trials, key=lambda r: r.best["value"])
+        assert {r.params["learning_rate"] for r in confirmed} == {best.params["learning_rate"]}
+        assert len({r.params["seed"] for r in [*confirmed, best]}) == 3
+        assert all(r.test and r.predictions and not any(t.test for t in trials) for r in confirmed)
+
+
+@pytest.mark.parametrize("moment", range(0, 16, 3))
+def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
+    tmp_path: Path, moment: int
+) -> None:
+    whole, broken = surroundings(tmp_path / "whole"), surroundings(tmp_path / "broken")
+    run_here(whole)
+
+    def dies(reports: int) -> None:
+        if reports == moment:
+            raise DriverDied
+
+    with pytest.raises(DriverDied):
+        run_here(broken, dies)
+    before = {record.key: record.ended for record in broken.folder.records()}
+    run_here(broken)
+    after = {record.key: record.ended for record in broken.folder.records()}
+    assert {key: after[key] for key in before} == before  # none of the finished ran again
+    assert outcomes(broken) == outcomes(whole)
+    assert not list((broken.folder.path / "checkpoints").glob("*"))
+
+
+def test_a_trial_goes_on_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.search.trial._MIN_CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sweep.search.trial._CHECKPOINT_SHARE", 1e9)
+    around = surroundings(tmp_path, freeze=["last:1"])
+    wave = dealer(around).deal()
+    assert wave is not None
+    first = begin(around, wave)
+    early = first.step()["report"].scores + first.step()["report"].scores
+    second = begin(around, wave)
+    report = second.step()["report"]
+    assert report.scores[:2] == early
+    assert report.epoch == 3
+
+
+def test_a_result_that_was_written_but_not_told_is_told(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"])
+    wave = dealer(around).deal()
+    assert wave is not None
+    around.folder.write_record(
+        RunRecord("id:digits/b/last:1:trial:0", "s", "digits", "b", "last:1", "trial", "pruned")
+    )
+    again = dealer(around)
+    assert again.progress[0].trials == {"pruned": 1}
+    following = again.deal()
+    assert following is not None
+    assert following.rates[0].number == 1
+
+
+def test_a_failing_wave_is_tried_again_and_given_up_with_its_reason(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
+    dealing = dealer(around)
+    for _ in range(RETRIES + 1):
+        wave = dealing.deal()
+        assert wave is not None
+        dealing.finish(wave.key, Report(error="a made-up reason", done=True))
+    assert dealing.deal() is None
+    assert dealing.finished
+    (record,) = around.folder.records()
+    assert (record.state, record.error) == ("failed", "a made-up reason")
+
+
+def test_what_cannot_succeed_is_not_tried_again(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
+    dealing = dealer(around)
+    wave = dealing.deal()
+    assert wave is not None
+    dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
+    assert dealing.finished
+
+
+def test_diverged_trials_are_results(tmp_path: Path) -> None:
+    around = surroundings(
+        tmp_path,
+        freeze=["frozen"],
+        learning_rate={"low": 1e38, "high": 3e38},
+        recipe={"optimizer": "sgd"},
+        budget={"trials": 2, "epochs": 3},
+    )
+    run_here(around)
+    assert {record.state for record in around.folder.records()} == {"diverged"}
+    assert dealer(around).finished

@@ -1,0 +1,147 @@
+"""The ledger on a real SQLite file: what was asked, told and pruned survives its process."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from sweep.home import RunRecord
+from sweep.search.studies import CellStudy, Ledger
+from sweep.space import Space
+
+pytestmark = pytest.mark.integration
+
+
+def space(**changes: object) -> Space:
+    entry = {"name": "b", "model": "test_resnet", "weights": "none"}
+    document = {"name": "s", "datasets": ["digits"], "backbones": [entry], "freeze": ["frozen"],
+                "learning_rate": {"low": 1e-4, "high": 1e-1},
+                "budget": {"trials": 8, "epochs": 27}, **changes}  # fmt: skip
+    return Space.model_validate(document)
+
+
+def study(tmp_path: Path, of: Space | None = None) -> CellStudy:
+    of = of or space()
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", of.name).study(of.cells()[0], of)
+
+
+def record(number: int, value: float, state: str = "complete", loss: float = 1.0) -> RunRecord:
+    best = {"epoch": 1, "value": value, "val/loss": loss}
+    return RunRecord(f"k{number}", "s", "d", "b", "f", "trial", state, number, best=best)
+
+
+def test_the_first_rates_cover_the_range_evenly(tmp_path: Path) -> None:
+    own = study(tmp_path)
+    rates = sorted(own.ask("wave").learning_rate for _ in range(4))
+    logs = [math.log10(rate) for rate in rates]
+    assert logs[0] == pytest.approx(-4 + 3 / 8)
+    assert [b - a for a, b in zip(logs, logs[1:], strict=False)] == pytest.approx([0.75] * 3)
+
+
+def test_later_rates_come_from_what_was_learnt(tmp_path: Path) -> None:
+    own = study(tmp_path, space(budget={"trials": 16, "epochs": 27}))
+    logs = []
+    for _ in range(16):
+        rate = own.ask("wave")
+        logs.append(math.log10(rate.learning_rate))
+        own.tell(record(rate.number, -((logs[-1] + 2.2) ** 2)))
+    spread, later = (sorted(abs(value + 2.2) for value in part) for part in (logs[:8], logs[8:]))
+    assert later[0] < spread[0]
+    assert later[4] < 0.5 < spread[4]
+
+
+def test_a_backbone_scale_gives_a_second_rate(tmp_path: Path) -> None:
+    domain = {"low": 1e-4, "high": 1e-1, "backbone_scale": {"low": 0.01, "high": 1}}
+    own = study(tmp_path, space(learning_rate=domain))
+    for _ in range(8):
+        rate = own.ask("wave")
+        assert rate.backbone_learning_rate is not None
+        assert 0.0099 < rate.backbone_learning_rate / rate.learning_rate <= 1
+
+
+def test_trials_left_unfinished_are_adopted_with_their_rates_and_wave(tmp_path: Path) -> None:
+    own = study(tmp_path)
+    asked = [own.ask("first"), own.ask("first"), own.ask("second")]
+    own.tell(record(0, 0.5))
+    again = study(tmp_path)
+    left = again.unfinished()
+    assert [item.rate for item in left] == asked[1:]
+    assert [item.wave for item in left] == ["first", "second"]
+    assert again.adopt(1, "first") == asked[1]
+    assert again.trials() == 3
+
+
+def test_telling_or_reporting_twice_does_no_harm(tmp_path: Path) -> None:
+    own = study(tmp_path)
+    own.ask("wave")
+    for _ in range(2):
+        own.report(0, 1, 0.4)
+        own.tell(record(0, 0.5))
+    assert study(tmp_path).unfinished() == []
+
+
+def test_the_best_trial_is_complete_and_among_equals_that_of_the_lowest_loss(
+    tmp_path: Path,
+) -> None:
+    own = study(tmp_path)
+    asked = [own.ask("wave") for _ in range(4)]
+    own.tell(record(0, 0.8, loss=0.5))
+    own.tell(record(1, 0.8, loss=0.3))
+    own.tell(record(2, 0.9, "pruned"))
+    own.tell(record(3, 0.95, "diverged"))
+    best = own.best()
+    assert best is not None
+    assert best.learning_rate == asked[1].learning_rate
+
+
+def test_hyperband_gives_up_most_of_a_wave_and_keeps_the_best(tmp_path: Path) -> None:
+    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27}))
+    alive = {own.ask("wave").number for _ in range(8)}
+    for epoch in (1, 3, 9):
+        for number in sorted(alive):
+            own.report(number, epoch, 0.5 + 0.05 * number)
+        ranked = sorted(alive, reverse=True)  # as the dealer judges: the best first
+        alive -= {number for number in ranked if own.should_prune(number)}
+    assert 7 in alive
+    assert len(alive) <= 3
+
+
+def test_the_median_pruner_gives_up_what_is_worse_than_half_of_the_complete(tmp_path: Path) -> None:
+    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27, "pruner": "median"}))
+    for number in range(3):
+        own.ask("wave")
+        own.report(number, 3, 0.5 + number / 10)
+        own.tell(record(number, 0.9))
+    for value, pruned in ((0.55, True), (0.65, False)):
+        number = own.ask("wave").number
+        own.report(number, 3, value)
+        assert own.should_prune(number) == pruned
+
+
+@pytest.mark.parametrize("trials", [4, 8, 16, 64])
+def test_no_bracket_of_hyperband_is_too_small_to_prune(tmp_path: Path, trials: int) -> None:
+    own = study(tmp_path, space(budget={"trials": trials, "epochs": 27}))
+    alive = {own.ask("wave").number for _ in range(trials)}
+    epochs = 0
+    for before, epoch in ((0, 1), (1, 3), (3, 9), (9, 27)):
+        epochs += len(alive) * (epoch - before)
+        for number in sorted(alive):
+            own.report(number, epoch, number / 100)
+        alive -= {number for number in sorted(alive, reverse=True) if own.should_prune(number)}
+    assert epochs <= 27 * trials / 2
+
+
+def test_without_a_pruner_nothing_is_pruned(tmp_path: Path) -> None:
+    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27, "pruner": "none"}))
+    for number in range(8):
+        own.ask("wave")
+        own.report(number, 1, number / 10)
+    assert not any(own.should_prune(number) for number in range(8))
+
+
+def test_cells_have_studies_and_seeds_of_their_own(tmp_path: Path) -> None:
+    of = space(freeze=["frozen", "full"])
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "s")
+    one, two = (ledger.study(cell, of) for cell in of.cells())
+    one.ask("wave")
+    assert (one.trials(), two.trials()) == (1, 0)

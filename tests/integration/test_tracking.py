@@ -1,0 +1,168 @@
+"""MLflow is a projection of the results: a real tracking store, its outages included."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from sweep.home import RunRecord, Settings, SweepFolder
+from sweep.space import Space
+from sweep.tracking import Tracker
+
+pytestmark = pytest.mark.integration
+
+
+def sweep_folder(tmp_path: Path, uri: str) -> SweepFolder:
+    folder = SweepFolder(tmp_path / "home", "s")
+    space = Space.model_validate({"name": "s", "datasets": ["digits"], "backbones": ["lite0"]})
+    folder.create(space, Settings("id", "now", str(tmp_path), None, uri, None))
+    return folder
+
+
+def record(number: int, kind: str = "trial", **changes: object) -> RunRecord:
+    values = {
+        "key": f"id:digits/lite0/frozen:{kind}:{number}", "sweep": "s", "dataset": "digits",
+        "backbone": "lite0", "freeze": "frozen", "kind": kind, "state": "complete",
+        "number": number, "started": 100.0, "ended": 110.0, "seconds": 9.5,
+        "params": {"learning_rate": 0.1 + 0.2, "epochs": 2, "objective": "auroc", "seed": 0,
+                   "backbone_learning_rate": None},
+        "history": [{"epoch": e, "train/loss": 1 / e, "val/auroc": 0.7 + e / 10} for e in (1, 2)],
+        "best": {"epoch": 2, "value": 0.9, "val/auroc": 0.9, "val/loss": 0.4},
+        "facts": {"parameters": 7, "device": "cpu"}, **changes,
+    }  # fmt: skip
+    return RunRecord(**values)
+
+
+def runs(uri: str) -> list[Run]:
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("s")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def test_a_trial_is_a_child_of_its_cell_under_the_names_of_the_contract(
+    tmp_path: Path, uri: str
+) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    Tracker(folder, uri).send_all()
+    found = {run.data.tags["sweep.kind"]: run for run in runs(uri)}
+    trial, cell = found["trial"], found["cell"]
+    assert trial.data.tags["mlflow.parentRunId"] == cell.info.run_id
+    assert cell.info.run_name == trial.data.tags["sweep.cell"] == "digits/lite0/frozen"
+    assert trial.data.tags["sweep.state"] == "complete"
+    assert trial.info.status == "FINISHED"
+    assert float(trial.data.params["learning_rate"]) == 0.1 + 0.2  # not a rounded one
+    assert trial.data.params["dataset"] == "digits"
+    assert "backbone_learning_rate" not in trial.data.params
+    history = MlflowClient(uri).get_metric_history(trial.info.run_id, "val/auroc")
+    assert [(item.step, item.value) for item in history] == [
+        (1, pytest.approx(0.8)),
+        (2, pytest.approx(0.9)),
+    ]
+
+
+def test_confirmations_and_cells_carry_the_test_metrics(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0, "confirmation", test={"auroc": 0.88}))
+    test = {"auroc": 0.88, "auroc_low": 0.8, "auroc_high": 0.9}
+    folder.write_record(record(0, "cell", test=test))
+    Tracker(folder, uri).send_all()
+    found = {run.data.tags["sweep.kind"]: run for run in runs(uri)}
+    assert found["confirmation"].data.metrics["test/auroc"] == 0.88
+    assert found["cell"].data.metrics["test/auroc_low"] == 0.8
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+
+
+def test_a_failed_run_is_marked_failed_with_its_reason(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0, state="failed", error="out of disk", history=[], best={}))
+    Tracker(folder, uri).send_all()
+    (trial,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "trial")
+    assert trial.info.status == "FAILED"
+    assert trial.data.tags["sweep.error"] == "out of disk"
+
+
+def test_sending_again_makes_no_duplicates(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    for _ in range(2):
+        for number in range(3):
+            folder.write_record(record(number))
+        folder.write_record(record(0, "cell"))
+        Tracker(folder, uri).send_all()
+    assert len(runs(uri)) == 4
+
+
+def test_a_run_whose_sender_died_half_way_is_sent_anew(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    Tracker(folder, uri).send_all()
+    client = MlflowClient(uri)
+    (trial,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "trial")
+    client.update_run(trial.info.run_id, status="RUNNING")
+    folder.write_record(record(0))
+    Tracker(folder, uri).send_all()
+    kinds = [(run.data.tags["sweep.kind"], run.info.status) for run in runs(uri)]
+    assert sorted(kinds) == [("cell", "RUNNING"), ("trial", "FINISHED")]
+
+
+def test_the_model_of_a_cell_is_an_artifact(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    (folder.path / "models" / "m").mkdir(parents=True)
+    (folder.path / "models" / "m" / "model.json").write_text("{}")
+    folder.write_record(record(0, "cell", model="m"))
+    Tracker(folder, uri).send_all()
+    (cell,) = runs(uri)
+    names = [item.path for item in MlflowClient(uri).list_artifacts(cell.info.run_id, "model")]
+    assert names == ["model/model.json"]
+
+
+def free_port() -> int:
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_results_wait_while_the_server_is_away_and_are_sent_once_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    began = time.monotonic()
+    with Tracker(folder, uri) as tracker:
+        folder.write_record(record(1))
+    assert tracker.waiting() == 2
+    assert tracker.error
+    assert time.monotonic() - began < 60
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
+         "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}",
+         "--artifacts-destination", str(tmp_path / "artifacts")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        late = Tracker(folder, uri)
+        end = time.monotonic() + 90
+        while late.waiting() and time.monotonic() < end:
+            late.send_all()
+            time.sleep(0.5)
+        assert late.waiting() == 0, late.error
+        assert sorted(run.data.tags["sweep.kind"] for run in runs(uri)) == [
+            "cell", "trial", "trial",
+        ]  # fmt: skip
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
