@@ -25,12 +25,12 @@ def _shared(variable: str, name: str) -> Path:
     return folder.absolute()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     return _shared("SWEEP_DATA", "data")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_weights() -> Path:
     return _shared("SWEEP_WEIGHTS", "weights")
 

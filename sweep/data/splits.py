@@ -47,9 +47,10 @@ def carve(
 ) -> NDArray[np.bool_]:
     """Choose whole groups that hold about `fraction` of every class.
 
-    Greedy: groups from large to small, in random order among equals, each taken if that brings
-    the taken shares of the classes nearer to `fraction`. Then classes that are only on one side
-    get their smallest group moved.
+    Greedy: groups from large to small, in random order among equals; each is taken if that
+    keeps the taken share of every class, among the groups seen so far, nearer to `fraction`. So
+    large and small groups alike are taken in that share: patients with many images are not all
+    on one side. Then classes that are only on one side get their smallest group moved.
 
     Args:
         labels: class indices, shape (N,).
@@ -64,16 +65,15 @@ def carve(
     counts_GC = np.zeros((len(units), int(labels.max()) + 1), dtype=np.int64)
     np.add.at(counts_GC, (unit_of, labels), 1)
     totals_C = np.maximum(counts_GC.sum(axis=0), 1)
-    target_C = np.maximum(fraction * totals_C, np.minimum(1, totals_C / 2))
     shuffled = rng.permutation(len(units))
     order = shuffled[np.argsort(-counts_GC[shuffled].sum(axis=1), kind="stable")]
     taken = np.zeros(len(units), dtype=bool)
-    taken_C = np.zeros_like(totals_C)
+    surplus_C = np.zeros(len(totals_C))  # taken, less the fraction of those seen
     for unit in order:
-        after_C = taken_C + counts_GC[unit]
-        before_cost = (((taken_C - target_C) / totals_C) ** 2).sum()
-        if (((after_C - target_C) / totals_C) ** 2).sum() < before_cost:
-            taken[unit], taken_C = True, after_C
+        left_C = surplus_C - fraction * counts_GC[unit]
+        taken_C = left_C + counts_GC[unit]
+        taken[unit] = ((taken_C / totals_C) ** 2).sum() < ((left_C / totals_C) ** 2).sum()
+        surplus_C = taken_C if taken[unit] else left_C
     _mend(taken, counts_GC)
     return np.asarray(taken[unit_of])
 

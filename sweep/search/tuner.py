@@ -6,10 +6,8 @@ The ledger is the truth; Tune's own experiment state is thrown away.
 import logging
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sweep.errors import SweepError
@@ -106,7 +104,8 @@ def _run(around: Surroundings, parameters: int, watch: Watcher | None) -> list[C
     cells = len(around.space.cells())
     share = wave_resources(cluster.get("CPU", 1), cluster.get("GPU", 0), cells, parameters)
     bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
-    scratch = Path(tempfile.mkdtemp(prefix="sweep-tune-"))
+    scratch = around.folder.path / "tune"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
     try:
         tune.Tuner(

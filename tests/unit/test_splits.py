@@ -60,6 +60,18 @@ def test_splits_are_stratified_and_reproducible() -> None:
     assert splits.tolist() != assign_splits("d", samples, Split(val=0.2, test=0.1, seed=2))
 
 
+def test_large_and_small_groups_are_in_every_split_in_the_same_share() -> None:
+    sizes = [10] * 20 + [3] * 60 + [1] * 200
+    groups = np.repeat(np.arange(len(sizes)), sizes).tolist()
+    labels = [group % 2 for group in groups]
+    splits = np.array(assign_splits("d", make(labels, groups), Split(val=0.2, test=0.2)))
+    split_of = dict(zip(groups, splits, strict=True))
+    for size in (10, 3, 1):
+        own = [split_of[group] for group, count in enumerate(sizes) if count == size]
+        for part, share in (("train", 0.6), ("val", 0.2), ("test", 0.2)):
+            assert own.count(part) / len(own) == pytest.approx(share, abs=0.06)
+
+
 def test_a_split_that_the_dataset_brings_is_kept() -> None:
     brought = ["train"] * 20 + ["test"] * 10
     samples = make([0, 1] * 15, list(range(30)), list(brought))

@@ -1,0 +1,225 @@
+"""One sweep over real images through the command line, and everything that it leaves behind."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from PIL import Image
+from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SPACE = {
+    "name": "real",
+    "datasets": [
+        {"name": "brain", "layout": "folder", "path": "brain_mri", "train": "Training",
+         "test": "Testing"},
+        {"name": "chest", "layout": "folder", "path": "nih_chest_xray", "group": r"^(\d+)_"},
+    ],
+    "backbones": [
+        {"name": "lite0", "model": "tf_efficientnet_lite0",
+         "weights": "tf_efficientnet_lite0.in1k.safetensors"},
+        {"name": "lite0_random", "model": "tf_efficientnet_lite0", "weights": "none"},
+    ],
+    "freeze": ["frozen"],
+    "image_size": 96,
+    "budget": {"trials": 8, "epochs": 30},
+    "seeds": 2,
+}  # fmt: skip
+
+
+@dataclass
+class Here:
+    """A folder in which a sweep was launched, and what the launch printed."""
+
+    folder: Path
+    out: str
+    err: str
+    weights: Path
+    data: Path
+
+    def sweep(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return command(self.folder, *arguments)
+
+    def runs(self) -> list[Run]:
+        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("real")
+        assert experiment is not None
+        return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEP", "MLFLOW"))}
+    environment["SWEEP_CACHE"] = str(folder / "cache")
+    return subprocess.run(
+        [sys.executable, "-m", "sweep", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory, shared_data: Path, shared_weights: Path) -> Here:
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "real.yaml").write_text(yaml.safe_dump(SPACE))
+    done = command(
+        folder, "launch", "--space", "real.yaml", "--data-root", str(shared_data),
+        "--weights-dir", str(shared_weights),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return Here(folder, done.stdout, done.stderr, shared_weights, shared_data)
+
+
+@pytest.fixture(scope="module")
+def compared(here: Here) -> dict[str, dict[str, object]]:
+    done = here.sweep("compare", "real", "--format", "json")
+    cells = json.loads(done.stdout)["cells"]
+    return {f"{cell['dataset']}/{cell['backbone']}": cell for cell in cells}
+
+
+def test_pre_trained_weights_beat_random_ones(compared) -> None:
+    for dataset, least in (("brain", 0.85), ("chest", 0.80)):
+        good, random = (compared[f"{dataset}/{name}"] for name in ("lite0", "lite0_random"))
+        assert good["metrics"]["auroc"]["mean"] > least
+        assert good["metrics"]["auroc"]["mean"] > random["metrics"]["auroc"]["mean"] + 0.02
+
+
+def test_every_cell_was_searched_and_confirmed(compared) -> None:
+    assert len(compared) == 4
+    for cell in compared.values():
+        assert (cell["trials"], cell["failed"], cell["seeds"]) == (8, 0, 2)
+        assert cell["pruned"] > 0
+        assert cell["seconds"] > 0
+        for interval in cell["metrics"].values():
+            assert interval["low"] < interval["mean"] < interval["high"]
+
+
+def test_progress_and_the_table_were_printed(here: Here) -> None:
+    assert "runs done" in here.err
+    assert "best val/auroc" in here.err
+    assert "brain: lite0/frozen is best on test" in here.out
+
+
+def test_the_intervals_come_from_the_stored_predictions(here: Here, compared) -> None:
+    files = list((here.folder / "sweeps" / "real" / "predictions").glob("*.parquet"))
+    assert len(files) == 8
+    means = []
+    for file in files:
+        table = pd.read_parquet(file)
+        if {"p_NORMAL", "p_PNEUMONIA"} <= set(table.columns):
+            assert table["sample"].is_unique
+            assert table["group"].nunique() < len(table)
+            means.append(roc_auc_score(table["label"], table["p_PNEUMONIA"]))
+    wanted = [
+        compared[f"chest/{name}"]["metrics"]["auroc"]["mean"] for name in ("lite0", "lite0_random")
+    ]
+    assert sorted(means)[2:] == pytest.approx([max(wanted)] * 2, abs=0.05)
+    assert np.mean(means) == pytest.approx(np.mean(wanted), abs=1e-9)
+
+
+def test_mlflow_holds_a_parent_a_cell_and_a_child_a_run(here: Here) -> None:
+    runs = here.runs()
+    kinds = [run.data.tags["sweep.kind"] for run in runs]
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {
+        "cell": 4, "trial": 32, "confirmation": 8,
+    }  # fmt: skip
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    parents = {r.info.run_id: r for r in runs if r.data.tags["sweep.kind"] == "cell"}
+    for run in runs:
+        for name in ("dataset", "backbone", "freeze", "image_size", "batch_size", "optimizer"):
+            assert run.data.params[name], name
+        if run.info.run_id not in parents:
+            parent = parents[run.data.tags["mlflow.parentRunId"]]
+            assert parent.data.tags["sweep.cell"] == run.data.tags["sweep.cell"]
+            assert "val/auroc" in run.data.metrics
+    for parent in parents.values():
+        assert {"test/auroc", "test/auroc_low", "test/auroc_high"} <= set(parent.data.metrics)
+
+
+def test_no_file_name_or_group_of_the_data_is_in_mlflow_or_the_predictions(here: Here) -> None:
+    names = [path.name for path in (here.data / "nih_chest_xray").rglob("*.jpg")][:200]
+    names += [path.name for path in (here.data / "nih_chest_xray").rglob("*.png")][:200]
+    assert names
+    places = [here.folder / "mlflow.db", *(here.folder / "mlruns").rglob("*")]
+    places += (here.folder / "sweeps" / "real" / "predictions").glob("*")
+    for place in places:
+        if place.is_file() and place.suffix != ".safetensors":
+            content = place.read_bytes()
+            assert not [name for name in names if name.encode() in content], place
+            assert str(here.data).encode() not in content
+
+
+def test_the_logged_model_predicts_with_timm_alone(here: Here) -> None:
+    (parent,) = (
+        run for run in here.runs()
+        if run.data.tags["sweep.kind"] == "cell" and run.data.tags["sweep.cell"] == "chest/lite0/frozen"
+    )  # fmt: skip
+    client = MlflowClient(f"sqlite:///{here.folder / 'mlflow.db'}")
+    folder = Path(client.download_artifacts(parent.info.run_id, "model", str(here.folder)))
+    about = json.loads((folder / "model.json").read_text())
+    model = timm.create_model(about["model"], pretrained=False, **about["kwargs"]).eval()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    mean, std = torch.tensor(about["mean"]), torch.tensor(about["std"])
+    hits = []
+    for label, name in enumerate(about["classes"]):
+        for path in sorted((here.data / "nih_chest_xray" / name).iterdir())[:60]:
+            side = (about["image_size"], about["image_size"])
+            image = Image.open(path).convert("RGB").resize(side, Image.Resampling.BICUBIC)
+            pixels = (torch.from_numpy(np.array(image)) / 255 - mean) / std
+            with torch.inference_mode():
+                hits.append(int(model(pixels.permute(2, 0, 1)[None]).argmax()) == label)
+    assert np.mean(hits) > 0.7
+
+
+def test_every_format_of_the_comparison(here: Here) -> None:
+    table = here.sweep("compare", "real", "--metric", "f1")
+    assert "F1" in table.stdout
+    rows = list(
+        csv.DictReader(io.StringIO(here.sweep("compare", "real", "--format", "csv").stdout))
+    )
+    assert len(rows) == 4
+    assert here.sweep("compare", "real", "--format", "markdown").stdout.count("\n") == 6
+    here.sweep("compare", "real", "--format", "latex", "--output", "table.tex")
+    assert r"\toprule" in (here.folder / "table.tex").read_text()
+
+
+def test_the_same_name_again_is_refused_with_what_to_do(here: Here) -> None:
+    done = here.sweep("launch", "--space", "real.yaml", "--data-root", str(here.data),
+                      "--weights-dir", str(here.weights))  # fmt: skip
+    assert done.returncode == 2
+    assert "sweep compare real" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_resuming_a_finished_sweep_prints_its_table(here: Here) -> None:
+    done = here.sweep("resume", "real")
+    assert done.returncode == 0
+    assert "is best on test" in done.stdout
+
+
+def test_status_in_words_and_json(here: Here) -> None:
+    assert "real: finished, 40 of 40 runs done" in here.sweep("status", "real").stdout
+    status = json.loads(here.sweep("status", "real", "--json").stdout)
+    assert status["state"] == "finished"
+    assert status["waiting_for_mlflow"] == 0
+
+
+def test_nothing_of_tune_or_the_search_is_left_over(here: Here) -> None:
+    folder = here.folder / "sweeps" / "real"
+    assert not (folder / "tune").exists()
+    assert not list((folder / "checkpoints").iterdir())
+    assert not list((folder / "spool").iterdir())
+    assert len(list((folder / "models").iterdir())) == 4
