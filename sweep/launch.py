@@ -23,7 +23,7 @@ from sweep.errors import Interrupted, SweepError
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
 from sweep.plan import Decoding, plan_cells, prepare
 from sweep.progress import Display
-from sweep.search.tuner import search
+from sweep.search.tuner import cluster, search
 from sweep.search.wave import Surroundings
 from sweep.space import Space
 from sweep.tracking import Tracker, default_tracking_uri
@@ -56,8 +56,9 @@ def launch(space: Space, home: Path, settings: Settings, console: Console) -> li
     with _interruptible(folder), folder.locked():
         _refuse_known(folder)
         _prepare(space, settings, console)
-        folder.create(space, settings)
-        return _run(folder, space, settings, console)
+        with cluster(settings.address):
+            folder.create(space, settings)
+            return _run(folder, space, settings, console)
 
 
 def resume(folder: SweepFolder, console: Console) -> list[str]:
@@ -66,7 +67,8 @@ def resume(folder: SweepFolder, console: Console) -> list[str]:
         space, settings = folder.space(), folder.settings()
         if not folder.is_finished():
             _prepare(space, settings, console)
-            return _run(folder, space, settings, console)
+            with cluster(settings.address):
+                return _run(folder, space, settings, console)
     rows = compared(read_cells(folder), space.objective)
     _print_table(rows, space)
     return _failures(rows, space)
@@ -87,7 +89,13 @@ def _refuse_known(folder: SweepFolder) -> None:
 
 def _prepare(space: Space, settings: Settings, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+    with Bars(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bars:
 
         def progress(item: Decoding) -> Progress:
             text = f"decoding {item.dataset.name} at {item.size} px"
@@ -112,7 +120,7 @@ def _run(folder: SweepFolder, space: Space, settings: Settings, console: Console
     tracker = Tracker(folder, settings.tracking_uri)
     with tracker:
         with Display(space.objective, console) as display:
-            search(around, settings.address, parameters, display.watch)
+            search(around, parameters, display.watch)
         rows = compared(read_cells(folder), space.objective)
         for row in rows:
             _conclude(folder, settings, row)

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sweep.home import RunRecord
 from sweep.identity import canonical_hash
+from sweep.search.wave import rungs
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate
 
@@ -204,11 +205,14 @@ class _EvenBrackets(HyperbandPruner):  # type: ignore[misc]
     """Deals trials to the brackets in Hyperband's proportions, whichever few they are.
 
     Optuna deals by a hash, so that of 16 trials half may land where nothing is pruned. Brackets
-    that would get fewer trials than it takes to prune one are left out.
+    that would get fewer trials than it takes to prune one are left out. The first rung is at a
+    ninth of the epochs or a little before: earlier, high rates beat the better low ones
+    (benchmarks/search_quality.py tells).
     """
 
     def __init__(self, epochs: int, trials: int) -> None:
-        super().__init__(min_resource=1, max_resource=epochs, reduction_factor=_REDUCTION)
+        first = max((rung for rung in rungs(epochs) if 9 * rung <= epochs), default=1)
+        super().__init__(min_resource=first, max_resource=epochs, reduction_factor=_REDUCTION)
         self._trials = trials
 
     def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:

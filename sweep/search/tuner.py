@@ -6,8 +6,10 @@ The ledger is the truth; Tune's own experiment state is thrown away.
 import logging
 import os
 import shutil
+import socket
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sweep.errors import SweepError
@@ -40,40 +42,20 @@ _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 Watcher = Callable[[list[CellProgress]], None]
 
 
-def search(
-    around: Surroundings, address: str | None, parameters: int, watch: Watcher
-) -> list[CellProgress]:
-    """Run every wave of a sweep that its ledger does not hold yet.
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Be connected to Ray: to a running cluster, or, without an address, to one on this machine.
 
     Args:
-        address: of a running Ray cluster; None starts Ray on this machine.
-        parameters: of the largest backbone.
-        watch: called with the progress of all cells after every change.
-
-    Returns:
-        The progress at the end.
+        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
 
     Raises:
         SweepError: the cluster cannot be reached.
-        KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
     """
     warnings.filterwarnings("ignore", module="ray")
-    client = (address or "").startswith("ray://")
-    _connect(address)
-    try:
-        if client:  # the studies must be near the workers: the driver runs there too
-            remote = ray.remote(num_cpus=0)(_run)
-            progress: list[CellProgress] = ray.get(remote.remote(around, parameters, None))
-            watch(progress)
-            return progress
-        return _run(around, parameters, watch)
-    finally:
-        ray.shutdown()
-
-
-def _connect(address: str | None) -> None:
     try:
         if address:
+            _knock(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init(
@@ -84,11 +66,47 @@ def _connect(address: str | None) -> None:
                 logging_level=logging.ERROR,
                 object_store_memory=_OBJECT_STORE_BYTES,
             )
-    except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         reason = str(error).splitlines()[0]
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        hint = "check the address, and that `ray status` works there"
+        hint = (
+            "check the address, that `ray status` works there, and, where the cluster wants a "
+            "token, that RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are set"
+        )
         raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def search(around: Surroundings, parameters: int, watch: Watcher) -> list[CellProgress]:
+    """Run every wave of a sweep that its ledger does not hold yet, on the connected cluster.
+
+    Args:
+        parameters: of the largest backbone.
+        watch: called with the progress of all cells after every change.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
+    """
+    if not ray.util.client.ray.is_connected():
+        return _run(around, parameters, watch)
+    # Through a client the driver runs in the cluster: the studies must be near the workers.
+    remote = ray.remote(num_cpus=0)(_run)
+    progress: list[CellProgress] = ray.get(remote.remote(around, parameters, None))
+    watch(progress)
+    return progress
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once if nobody listens there: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _run(around: Surroundings, parameters: int, watch: Watcher | None) -> list[CellProgress]:
