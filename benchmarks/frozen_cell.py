@@ -138,9 +138,7 @@ def main() -> None:
     print(f"16 rates x 100 epochs, the trials {inside:9.1f} s  {inside / bare:.2f} x the pass")
     print(f"the whole command, start to table {whole:9.1f} s  {whole / bare:.2f} x the pass")
     print(f"the original procedure, one epoch {epoch:9.1f} s  (mean of {chosen.epochs})")
-    print(
-        f"  16 rates x 100 epochs of it     {original:9.0f} s  {original / inside:,.0f} x the trials"
-    )
+    print(f"  16 rates x 100 epochs of it     {original:9.0f} s  {original / inside:,.0f} x them")
 
 
 if __name__ == "__main__":

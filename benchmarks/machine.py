@@ -27,7 +27,8 @@ def describe() -> str:
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     python = platform.python_version()
     cores = len(os.sched_getaffinity(0))
-    return f"{model}, {cores} cores{gpu}; Python {python}, torch {torch.__version__}, sweep {__version__}"
+    versions = f"Python {python}, torch {torch.__version__}, sweep {__version__}"
+    return f"{model}, {cores} cores{gpu}; {versions}"
 
 
 def data_root() -> Path:

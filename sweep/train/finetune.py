@@ -50,6 +50,10 @@ class FineTuning:
         rows: per split, which rows of the store.
         labels: per split, class indices (N,).
         keep_best: keep the weights of the best epoch, to predict with.
+
+    Attributes:
+        micro_batch: how many images go through the network at once; less than the batch where
+            a GPU ran out of memory.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class FineTuning:
         self._network = backbone.network(classes, seed).to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self._network, mode)
-        self._optimizer = _optimizer(self._network, rate, recipe, device)
+        self.optimizer = _optimizer(self._network, rate, recipe, device)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._images = _Images(store, device)
 
@@ -90,11 +94,7 @@ class FineTuning:
     def train_epoch(self) -> list[EpochScore]:
         """Train for one epoch and score on the validation split."""
         self.epoch += 1
-        factor = rate_factor(self._recipe.schedule, self.epoch, self._epochs)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        with seeded(epoch_seed(self._seed, self.epoch)):
-            loss = self._train()
+        loss = self.train_only()
         logits_KNC = self._logits("val")[None]
         labels_N = self._labels["val"]
         (result,) = validation(labels_N, logits_KNC, [loss], [self._number], self.epoch)
@@ -102,6 +102,14 @@ class FineTuning:
         if not result.diverged and self.best[self._number].offer(result):
             self._remember()
         return [result]
+
+    def train_only(self) -> float:
+        """Take the steps of the current epoch; return the mean loss."""
+        factor = rate_factor(self._recipe.schedule, self.epoch, self._epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        with seeded(epoch_seed(self._seed, self.epoch)):
+            return self._train()
 
     def drop(self, numbers: list[int]) -> None:
         """Stop training if the member is among `numbers`."""
@@ -112,7 +120,7 @@ class FineTuning:
         return {
             "epoch": self.epoch,
             "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "best": vars(self.best[self._number]).copy(),
             "best_weights": self._best_weights,
             "micro_batch": self.micro_batch,
@@ -122,7 +130,7 @@ class FineTuning:
         """Go on from a state of the same trial."""
         self.epoch, self.micro_batch = state["epoch"], state["micro_batch"]
         self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
         self.best[self._number] = Best(**state["best"])
         self._best_weights = state["best_weights"]
 
@@ -159,7 +167,7 @@ class FineTuning:
         def run(size: int) -> None:
             nonlocal loss
             loss = 0.0
-            self._optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             for part, labels in zip(inputs.split(size), labels_B.split(size), strict=True):
                 with autocast(self._device):
                     mean = cross_entropy(self._network(part).float(), labels)
@@ -170,7 +178,7 @@ class FineTuning:
         size = halving_memory(min(self.micro_batch, len(inputs)), run)
         if size < min(self.micro_batch, len(inputs)):
             self.micro_batch = size
-        self._optimizer.step()
+        self.optimizer.step()
         return loss
 
     @torch.inference_mode()

@@ -165,7 +165,8 @@ def test_no_file_name_or_group_of_the_data_is_in_mlflow_or_the_predictions(here:
 def test_the_logged_model_predicts_with_timm_alone(here: Here) -> None:
     (parent,) = (
         run for run in here.runs()
-        if run.data.tags["sweep.kind"] == "cell" and run.data.tags["sweep.cell"] == "chest/lite0/frozen"
+        if run.data.tags["sweep.kind"] == "cell"
+        and run.data.tags["sweep.cell"] == "chest/lite0/frozen"
     )  # fmt: skip
     client = MlflowClient(f"sqlite:///{here.folder / 'mlflow.db'}")
     folder = Path(client.download_artifacts(parent.info.run_id, "model", str(here.folder)))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 Dies = Callable[[int], None]
 
 
-class DriverDied(Exception):
+class DriverDiedError(Exception):
     """Stands for kill -9: nothing after it is done."""
 
 
@@ -114,9 +114,9 @@ def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
 
     def dies(reports: int) -> None:
         if reports == moment:
-            raise DriverDied
+            raise DriverDiedError
 
-    with pytest.raises(DriverDied):
+    with pytest.raises(DriverDiedError):
         run_here(broken, dies)
     before = {record.key: record.ended for record in broken.folder.records()}
     run_here(broken)

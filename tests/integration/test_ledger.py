@@ -1,5 +1,6 @@
 """The ledger on a real SQLite file: what was asked, told and pruned survives its process."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def test_the_first_rates_cover_the_range_evenly(tmp_path: Path) -> None:
     rates = sorted(own.ask("wave").learning_rate for _ in range(4))
     logs = [math.log10(rate) for rate in rates]
     assert logs[0] == pytest.approx(-4 + 3 / 8)
-    assert [b - a for a, b in zip(logs, logs[1:], strict=False)] == pytest.approx([0.75] * 3)
+    assert [b - a for a, b in itertools.pairwise(logs)] == pytest.approx([0.75] * 3)
 
 
 def test_later_rates_come_from_what_was_learnt(tmp_path: Path) -> None:

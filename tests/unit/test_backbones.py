@@ -95,8 +95,11 @@ def test_packaged_weights_predict_what_the_photographs_show(size: int) -> None:
     model.load_state_dict(state, strict=False)
     names = timm.data.ImageNetInfo()
     chosen = preprocessing(spec(f"lite{size}"))
-    for photograph, words in (("china.jpg", ("palace", "temple", "monastery", "stupa")),
-                              ("flower.jpg", ("daisy", "ant", "bee", "vase", "flower", "pot"))):  # fmt: skip
+    shown = {
+        "china.jpg": ("palace", "temple", "monastery", "stupa"),
+        "flower.jpg": ("daisy", "ant", "bee", "vase", "flower", "pot"),
+    }
+    for photograph, words in shown.items():
         image = Image.fromarray(load_sample_image(photograph)).resize((224, 224))
         with torch.inference_mode():
             logits = model(normalise(torch.from_numpy(np.array(image))[None], chosen))
