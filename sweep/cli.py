@@ -224,6 +224,24 @@ def data_list(data_root: Path) -> None:
         click.echo(f"{name:16} {'there' if problem is None else problem.partition(': ')[2]}")
 
 
+@cli.group()
+def weights() -> None:
+    """Backbones' weights."""
+
+
+@weights.command("list")
+@_WEIGHTS_DIR
+def weights_list(weights_dir: Path | None) -> None:
+    """List the backbones a space may use by name, and how to get weights not there."""
+    from sweep.backbones import missing_weights
+    from sweep.catalog import BACKBONES
+    from sweep.space import BackboneSpec
+
+    for name in BACKBONES:
+        problem = missing_weights(BackboneSpec.model_validate(name), weights_dir)
+        click.echo(f"{name:16} {'there' if problem is None else problem}")
+
+
 @cli.command()
 @click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
 @click.option("--host", default="127.0.0.1", show_default=True)
