@@ -7,9 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from sweep.space import Cell
 
@@ -72,7 +73,7 @@ class Display:
         self._cells: list[CellProgress] = []
         self._last_line = -math.inf
         self._live = Live(
-            get_renderable=self._table, console=self._console, refresh_per_second=2, transient=True
+            get_renderable=self._screen, console=self._console, refresh_per_second=2, transient=True
         )
 
     def __enter__(self) -> Self:
@@ -126,8 +127,11 @@ class Display:
         at_once = min(max(1.0, spent / elapsed), max(1, sum(bool(c.running) for c in self._cells)))
         return f"about {_clock(left / at_once)} left"
 
+    def _screen(self) -> Group:
+        return Group(self._table(), Text(self._summary() if self._cells else "starting"))
+
     def _table(self) -> Table:
-        table = Table(caption=self._summary() if self._cells else "starting")
+        table = Table()
         table.add_column("Cell", overflow="fold")
         for name in ("Trials", "Running", "Confirmed", f"Best val {self._objective}", "Training"):
             table.add_column(name, justify="right")
