@@ -194,7 +194,7 @@ def _weights_dir(settings: Settings) -> Path | None:
 
 @contextlib.contextmanager
 def _interruptible(folder: SweepFolder) -> Iterator[None]:
-    """Turn Ctrl-C, and a scheduler's SIGTERM, into Interrupted."""
+    """Turn Ctrl-C, a scheduler's SIGTERM, and a full disk into Interrupted."""
 
     def stop(signum: int, frame: FrameType | None) -> Never:
         raise KeyboardInterrupt
@@ -208,5 +208,17 @@ def _interruptible(folder: SweepFolder) -> Iterator[None]:
         else:
             text = "interrupted before the sweep was begun; launch it again"
         raise Interrupted(text) from None
+    except Exception as error:
+        if not _is_full_disk(error) or not folder.exists():
+            raise
+        raise Interrupted(
+            f"no space left on the device; free some under {folder.home} or {default_cache()}, "
+            f"then go on with: sweep resume {folder.name}"
+        ) from None
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    """Tell it by the text: on its way through Ray and SQLite the error number is lost."""
+    return any(text in str(error) for text in ("No space left on device", "disk is full"))

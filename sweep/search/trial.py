@@ -4,6 +4,7 @@ import json
 import platform
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -72,8 +73,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         except SweepError as error:
             report = Report(error=str(error), retry=False, done=True)
         except Exception as error:
-            log = self._around.folder.file("logs", self._wave.key, ".log")
-            write_text(log, traceback.format_exc())
+            log = self._log()
             first_line = str(error).splitlines()[0] if str(error) else ""
             text = f"{type(error).__name__}: {first_line} (all of it: {log})"
             report = Report(error=text, done=True)
@@ -83,6 +83,14 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         """Give up these members; called by the driver between two steps."""
         if self._learner is not None:
             self._learner.drop(numbers)
+
+    def _log(self) -> Path:
+        """Keep the traceback of a failure; return where."""
+        folder = self._around.folder
+        path = folder.path / "logs" / f"{canonical_hash(self._wave.key)}.log"
+        with suppress(OSError):  # a full disk is to be told as what it is, by the driver
+            write_text(path, traceback.format_exc())
+        return path
 
     def _work(self) -> Report:
         started = time.perf_counter()
