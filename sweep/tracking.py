@@ -166,7 +166,8 @@ class _Sender:
         facts = {f"sweep.{k}": str(v) for k, v in record.facts.items() if k not in params}
         tags = {"sweep.state": record.state, **facts}
         if record.error:
-            tags["sweep.error"] = record.error[:500]
+            # Its kind alone: the rest may name files of the data set, and paths.
+            tags["sweep.error"] = record.error.partition(":")[0][:100]
         self._client.log_batch(
             run_id,
             params=[Param(k, _text(v)) for k, v in params.items() if v is not None],
