@@ -52,12 +52,12 @@ def bare_pass(cache: Path, keep: bool = False) -> float:
 
 
 class Files(Dataset):
-    """The training images as the original procedure reads them: decoded anew each time."""
+    """A split's images as the original procedure reads them: decoded anew each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, split: str) -> None:
         manifest = read_manifest(brain_mri(), Split(), data_root())
         chosen = load_backbone(lite0(), SIZE, None).preprocessing
-        self.rows = np.flatnonzero(manifest.splits == "train")
+        self.rows = np.flatnonzero(manifest.splits == split)
         self.paths, self.labels = manifest.paths, manifest.labels
         self.transform = v2.Compose(
             [
@@ -83,7 +83,8 @@ def original_epoch(epochs: int) -> float:
     network.to(memory_format=torch.channels_last)
     network.trunk.requires_grad_(False)
     optimizer = torch.optim.Adam(network.head.parameters(), lr=1e-3)
-    loader = DataLoader(Files(), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(Files("train"), batch_size=BATCH, shuffle=True)
+    validation = DataLoader(Files("val"), batch_size=BATCH)
     began = time.perf_counter()
     for _ in range(epochs):
         for images, labels in loader:
@@ -91,6 +92,9 @@ def original_epoch(epochs: int) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+        with torch.inference_mode():
+            for images, _ in validation:
+                network(images)
     return (time.perf_counter() - began) / epochs
 
 

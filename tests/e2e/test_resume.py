@@ -124,3 +124,19 @@ def test_ctrl_c_ends_with_code_3_and_says_how_to_go_on(tmp_path: Path) -> None:
     before = finished(tmp_path / "here")
     finish(tmp_path / "here")
     check(tmp_path / "here", before)
+
+
+def test_sweep_stop_ends_a_running_sweep_that_can_be_resumed(tmp_path: Path) -> None:
+    process = launch(tmp_path / "here")
+    while not (tmp_path / "here" / "sweeps" / "digits" / "ledger.db").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    stopping = start(tmp_path / "here", "stop", "digits")
+    out, err = stopping.communicate(timeout=90)
+    assert stopping.returncode == 0, err
+    assert "sweep resume digits" in out
+    process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert '"state": "interrupted"' in start(
+        tmp_path / "here", "status", "digits", "--json"
+    ).communicate(timeout=60)[0]  # fmt: skip
