@@ -6,6 +6,7 @@ The ledger is the truth; Tune's own experiment state is thrown away.
 import logging
 import os
 import shutil
+import signal
 import socket
 import warnings
 from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ def cluster(address: str | None) -> Iterator[None]:
         SweepError: the cluster cannot be reached.
     """
     warnings.filterwarnings("ignore", module="ray")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             _knock(address)
@@ -75,6 +77,7 @@ def cluster(address: str | None) -> Iterator[None]:
         )
         raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
     try:
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
         yield
     finally:
         ray.shutdown()

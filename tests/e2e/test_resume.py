@@ -135,8 +135,8 @@ def test_sweep_stop_ends_a_running_sweep_that_can_be_resumed(tmp_path: Path) -> 
     out, err = stopping.communicate(timeout=90)
     assert stopping.returncode == 0, err
     assert "sweep resume digits" in out
-    process.communicate(timeout=60)
-    assert process.returncode == 3
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
     assert '"state": "interrupted"' in start(
         tmp_path / "here", "status", "digits", "--json"
     ).communicate(timeout=60)[0]  # fmt: skip
