@@ -13,6 +13,23 @@ from typing import Any
 # NORMAL2-IM-0927-0001.jpeg. The two series of normal pictures number patients on their own.
 _KERMANY_PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
+_MODALITIES = ("t1", "t1ce", "t2", "flair")
+
+# MedMNIST's 2D sets; each also in larger pictures as NAME_64, NAME_128 and NAME_224.
+MEDMNIST = (
+    "pathmnist",
+    "dermamnist",
+    "octmnist",
+    "pneumoniamnist",
+    "retinamnist",
+    "breastmnist",
+    "bloodmnist",
+    "tissuemnist",
+    "organamnist",
+    "organcmnist",
+    "organsmnist",
+)
+
 DATASETS: dict[str, dict[str, Any]] = {
     "digits": {"layout": "digits"},
     "brain_mri": {
@@ -31,11 +48,19 @@ DATASETS: dict[str, dict[str, Any]] = {
         "group_scope": "split",
     },
     "ham10000": {"layout": "ham10000", "path": "ham10000"},
-    "ichallenge_amd": {"layout": "folder", "path": "ichallenge_amd/Training400"},
+    "ichallenge_amd": {"layout": "ichallenge_amd", "path": "ichallenge_amd"},
+    "ichallenge_pm": {"layout": "ichallenge_pm", "path": "ichallenge_pm"},
+    "lgg_mri": {"layout": "lgg_mri", "path": ["lgg_mri/kaggle_3m", "lgg_mri"]},
     **{
-        f"glioma_{modality}": {"layout": "volumes", "path": "glioma_volumes/volumes.csv"}
-        for modality in ("t1", "flair", "t1ce")
+        f"glioma_{modality}": {
+            "layout": "volumes",
+            # A clinic's own table, UCSF-PDGM, BraTS under the names they are published with.
+            "path": ["glioma_volumes", "UCSF-PDGM*", "*BraTS*20[12]*", "glioma"],
+            "modality": modality,
+        }
+        for modality in _MODALITIES
     },
+    **{name: {"layout": "medmnist", "path": f"{name}.npz"} for name in MEDMNIST},
 }
 
 HOW_TO_GET: dict[str, str] = {
@@ -45,19 +70,43 @@ HOW_TO_GET: dict[str, str] = {
     "folders there",
     "ichallenge_amd": "iChallenge-AMD (ichallenges.grand-challenge.org): Training400/AMD and "
     "Training400/Non-AMD there",
+    "ichallenge_pm": "iChallenge-PM, PALM (ichallenges.grand-challenge.org): PALM-Training400/, "
+    "PALM-Validation400/ and labels.csv there",
+    "lgg_mri": "Kaggle, 'Brain MRI segmentation' (mateuszbuda/lgg-mri-segmentation): unpack "
+    "kaggle_3m/ there",
     **{
-        f"glioma_{modality}": "TCGA-LGG (The Cancer Imaging Archive): volumes.csv with columns "
-        "patient, modality, path, grade there"
-        for modality in ("t1", "flair", "t1ce")
+        f"glioma_{modality}": "Put one of these under the data root: glioma_volumes/ with your "
+        "own volumes.csv (patient, modality, path, grade), UCSF-PDGM*/ (The Cancer Imaging "
+        "Archive), MICCAI_BraTS*/ of 2018, 2019 or 2020"
+        for modality in _MODALITIES
     },
+    **{name: f"with a network: sweep data prepare {name}" for name in MEDMNIST},
 }
 
-# Images and classes, to estimate the work where the data are not there.
+# Images (or slices) and classes, to estimate the work where the data are not there.
 KNOWN_SIZES: dict[str, tuple[int, int]] = {
     "chest_xray": (5856, 2),
     "ham10000": (10015, 7),
     "ichallenge_amd": (400, 2),
+    "ichallenge_pm": (800, 2),
+    "brain_mri": (3264, 4),
+    "lgg_mri": (327, 2),
+    **{f"glioma_{modality}": (1107, 2) for modality in _MODALITIES},
 }
+
+
+def known_dataset(name: str) -> dict[str, Any] | None:
+    """Return what a known name stands for in a space file, or None if nothing is known by it."""
+    return (
+        {"layout": "medmnist", "path": f"{name}.npz"} if is_medmnist(name) else DATASETS.get(name)
+    )
+
+
+def is_medmnist(name: str) -> bool:
+    """Tell whether `name` is a MedMNIST set, at 28 pixels or as NAME_64, NAME_128, NAME_224."""
+    base, separator, size = name.partition("_")
+    return base in MEDMNIST and (not separator or size in {"64", "128", "224"})
+
 
 # The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones the quickstart uses.
 BACKBONES: dict[str, dict[str, str]] = {

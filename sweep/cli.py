@@ -3,37 +3,22 @@
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from sweep import __version__
+from sweep.cli_data import data
+from sweep.cli_options import (
+    DATA_ROOT,
+    HOME,
+    JSON,
+    ONLY,
+    SET,
+    WEIGHTS_DIR,
+    console,
+    load_space_file,
+)
 from sweep.errors import Interrupted, SweepError
-
-_HOME = click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where sweeps are kept. [default: $SWEEP_HOME, else ./sweeps]",
-)
-_DATA_ROOT = click.option(
-    "--data-root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: os.environ.get("SWEEP_DATA") or ".",
-    help="Where relative dataset paths start. [default: $SWEEP_DATA, else this folder]",
-)
-_WEIGHTS_DIR = click.option(
-    "--weights-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: os.environ.get("SWEEP_WEIGHTS") or None,
-    help="Where weight files are. [default: $SWEEP_WEIGHTS]",
-)
-_SET = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the space."
-)
-_ONLY = click.option(
-    "--only", multiple=True, metavar="AXIS=V[,V]", help="Keep these of dataset, backbone, freeze."
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,12 +30,12 @@ def cli() -> None:
 @cli.command()
 @click.option("--space", "space_name", required=True, metavar="NAME|PATH", help="What to compare.")
 @click.option("--name", help="Name of the sweep. [default: the space's]")
-@_SET
-@_ONLY
-@_DATA_ROOT
-@_WEIGHTS_DIR
+@SET
+@ONLY
+@DATA_ROOT
+@WEIGHTS_DIR
 @click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
-@_HOME
+@HOME
 @click.option("--address", help="Ray cluster: auto or ray://HOST:10001. [default: this machine]")
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 def launch(
@@ -66,11 +51,11 @@ def launch(
     dry_run: bool,
 ) -> None:
     """Run a sweep to its end: search, confirm, compare."""
-    space = _load_space(space_name, overrides, only, name)
+    space = load_space_file(space_name, overrides, only, name)
     if dry_run:
         from sweep.dryrun import print_plan
 
-        print_plan(space, data_root, weights_dir, _console())
+        print_plan(space, data_root, weights_dir, console())
         return
     from rich.console import Console
 
@@ -82,7 +67,7 @@ def launch(
 
 @cli.command()
 @click.argument("name")
-@_HOME
+@HOME
 def resume(name: str, home: Path | None) -> None:
     """Go on with a sweep that was interrupted."""
     from sweep.home import existing
@@ -97,7 +82,7 @@ def resume(name: str, home: Path | None) -> None:
 
 @cli.command()
 @click.argument("name")
-@_HOME
+@HOME
 def stop(name: str, home: Path | None) -> None:
     """Stop a sweep that runs on this machine; it can be resumed."""
     from sweep.home import existing
@@ -108,8 +93,8 @@ def stop(name: str, home: Path | None) -> None:
 
 @cli.command()
 @click.argument("name", required=False)
-@_HOME
-@_JSON
+@HOME
+@JSON
 def status(name: str | None, home: Path | None, as_json: bool) -> None:
     """Show how far a sweep is, or all of them."""
     from sweep import status as statuses
@@ -118,12 +103,12 @@ def status(name: str | None, home: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(statuses.as_json(where, name))
     else:
-        statuses.print_status(where, name, _console())
+        statuses.print_status(where, name, console())
 
 
 @cli.command()
 @click.argument("name")
-@_HOME
+@HOME
 def sync(name: str, home: Path | None) -> None:
     """Send results to MLflow that could not be sent before."""
     from sweep.home import existing
@@ -146,7 +131,7 @@ def sync(name: str, home: Path | None) -> None:
 @click.option("--metric", help="What to rank by. [default: the first sweep's objective]")
 @click.option("--format", "style", default="table", help="table, markdown, latex, csv or json.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
-@_HOME
+@HOME
 def compare(
     names: tuple[str, ...], metric: str | None, style: str, output: Path | None, home: Path | None
 ) -> None:
@@ -156,7 +141,7 @@ def compare(
     folders = [existing(_home(home), name) for name in dict.fromkeys(names)]
     from sweep.compare import compare_sweeps
 
-    out = _console()
+    out = console()
     width = out.width if out.is_terminal and not output else None
     text, notes = compare_sweeps(folders, metric, style, width)
     if output:
@@ -183,45 +168,30 @@ def space_list() -> None:
 
 @space.command("show")
 @click.argument("name_or_path")
-@_SET
-@_ONLY
-@_DATA_ROOT
+@SET
+@ONLY
+@DATA_ROOT
 def space_show(
     name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...], data_root: Path
 ) -> None:
     """Print a space's cells, and how many parameters learn in each."""
-    loaded = _load_space(name_or_path, overrides, only, None)
+    loaded = load_space_file(name_or_path, overrides, only, None)
     from sweep.dryrun import print_cells
 
-    print_cells(loaded, data_root, _console())
+    print_cells(loaded, data_root, console())
 
 
 @space.command("check")
 @click.argument("name_or_path")
-@_SET
-@_ONLY
+@SET
+@ONLY
 def space_check(name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...]) -> None:
     """Check a space file, without looking at data or weights."""
-    loaded = _load_space(name_or_path, overrides, only, None)
+    loaded = load_space_file(name_or_path, overrides, only, None)
     click.echo(f"{loaded.name}: {len(loaded.cells())} cells, no problem found")
 
 
-@cli.group()
-def data() -> None:
-    """Datasets."""
-
-
-@data.command("list")
-@_DATA_ROOT
-def data_list(data_root: Path) -> None:
-    """List the datasets a space may use by name, and how to get those not there."""
-    from sweep.catalog import DATASETS
-    from sweep.data.layouts import missing
-    from sweep.space import DatasetSpec
-
-    for name in DATASETS:
-        problem = missing(DatasetSpec.model_validate(name), data_root)
-        click.echo(f"{name:16} {'there' if problem is None else problem.partition(': ')[2]}")
+cli.add_command(data)
 
 
 @cli.group()
@@ -230,7 +200,7 @@ def weights() -> None:
 
 
 @weights.command("list")
-@_WEIGHTS_DIR
+@WEIGHTS_DIR
 def weights_list(weights_dir: Path | None) -> None:
     """List the backbones a space may use by name, and how to get weights not there."""
     from sweep.backbones import missing_weights
@@ -294,24 +264,6 @@ def _home(home: Path | None) -> Path:
     from sweep.home import default_home
 
     return home or default_home()
-
-
-def _load_space(
-    name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...], name: str | None
-) -> Any:
-    import json
-
-    from sweep.spacefile import load_space
-
-    renamed = [f"name={json.dumps(name)}"] if name is not None else []
-    return load_space(name_or_path, [*overrides, *renamed], only)
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sweep.plan import CellPlan, cpu_count, left_to_decode, missing, plan_cells
+from sweep.plan import CellPlan, cpu_count, decodings, left_to_decode, missing, plan_cells
 from sweep.space import Space
 
 # What convolutions and transformers reach in practice, to say hours instead of operations.
@@ -51,15 +51,14 @@ def _title(space: Space) -> str:
     axes = f"{len(space.datasets)} datasets x {len(space.backbones)} backbones"
     return (
         f"{space.name}: {len(cells)} cells ({axes} x {len(space.freeze)} freeze modes), "
-        f"{trials:,} trials, {len(cells) * space.seeds:,} confirmations"
+        f"{trials:,} trials, {len(cells) * space.confirmations:,} confirmations"
     )
 
 
 def _to_decode(space: Space, data_root: Path) -> list[str]:
     return [
-        f"{item.dataset.name} at {item.size} px: {count:,} images, "
-        f"{count * item.size**2 * 3 / 2**20:,.0f} MiB"
-        for item, count in left_to_decode(space, data_root)
+        f"{item.title}: {count:,} images, {count * item.size**2 * 3 / 2**20:,.0f} MiB"
+        for item, count in left_to_decode(decodings(space), space.split, data_root)
     ]
 
 

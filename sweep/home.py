@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from sweep.atomic import write_text
 from sweep.errors import BusyError, SweepError, nearest
 from sweep.identity import canonical_hash
-from sweep.space import Space
+from sweep.space import Space, cell_name
 
 
 @dataclass
@@ -47,6 +47,7 @@ class RunRecord:
     freeze: str
     kind: str
     state: str
+    train_fraction: float = 1.0
     number: int = 0
     params: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -62,8 +63,8 @@ class RunRecord:
 
     @property
     def cell(self) -> str:
-        """The run's cell, ``dataset/backbone/freeze``."""
-        return f"{self.dataset}/{self.backbone}/{self.freeze}"
+        """The run's cell, as `Cell.name` writes it."""
+        return cell_name(self.dataset, self.backbone, self.freeze, self.train_fraction)
 
 
 @dataclass(frozen=True)

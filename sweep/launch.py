@@ -11,18 +11,15 @@ from types import FrameType
 from typing import Never
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
 from sweep.atomic import write_text
 from sweep.compare.results import read_cells
 from sweep.compare.tables import Row, compared, render
 from sweep.data.datasets import default_cache
-from sweep.data.store import Progress
 from sweep.errors import Interrupted, SweepError
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
-from sweep.plan import Decoding, plan_cells, prepare
-from sweep.progress import Display
+from sweep.plan import plan_cells, prepare
+from sweep.progress import Display, decoding_bars
 from sweep.search.tuner import cluster, search
 from sweep.search.wave import Surroundings
 from sweep.space import Space
@@ -88,21 +85,10 @@ def _refuse_known(folder: SweepFolder) -> None:
 
 
 def _prepare(space: Space, settings: Settings, console: Console) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bars:
-
-        def progress(item: Decoding) -> Progress:
-            text = f"decoding {item.dataset.name} at {item.size} px"
-            task = bars.add_task(text, total=None, visible=False)
-            return lambda done, total: bars.update(task, completed=done, total=total, visible=True)
-
-        prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+    with decoding_bars(console) as progress:
+        notes = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+    for note in notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _run(folder: SweepFolder, space: Space, settings: Settings, console: Console) -> list[str]:
@@ -142,7 +128,7 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
     test = {name: interval.mean for name, interval in row.metrics.items()}
     test |= {f"{name}_low": interval.low for name, interval in row.metrics.items()}
     test |= {f"{name}_high": interval.high for name, interval in row.metrics.items()}
-    shared = {"seed", "number"}
+    shared = {"seed", "number", "fold"}
     folder.write_record(
         RunRecord(
             key=f"{settings.id}:{cell.name}:cell:0",
@@ -150,6 +136,7 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
             dataset=cell.dataset,
             backbone=cell.backbone,
             freeze=cell.freeze,
+            train_fraction=cell.train_fraction,
             kind="cell",
             state="complete" if best else "failed",
             params={k: v for k, v in best.params.items() if k not in shared} if best else {},
@@ -172,12 +159,13 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
     lines = []
     for row in rows:
         confirmed, states = len(row.cell.confirmations), row.cell.states
-        if confirmed == space.seeds:
+        if confirmed == space.confirmations:
             continue
         ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         reason = f": {row.cell.error}" if row.cell.error else ""
         lines.append(
-            f"{row.cell.name}: {confirmed} of {space.seeds} confirmations; trials: {ended}{reason}"
+            f"{row.cell.name}: {confirmed} of {space.confirmations} confirmations; "
+            f"trials: {ended}{reason}"
         )
     return lines
 

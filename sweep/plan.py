@@ -19,13 +19,13 @@ from sweep.backbones import (
     preprocessing,
 )
 from sweep.catalog import KNOWN_SIZES
-from sweep.data.datasets import is_decoded, open_dataset, read_manifest
+from sweep.data.datasets import Dataset, default_cache, open_dataset, read_manifest, store_plan
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
-from sweep.data.store import Progress
+from sweep.data.store import Progress, StorePlan
 from sweep.errors import SweepError
 from sweep.freeze import learnable
-from sweep.space import BackboneSpec, Cell, DatasetSpec, Space
+from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split
 
 _TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
 
@@ -61,6 +61,16 @@ class Decoding:
     dataset: DatasetSpec
     size: int
     interpolation: str
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.dataset.name} at {self.size} px"
+
+    def store(self, split: Split, data_root: Path) -> StorePlan:
+        """Return the store that it fills; raises DataError if the dataset cannot be read."""
+        manifest = read_manifest(self.dataset, split, data_root)
+        return store_plan(self.dataset, manifest, self.size, self.interpolation, data_root)
 
 
 def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
@@ -98,15 +108,20 @@ def decodings(space: Space) -> list[Decoding]:
     return list(dict.fromkeys(wanted))
 
 
-def left_to_decode(space: Space, data_root: Path) -> list[tuple[Decoding, int]]:
-    """Return the decodings that the cache does not hold, with their numbers of images."""
+def left_to_decode(
+    wanted: list[Decoding], split: Split, data_root: Path
+) -> list[tuple[Decoding, int]]:
+    """Return the decodings that the cache does not hold, with their numbers of images.
+
+    Data that is not there is passed over.
+    """
     left = []
-    for item in decodings(space):
+    for item in wanted:
         if missing_data(item.dataset, data_root):
             continue
-        where = (item.dataset, space.split, item.size, item.interpolation, data_root)
-        if not is_decoded(*where):
-            left.append((item, len(read_manifest(item.dataset, space.split, data_root))))
+        store = item.store(split, data_root)
+        if not store.is_built(default_cache() / "stores"):
+            left.append((item, len(store.names)))
     return left
 
 
@@ -114,9 +129,11 @@ def prepare(
     space: Space,
     data_root: Path,
     weights_dir: Path | None,
-    progress: Callable[[Decoding], Progress],
-) -> None:
+    progress: Callable[[str], Progress],
+) -> list[str]:
     """Check weights, sizes and freeze modes, read every dataset, and decode its images.
+
+    Returns what is to be said of the datasets: what was left out as it leaks.
 
     Raises SweepError with all that is wrong with any of them.
     """
@@ -132,11 +149,19 @@ def prepare(
     _each(space.backbones, load)
     load_backbone.cache_clear()
 
-    def decode(item: Decoding) -> None:
+    def decode(item: Decoding) -> list[str]:
         where = (item.dataset, space.split, item.size, item.interpolation, data_root)
-        open_dataset(*where, progress=progress(item))
+        opened = [open_dataset(*where, progress=progress(item.title))]
+        opened += [open_dataset(*where, fold=fold) for fold in range(1, space.split.folds or 1)]
+        for fraction in space.train_fraction:
+            open_dataset(*where, train_fraction=fraction)
+        return [_said(item.dataset, dataset) for dataset in opened if dataset.dropped]
 
-    _each(decodings(space), decode)
+    return list(dict.fromkeys(line for lines in _each(decodings(space), decode) for line in lines))
+
+
+def _said(spec: DatasetSpec, dataset: Dataset) -> str:
+    return f"{spec.name}: left out of training as they leak from a later split: {dataset.dropped}"
 
 
 def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
@@ -170,7 +195,7 @@ def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) ->
     if manifest is not None:
         test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
     epoch = _TRAIN_STEP * (images - test - val) + val
-    return (cell.trials + space.seeds) * cell.epochs * epoch + space.seeds * test
+    return (cell.trials + space.confirmations) * cell.epochs * epoch + space.confirmations * test
 
 
 @lru_cache

@@ -4,14 +4,19 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from sweep.data.store import Progress
 from sweep.space import Cell
 
 _LINE_EVERY_S = 10.0
@@ -151,6 +156,29 @@ class Display:
                 style="green" if finished else "",
             )
         return table
+
+
+@contextmanager
+def decoding_bars(console: Console | None = None) -> Iterator[Callable[[str], Progress]]:
+    """Show a bar for each set of images that is being decoded, in a terminal.
+
+    Yields what makes, for a title, the function that is called with (done, all).
+    """
+    console = console or Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bars:
+
+        def begin(title: str) -> Progress:
+            task = bars.add_task(f"decoding {title}", total=None, visible=False)
+            return lambda done, total: bars.update(task, completed=done, total=total, visible=True)
+
+        yield begin
 
 
 def _clock(seconds: float) -> str:

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from sweep.catalog import BACKBONES, DATASETS, is_timm_model, timm_models, timm_tags
+from sweep.catalog import (
+    BACKBONES,
+    DATASETS,
+    is_timm_model,
+    known_dataset,
+    timm_models,
+    timm_tags,
+)
 from sweep.errors import nearest
 
 METRICS = (
@@ -56,6 +63,9 @@ Metric = Literal[
 ]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+# What to do with training pictures that are, or belong to the group of, test pictures.
+Leaks = Literal["drop", "error", "allow"]
 
 
 class Part(BaseModel):
@@ -64,31 +74,53 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+_POOL = {"volumes": "group", "lgg_mri": "group"}
+
+
 class DatasetSpec(Part):
     """Where a dataset's images are and how to read labels and groups from their layout."""
 
     name: Name
-    layout: Literal["folder", "csv", "medmnist", "digits", "ham10000", "volumes"]
-    path: str | None = None
+    layout: Literal[
+        "folder",
+        "csv",
+        "medmnist",
+        "volumes",
+        "digits",
+        "ham10000",
+        "ichallenge_amd",
+        "ichallenge_pm",
+        "lgg_mri",
+    ]
+    # Several: the first that is there; all but the last may be patterns.
+    path: str | tuple[str, ...] | None = None
     train: str | tuple[str, ...] | None = None
     val: str | tuple[str, ...] | None = None
     test: str | tuple[str, ...] | None = None
     group: GroupPattern | None = None
     # split: the ids start anew in each of the dataset's own splits, so equal ids are not leaks.
     group_scope: Literal["dataset", "split"] = "dataset"
+    # drawn: leave the dataset's own splits out and draw new ones.
+    splits: Literal["own", "drawn"] = "own"
+    # group: the predictions for a group's images are averaged and scored as one.
+    pool: Literal["none", "group"] | None = None
+    modality: str | None = None  # of volumes: t1, t1ce, t2, flair
+    slices: Count = 3  # looked at in each volume
     unreadable: Literal["error", "skip"] = "error"
+    leaks: Leaks | None = None  # by default what the space says
 
     @model_validator(mode="before")
     @classmethod
     def _known_name(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        if value not in DATASETS:
+        known = known_dataset(value)
+        if known is None:
             raise ValueError(
                 f"unknown dataset {value!r}; known: {', '.join(DATASETS)}, or a mapping "
                 f"{{name, layout, path}}{nearest(value, DATASETS)}"
             )
-        return {"name": value, **DATASETS[value]}
+        return {"name": value, **known}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -97,6 +129,11 @@ class DatasetSpec(Part):
         if (self.val or self.test) and not self.train and self.layout == "folder":
             raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
         return self
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a group's images are scored as one; by default where labels are patients'."""
+        return (self.pool or _POOL.get(self.layout)) == "group"
 
 
 class BackboneSpec(Part):
@@ -178,11 +215,16 @@ class Budget(Part):
 
 
 class Split(Part):
-    """Fractions of the groups, used where a dataset brings no split of its own."""
+    """Fractions of the groups, used where a dataset brings no split of its own.
+
+    `folds` cuts a dataset that brings no test split into so many test parts; each is tested
+    by a confirmation that was trained on the others.
+    """
 
     val: Annotated[float, Field(gt=0, lt=1)] = 0.2
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=2, le=100)] | None = None
 
     @model_validator(mode="after")
     def _room_for_training(self) -> Self:
@@ -210,11 +252,21 @@ class Cell:
     freeze: str
     trials: int
     epochs: int
+    train_fraction: float = 1.0
 
     @property
     def name(self) -> str:
         """The cell as users write it: ``dataset/backbone/freeze``."""
-        return f"{self.dataset.name}/{self.backbone.name}/{self.freeze}"
+        return cell_name(self.dataset.name, self.backbone.name, self.freeze, self.train_fraction)
+
+
+def cell_name(dataset: str, backbone: str, freeze: str, train_fraction: float) -> str:
+    """Return ``dataset/backbone/freeze``, with ``@0.1`` where a part of the training set is used.
+
+    A float's repr is exact, so that two fractions never share a name.
+    """
+    suffix = "" if train_fraction == 1 else f"@{float(train_fraction)!r}"
+    return f"{dataset}/{backbone}/{freeze}{suffix}"
 
 
 class Space(Part):
@@ -224,12 +276,14 @@ class Space(Part):
     datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
     backbones: Annotated[list[BackboneSpec], Field(min_length=1)]
     freeze: Annotated[list[Freeze], Field(min_length=1)] = ["frozen", "full"]
+    train_fraction: Annotated[list[Fraction], Field(min_length=1)] = [1.0]
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     learning_rate: LearningRate = LearningRate(low=1e-5, high=1e-1)
     budget: Budget = Budget()
     objective: Metric = "auroc"
     seeds: Count = 3
     split: Split = Split()
+    leaks: Leaks = "drop"
     recipe: Recipe = Recipe()
 
     @model_validator(mode="after")
@@ -238,6 +292,7 @@ class Space(Part):
             "datasets": [item.name for item in self.datasets],
             "backbones": [item.name for item in self.backbones],
             "freeze": list(self.freeze),
+            "train_fraction": [str(item) for item in self.train_fraction],
         }
         for axis, names in axes.items():
             twice = [name for name, count in Counter(names).items() if count > 1]
@@ -245,13 +300,26 @@ class Space(Part):
                 raise ValueError(f"{axis} names {', '.join(twice)} more than once")
         return self
 
+    @model_validator(mode="after")
+    def _settle_leaks(self) -> Self:
+        for index, dataset in enumerate(self.datasets):
+            if dataset.leaks is None:
+                self.datasets[index] = dataset.model_copy(update={"leaks": self.leaks})
+        return self
+
+    @property
+    def confirmations(self) -> int:
+        """How many models of each cell are tested: one a seed, or one a fold."""
+        return self.split.folds or self.seeds
+
     def cells(self) -> list[Cell]:
         """Return every (dataset, backbone, freeze mode) of the grid, datasets outermost."""
         return [
-            Cell(dataset, backbone, freeze, *self._budget_of(freeze))
+            Cell(dataset, backbone, freeze, *self._budget_of(freeze), fraction)
             for dataset in self.datasets
             for backbone in self.backbones
             for freeze in self.freeze
+            for fraction in self.train_fraction
         ]
 
     def _budget_of(self, freeze: str) -> tuple[int, int]:

@@ -19,6 +19,7 @@ AXES = {
     "backbone": "backbones",
     "backbones": "backbones",
     "freeze": "freeze",
+    "train_fraction": "train_fraction",
 }
 
 _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
@@ -57,6 +58,11 @@ def shipped_spaces() -> dict[str, Path]:
         if folder.is_dir():
             return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
     return {}
+
+
+def is_space(name_or_path: str) -> bool:
+    """Tell whether it is a shipped space's name or the path of a YAML file."""
+    return name_or_path in shipped_spaces() or Path(name_or_path).suffix in {".yaml", ".yml"}
 
 
 def find_space(name_or_path: str) -> Path:
@@ -193,12 +199,13 @@ def _restrict(space: Space, text: str) -> Space:
     axis, equals, values = text.partition("=")
     if not equals or axis not in AXES:
         raise SpaceError(
-            f"--only {text}: write AXIS=VALUE[,VALUE] with AXIS one of dataset, backbone, freeze"
+            f"--only {text}: write AXIS=VALUE[,VALUE] with AXIS one of dataset, backbone, freeze, "
+            "train_fraction"
             f"{nearest(axis, AXES)}"
         )
     field = AXES[axis]
     items = getattr(space, field)
-    names = [item if isinstance(item, str) else item.name for item in items]
+    names = [getattr(item, "name", str(item)) for item in items]
     wanted = [value.strip() for value in values.split(",") if value.strip()]
     unknown = [value for value in wanted if value not in names]
     if unknown or not wanted:

@@ -46,7 +46,7 @@ def read_status(folder: SweepFolder) -> SweepStatus:
         confirmed = sum(record.kind == "confirmation" for record in own)
         values = [r.best["value"] for r in own if r.kind != "cell" and "value" in r.best]
         best = max(values, default=None)
-        progress = (states.total(), cell.trials, dict(states), confirmed, space.seeds)
+        progress = (states.total(), cell.trials, dict(states), confirmed, space.confirmations)
         cells.append(CellStatus(cell.name, *progress, best))
     state = "finished" if folder.is_finished() else "interrupted"
     state = "running" if folder.is_running() else state

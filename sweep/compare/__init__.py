@@ -37,10 +37,9 @@ def _unlike_tests(cells: list[CellResult]) -> list[str]:
     """Name the datasets that sweeps tested on different samples or pixels of."""
     tests: dict[str, set[str]] = {}
     for cell in cells:
-        for record in cell.confirmations:
-            samples = record.facts.get("test_samples")
-            if samples:
-                tests.setdefault(cell.dataset, set()).add(samples)
+        if cell.confirmations:
+            samples = {str(record.facts.get("test_samples")) for record in cell.confirmations}
+            tests.setdefault(cell.dataset, set()).add(" ".join(sorted(samples)))
     return [
         f"the sweeps tested {dataset} on different samples: do not compare their scores"
         for dataset, found in tests.items()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sweep.errors import SweepError
 from sweep.home import RunRecord, SweepFolder
+from sweep.space import cell_name
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,22 @@ class CellResult:
     ended: float
     folder: Path
     error: str | None = None
+    train_fraction: float = 1.0
 
     @property
     def name(self) -> str:
-        """``dataset/backbone/freeze``."""
-        return f"{self.dataset}/{self.backbone}/{self.freeze}"
+        """The cell, as `Cell.name` writes it."""
+        return cell_name(self.dataset, self.backbone, self.freeze, self.train_fraction)
+
+    @property
+    def mode(self) -> str:
+        """The freeze mode, with the train fraction where it is not all."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def folded(self) -> bool:
+        """Whether each confirmation was tested on another fold of the dataset."""
+        return len({record.facts.get("test_samples") for record in self.confirmations}) > 1
 
     @property
     def learning_rate(self) -> float | None:
@@ -61,30 +73,36 @@ class CellResult:
         return self.confirmations[0].params["learning_rate"] if self.confirmations else None
 
     def predictions(self) -> list[Predictions]:
-        """Read the test predictions of each confirmation.
+        """Read the test predictions of each confirmation; those of folds as one.
 
         Raises SweepError if a file is gone.
         """
-        return [self._read(record) for record in self.confirmations]
+        tables = [self._read(record) for record in self.confirmations]
+        if self.folded:
+            tables = [pd.concat(tables, ignore_index=True)]
+        return [_as_predictions(table) for table in tables]
 
     def best(self) -> RunRecord | None:
         """Return the confirmation with the best validation score."""
         return max(self.confirmations, key=lambda r: r.best["value"], default=None)
 
-    def _read(self, record: RunRecord) -> Predictions:
+    def _read(self, record: RunRecord) -> pd.DataFrame:
         path = self.folder / "predictions" / str(record.predictions)
         try:
-            table = pd.read_parquet(path)
+            return pd.read_parquet(path)
         except (OSError, ValueError) as error:
             raise SweepError(
                 f"the predictions of {self.name} in {path} cannot be read: {error}"
             ) from None
-        columns = [name for name in table.columns if name.startswith("p_")]
-        return Predictions(
-            table["label"].to_numpy(np.int64),
-            pd.factorize(table["group"])[0].astype(np.int64),
-            table[columns].to_numpy(np.float64),
-        )
+
+
+def _as_predictions(table: pd.DataFrame) -> Predictions:
+    columns = [name for name in table.columns if name.startswith("p_")]
+    return Predictions(
+        table["label"].to_numpy(np.int64),
+        pd.factorize(table["group"])[0].astype(np.int64),
+        table[columns].to_numpy(np.float64),
+    )
 
 
 def read_cells(folder: SweepFolder) -> list[CellResult]:
@@ -110,6 +128,7 @@ def read_cells(folder: SweepFolder) -> list[CellResult]:
                 max((r.ended for r in records), default=0.0),
                 folder.path,
                 next((r.error for r in reversed(records) if r.error), None),
+                cell.train_fraction,
             )
         )
     return cells

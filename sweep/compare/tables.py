@@ -104,7 +104,7 @@ def _table(rows: list[Row], metric: str, width: int | None) -> str:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        caption=escape("test split, mean over seeds [95 % bootstrap interval]"),
+        caption=escape(f"{_tested(rows)} [95 % bootstrap interval]"),
         caption_justify="left",
     )
     sweeps = _sweep_column(rows)
@@ -117,7 +117,7 @@ def _table(rows: list[Row], metric: str, width: int | None) -> str:
     best = _best_of_each(rows, metric)
     for row in rows:
         cell = row.cell
-        names = ([cell.sweep] if sweeps else []) + [cell.dataset, cell.backbone, cell.freeze]
+        names = ([cell.sweep] if sweeps else []) + [cell.dataset, cell.backbone, cell.mode]
         values = [_number(row.metrics.get(name), "\n") for name in shown]
         style = "bold green" if any(row is item for item in best) else ""
         end = row is rows[-1] or rows[rows.index(row) + 1].cell.dataset != cell.dataset
@@ -134,6 +134,14 @@ def _table(rows: list[Row], metric: str, width: int | None) -> str:
     return buffer.getvalue().rstrip("\n")
 
 
+def _tested(rows: list[Row]) -> str:
+    """Say what the scores are of."""
+    folded = [row.cell.folded for row in rows if row.metrics]
+    if folded and all(folded):
+        return "predictions of all folds, pooled"
+    return "test split, mean over seeds" + (" (or all folds, pooled)" if any(folded) else "")
+
+
 def _sentence(best: Row, rows: list[Row], metric: str) -> str:
     """Say which cell wins a dataset, and how sure that is."""
     interval = best.metrics[metric]
@@ -145,12 +153,14 @@ def _sentence(best: Row, rows: list[Row], metric: str) -> str:
         and row.metrics
         and row.metrics[metric].high >= interval.low
     ]
-    name = f"{best.cell.backbone}/{best.cell.freeze}"
+    name = f"{best.cell.backbone}/{best.cell.mode}"
     text = f"{escape(best.cell.dataset)}: [bold]{escape(name)}[/bold] is best on test, "
     text += f"{title(metric)} {_number(interval).replace('[', chr(92) + '[')}"
+    if sum(row.cell.dataset == best.cell.dataset for row in rows) == 1:
+        return f"{text}."
     if not rivals:
         return f"{text}; no other cell's interval reaches it."
-    names = ", ".join(escape(f"{r.cell.backbone}/{r.cell.freeze}") for r in rivals[:3])
+    names = ", ".join(escape(f"{r.cell.backbone}/{r.cell.mode}") for r in rivals[:3])
     more = f" and {len(rivals) - 3} more" if len(rivals) > 3 else ""
     return f"{text}; the intervals of {names}{more} overlap with it."
 
@@ -167,7 +177,7 @@ def _markdown(rows: list[Row], metric: str) -> str:
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in rows:
         cell = row.cell
-        values = ([cell.sweep] if sweeps else []) + [cell.dataset, cell.backbone, cell.freeze]
+        values = ([cell.sweep] if sweeps else []) + [cell.dataset, cell.backbone, cell.mode]
         values += [_number(row.metrics.get(name)) for name in columns] + _cost(row)
         lines.append(f"| {' | '.join(value.replace('|', chr(92) + '|') for value in values)} |")
     return "\n".join(lines)
@@ -189,7 +199,7 @@ def _latex(rows: list[Row]) -> str:
         task = row.cell.dataset if row.cell.dataset != previous else ""
         previous = row.cell.dataset
         own = [row.cell.sweep] if sweeps else []
-        names = [_tex(name) for name in (*own, task, row.cell.backbone, row.cell.freeze)]
+        names = [_tex(name) for name in (*own, task, row.cell.backbone, row.cell.mode)]
         values = [_number(row.metrics.get(name)) for name in _LATEX]
         lines.append(" & ".join([*names, *values]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
@@ -207,7 +217,18 @@ def _csv(rows: list[Row]) -> str:
     heads = ["sweep", "dataset", "backbone", "freeze"]
     for name in REPORTED:
         heads += [name, f"{name}_low", f"{name}_high"]
-    writer.writerow([*heads, "learning_rate", "trials", "pruned", "failed", "seeds", "seconds"])
+    writer.writerow(
+        [
+            *heads,
+            "learning_rate",
+            "trials",
+            "pruned",
+            "failed",
+            "seeds",
+            "seconds",
+            "train_fraction",
+        ]
+    )
     for row in rows:
         cell = row.cell
         values: list[Any] = [cell.sweep, cell.dataset, cell.backbone, cell.freeze]
@@ -226,6 +247,7 @@ def _costs(cell: CellResult) -> dict[str, Any]:
         "failed": cell.states["failed"],
         "seeds": len(cell.confirmations),
         "seconds": round(cell.seconds, 2),
+        "train_fraction": cell.train_fraction,
     }
 
 

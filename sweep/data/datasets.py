@@ -1,18 +1,19 @@
 """A dataset ready to train on: its manifest, its splits and its decoded images."""
 
 import os
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.images import opener
-from sweep.data.layouts import location, read_samples
-from sweep.data.manifest import Manifest
-from sweep.data.splits import assign_splits, require_every_class
-from sweep.data.store import Progress, Store, open_store, store_key
+from sweep.data.layouts import read_samples, source
+from sweep.data.leaks import find_leaks, settle_leaks
+from sweep.data.manifest import SPLITS, UNUSED, Manifest, Sample
+from sweep.data.splits import assign_splits, nested, require_every_class
+from sweep.data.store import Progress, Store, StorePlan, open_store
+from sweep.data.twins import THUMBNAIL, Twins, find_twins, load_twins, twins_key
 from sweep.errors import DataError, listing
 from sweep.identity import canonical_hash
 from sweep.space import DatasetSpec, Split
@@ -20,16 +21,34 @@ from sweep.space import DatasetSpec, Split
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The samples of a dataset and their images; row i of the store is sample i."""
+    """The samples of a dataset and their images; row i of the store is sample i.
+
+    Attributes:
+        pooled: the predictions for the images of a group are averaged and scored as one.
+        dropped: what was left out of training because it leaks, in words; empty if nothing was.
+    """
 
     manifest: Manifest
     store: Store
+    pooled: bool = False
+    dropped: str = ""
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the indices of the readable samples of a split, ascending."""
         readable = np.ones(len(self.manifest), dtype=bool)
         readable[list(self.store.unreadable)] = False
         return np.flatnonzero((self.manifest.splits == split) & readable)
+
+    def units(self, split: str) -> NDArray[np.int64]:
+        """Return which unit of scoring each of `rows(split)` belongs to, from 0, shape (N,).
+
+        Units are groups where predictions are pooled, else the samples themselves.
+        """
+        rows = self.rows(split)
+        if not self.pooled:
+            return np.arange(len(rows))
+        groups = [self.manifest.groups[row] for row in rows]
+        return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -54,14 +73,23 @@ def default_cache() -> Path:
     return Path(os.environ.get("SWEEP_CACHE") or "~/.cache/sweep").expanduser()
 
 
-@lru_cache(maxsize=16)
-def read_manifest(spec: DatasetSpec, split: Split, data_root: Path) -> Manifest:
-    """Read a dataset's samples and assign their splits.
+@lru_cache(maxsize=64)
+def read_manifest(spec: DatasetSpec, split: Split, data_root: Path, fold: int = 0) -> Manifest:
+    """Read a dataset's samples and assign their splits; leaks are still in.
 
     Raises DataError if it is not there, not in its layout, or cannot be split.
     """
+    samples = samples_of(spec, data_root)
+    return Manifest.of(samples, assign_splits(spec.name, samples, split, fold).tolist())
+
+
+@lru_cache(maxsize=16)
+def samples_of(spec: DatasetSpec, data_root: Path) -> list[Sample]:
+    """Read a dataset's samples; without their splits where new ones are to be drawn."""
     samples = read_samples(spec, data_root)
-    return Manifest.of(samples, assign_splits(spec.name, samples, split))
+    if spec.splits == "own":
+        return samples
+    return [replace(sample, split=None) for sample in samples]
 
 
 def open_dataset(
@@ -72,39 +100,81 @@ def open_dataset(
     data_root: Path,
     cache: Path | None = None,
     progress: Progress | None = None,
+    fold: int = 0,
+    train_fraction: float = 1.0,
 ) -> Dataset:
     """Open a dataset with its images decoded at `size` pixels, decoding them if need be.
 
-    Raises DataError if it cannot be read, or holds unreadable images that it may not skip.
+    Training samples that leak from the test are dropped as `spec.leaks` says, then those beyond
+    the train fraction.
+
+    Raises DataError if it cannot be read, or holds unreadable images or leaks that it may not.
     """
-    manifest = read_manifest(spec, split, data_root)
-    store = open_store(
-        (cache or default_cache()) / "stores",
-        manifest.paths,
-        _stamps(spec, manifest, data_root),
-        lambda: opener(spec, data_root),
-        size,
-        interpolation,
-        progress,
-    )
-    dataset = Dataset(manifest, store)
-    if store.unreadable:
+    cache = cache or default_cache()
+    manifest = read_manifest(spec, split, data_root, fold)
+    plan = store_plan(spec, manifest, size, interpolation, data_root)
+    dataset = Dataset(manifest, open_store(cache / "stores", plan, progress), spec.pooled)
+    if dataset.store.unreadable:
         _settle_unreadable(spec, dataset)
+    if spec.leaks != "allow":
+        dataset = _without_leaks(spec, dataset, open_twins(spec, manifest, data_root, cache))
+    if train_fraction < 1:
+        dataset = _with_fraction(spec, dataset, train_fraction, split.seed)
     return dataset
 
 
-def is_decoded(
-    spec: DatasetSpec,
-    split: Split,
-    size: int,
-    interpolation: str,
-    data_root: Path,
-    cache: Path | None = None,
-) -> bool:
-    """Tell whether the images of a dataset that is there lie decoded in the cache."""
-    manifest = read_manifest(spec, split, data_root)
-    key = store_key(manifest.paths, _stamps(spec, manifest, data_root), size, interpolation)
-    return ((cache or default_cache()) / "stores" / key / "store.json").is_file()
+def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: Twins) -> Dataset:
+    leaks = find_leaks(dataset.manifest, twins)
+    if not leaks.all.any():
+        return dataset
+    said = leaks.summary(dataset.manifest)
+    manifest = dataset.manifest.resplit(settle_leaks(spec, dataset.manifest, leaks))
+    kept = replace(dataset, manifest=manifest, dropped=said)
+    try:
+        _require_every_class(spec, kept)
+    except DataError as error:
+        raise DataError(f"{error}\n(Left out as they leak: {said}.)") from None
+    return kept
+
+
+def _with_fraction(spec: DatasetSpec, dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    train = dataset.rows("train")
+    groups = np.unique([dataset.manifest.groups[row] for row in train], return_inverse=True)[1]
+    splits = dataset.manifest.splits.copy()
+    splits[train[~nested(dataset.labels[train], groups, fraction, seed)]] = UNUSED
+    kept = replace(dataset, manifest=dataset.manifest.resplit(splits))
+    try:
+        _require_every_class(spec, kept)
+    except DataError as error:
+        raise DataError(f"{error}\n(At train_fraction {fraction:g}.)") from None
+    return kept
+
+
+def _require_every_class(spec: DatasetSpec, dataset: Dataset) -> None:
+    rows = np.concatenate([dataset.rows(split) for split in SPLITS])
+    labels = [dataset.classes[label] for label in dataset.labels[rows]]
+    require_every_class(spec.name, labels, dataset.manifest.splits[rows], dataset.classes)
+
+
+def store_plan(
+    spec: DatasetSpec, manifest: Manifest, size: int, interpolation: str, data_root: Path
+) -> StorePlan:
+    """Return the store of a dataset's images at a size, without opening it."""
+    images = partial(source, spec, data_root)
+    stamps = images().stamps(manifest.paths)
+    return StorePlan(manifest.paths, stamps, images, size, interpolation)
+
+
+def open_twins(spec: DatasetSpec, manifest: Manifest, data_root: Path, cache: Path) -> Twins:
+    """Find the pictures of a dataset that are the same, or look it up where it was found."""
+    plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
+    place = cache / "twins" / f"{twins_key(plan)}.npz"
+    if (known := load_twins(place)) is not None:
+        return known
+    thumbnails = open_store(cache / "stores", plan)
+    twins = find_twins(thumbnails, plan)
+    twins.save(place)
+    return twins
 
 
 def _settle_unreadable(spec: DatasetSpec, dataset: Dataset) -> None:
@@ -116,22 +186,4 @@ def _settle_unreadable(spec: DatasetSpec, dataset: Dataset) -> None:
             f"{listing(shown)}\n"
             "Mend or remove them, or write 'unreadable: skip' into the dataset's entry."
         )
-    kept = [row for row in range(len(manifest)) if row not in unreadable]
-    labels = [manifest.classes[label] for label in manifest.labels[kept]]
-    require_every_class(spec.name, labels, manifest.splits[kept])
-
-
-def _stamps(spec: DatasetSpec, manifest: Manifest, data_root: Path) -> list[str]:
-    """Return what changes when a sample's bytes do: size and time of its file."""
-    path = location(spec, data_root)
-    if spec.layout == "digits":
-        return ["digits"]
-    if spec.layout == "medmnist":
-        return [_stamp(path)]
-    root = path if path.is_dir() else path.parent
-    return [_stamp(root / name) for name in manifest.paths]
-
-
-def _stamp(path: Path) -> str:
-    status = path.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+    _require_every_class(spec, dataset)

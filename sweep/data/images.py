@@ -1,14 +1,14 @@
-"""From what a layout names to RGB uint8 pixels of one size."""
+"""From files to RGB uint8 pixels of one size: PNG, JPEG, TIFF, arrays, DICOM, NIfTI."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sweep.data.layouts import location, read_npz
-from sweep.space import DatasetSpec
+from sweep.data.dicom import is_dicom, read_picture
+from sweep.data.scaling import to_8_bit
+from sweep.data.volumes import Volume, is_nifti
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -17,26 +17,33 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-Opener = Callable[[str], Image.Image]
+
+def open_picture(path: Path) -> Image.Image:
+    """Open one picture; of a volume or of several frames the middle one.
+
+    Raises whatever the library for its format raises for a damaged file.
+    """
+    if path.suffix.lower() == ".npy":
+        return from_array(np.load(path, allow_pickle=False))
+    if is_nifti(path):
+        return Image.fromarray(Volume(path).slices(1)[0])
+    if is_dicom(path):
+        return Image.fromarray(read_picture(path))
+    return Image.open(path)
 
 
-def opener(spec: DatasetSpec, data_root: Path) -> Opener:
-    """Return the function that opens a sample of a dataset by its manifest path."""
-    path = location(spec, data_root)
-    if spec.layout == "medmnist":
-        arrays = read_npz(spec, path)
+def from_array(pixels: NDArray[np.generic]) -> Image.Image:
+    """Return an array (H, W) or (H, W, 3) as a picture; other than 8 bits by its own range.
 
-        def open_row(name: str) -> Image.Image:
-            split, row = name.split("/")
-            return Image.fromarray(arrays[f"{split}_images"][int(row)])
-
-        return open_row
-    if spec.layout == "digits":
-        from sklearn.datasets import load_digits
-
-        digits = (load_digits().images * (255 / 16)).round().astype(np.uint8)
-        return lambda name: Image.fromarray(digits[int(name)])
-    return lambda name: Image.open(path / name if path.is_dir() else path.parent / name)
+    Raises ValueError for another shape, and for values that are not numbers.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and pixels.shape[2:] != (3,):
+        raise ValueError(f"its shape {pixels.shape} is not (H, W) or (H, W, 3)")
+    if pixels.dtype != np.uint8:
+        pixels = to_8_bit(pixels, float(pixels.min()), float(pixels.max()))
+    return Image.fromarray(pixels)
 
 
 def decode(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint8]:
@@ -52,13 +59,6 @@ def decode(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint
         image.draft(None, (2 * size, 2 * size))
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith(("I", "F")):
-            upright = _to_8_bit(upright)
+            upright = from_array(np.asarray(upright))
         rgb = upright.convert("RGB").resize((size, size), RESAMPLING[interpolation])
     return np.asarray(rgb, dtype=np.uint8)
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    pixels = np.asarray(image, dtype=np.float64)
-    low, high = float(pixels.min()), float(pixels.max())
-    scaled = (pixels - low) * (255 / (high - low)) if high > low else pixels * 0
-    return Image.fromarray(scaled.round().astype(np.uint8))

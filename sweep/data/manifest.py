@@ -10,14 +10,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
+UNUSED = "unused"  # of samples that no split has: leaks, or beyond the train fraction
 
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),  # unique in the dataset
-        ("path", pa.string()),  # what the layout's opener reads: a relative path, or an array row
+        (
+            "path",
+            pa.string(),
+        ),  # what the source opens: a file, an array row, a slice
         ("label", pa.int32()),  # index into the classes
         ("group", pa.string()),  # what must not be split: patient, lesion, eye
-        ("split", pa.string()),  # train, val or test
+        ("split", pa.string()),  # train, val, test or unused
     ]
 )
 
@@ -57,6 +61,11 @@ class Manifest:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    def resplit(self, splits: NDArray[np.str_]) -> "Manifest":
+        """Return the same samples in other splits."""
+        at = self.table.schema.get_field_index("split")
+        return Manifest(self.table.set_column(at, "split", pa.array(splits.tolist(), pa.string())))
+
     @cached_property
     def classes(self) -> list[str]:
         """The class names, in the order of the labels."""
@@ -69,7 +78,7 @@ class Manifest:
 
     @cached_property
     def paths(self) -> list[str]:
-        """What the layout's opener reads for each sample."""
+        """What the layout's source opens for each sample."""
         return list(self.table["path"].to_pylist())
 
     @cached_property

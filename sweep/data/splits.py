@@ -1,4 +1,4 @@
-"""Grouped, stratified splits: no group in two splits, every class in every split."""
+"""Grouped, stratified splits, folds and fractions: groups stay whole, classes in proportion."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,32 +11,82 @@ from sweep.errors import DataError, listing
 from sweep.space import Split
 
 
-def assign_splits(name: str, samples: Sequence[Sample], split: Split) -> list[str]:
+def assign_splits(
+    name: str, samples: Sequence[Sample], split: Split, fold: int = 0
+) -> NDArray[np.str_]:
     """Return the split of every sample; those the dataset does not bring are carved from train.
 
     `split.test` and `split.val` are fractions of the whole dataset where it brings no split,
-    and of its training part where it brings one. Same samples and seed, same splits.
+    and of its training part where it brings one. Same samples and seed, same splits. With
+    `split.folds`, a dataset that brings no test split is cut into so many parts of whole groups,
+    and part number `fold` is the test split; together they hold every sample once.
 
-    Raises DataError if a class is too small to be in every split, or if a group lies in two
-    splits that the dataset brings.
+    Raises DataError if a class is too small to be in every split.
     """
     given = [sample.split or "train" for sample in samples]
     brought = {sample.split for sample in samples if sample.split}
     missing = [part for part in ("test", "val") if part not in brought]
-    _refuse_small_classes(name, samples, given, missing)
-    _refuse_shared_groups(name, samples, given)
+    _refuse_small_classes(name, samples, given, _needed(split, missing))
     labels = np.unique([sample.label for sample in samples], return_inverse=True)[1]
     groups = np.unique([sample.group for sample in samples], return_inverse=True)[1]
-    assigned = np.asarray(given, dtype="<U5")
+    assigned = np.asarray(given, dtype="<U6")
     whole = int((assigned == "train").sum())
     rng = np.random.default_rng(split.seed)
     for part in missing:
         train = np.flatnonzero(assigned == "train")
-        count = whole * (split.test if part == "test" else split.val)
-        carved = carve(labels[train], groups[train], count / len(train), rng)
+        if part == "test" and split.folds:
+            carved = folds(labels[train], groups[train], split.folds, rng) == fold
+            rng = np.random.default_rng([split.seed, fold])
+        else:
+            count = whole * (split.test if part == "test" else split.val)
+            carved = carve(labels[train], groups[train], count / len(train), rng)
         assigned[train[carved]] = part
     require_every_class(name, [sample.label for sample in samples], assigned)
-    return [str(item) for item in assigned]
+    return assigned
+
+
+def _needed(split: Split, missing: list[str]) -> int:
+    """Return how many independent samples of a class it takes to put one into every split."""
+    of_folds = split.folds if split.folds and "test" in missing else 0
+    return max(1 + len(missing), of_folds)
+
+
+def folds(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the fold of each sample, shape (N,): whole groups, about equal parts of each class."""
+    fold_of = np.full(len(labels), count - 1)
+    left = np.arange(len(labels))
+    for fold in range(count - 1):
+        taken = carve(labels[left], groups[left], 1 / (count - fold), rng)
+        fold_of[left[taken]] = fold
+        left = left[~taken]
+    return fold_of
+
+
+def nested(
+    labels: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Choose whole groups that hold about a fraction of every class; a smaller is in a larger.
+
+    Groups stand in one random order within the class that most of their samples have. One is
+    chosen if those before it hold less than the fraction of their class: so at least one of
+    each class always is.
+
+    Returns:
+        Mask of the chosen samples, shape (N,).
+    """
+    units, unit_of = np.unique(groups, return_inverse=True)
+    counts_GC = np.zeros((len(units), int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts_GC, (unit_of, labels), 1)
+    class_G, size_G = counts_GC.argmax(axis=1), counts_GC.sum(axis=1)
+    chosen = np.zeros(len(units), dtype=bool)
+    order = np.random.default_rng([seed, len(units)]).permutation(len(units))
+    for index in np.unique(class_G):
+        mine = order[class_G[order] == index]
+        before = np.cumsum(size_G[mine]) - size_G[mine]
+        chosen[mine] = before < fraction * size_G[mine].sum() * (1 - 1e-9)
+    return np.asarray(chosen[unit_of])
 
 
 def carve(
@@ -92,12 +142,14 @@ def _mend(taken: NDArray[np.bool_], counts_GC: NDArray[np.int64]) -> None:
                     break
 
 
-def require_every_class(name: str, labels: Sequence[str], splits: NDArray[np.str_]) -> None:
-    """Raise DataError if a class is absent from a split."""
+def require_every_class(
+    name: str, labels: Sequence[str], splits: NDArray[np.str_], classes: Sequence[str] = ()
+) -> None:
+    """Raise DataError if a class, of `labels` or `classes`, is absent from a split."""
     problems = []
     for part in SPLITS:
         present = {label for label, own in zip(labels, splits, strict=True) if own == part}
-        absent = sorted(set(labels) - present)
+        absent = sorted({*labels, *classes} - present)
         problems += [f"class {label!r} has no sample in {part}" for label in absent]
     if problems:
         raise DataError(
@@ -107,7 +159,7 @@ def require_every_class(name: str, labels: Sequence[str], splits: NDArray[np.str
 
 
 def _refuse_small_classes(
-    name: str, samples: Sequence[Sample], given: list[str], missing: list[str]
+    name: str, samples: Sequence[Sample], given: list[str], need: int
 ) -> None:
     groups_of: dict[str, set[str]] = defaultdict(set)
     for sample, part in zip(samples, given, strict=True):
@@ -117,7 +169,6 @@ def _refuse_small_classes(
     if len(labels) < 2:
         only = "".join(labels) or "none"
         raise DataError(f"dataset {name}: two classes at least are needed, found: {only}")
-    need = 1 + len(missing)
     small = [
         f"class {label!r} has {len(groups_of[label])} (samples, or groups of them)"
         for label in sorted(labels)
@@ -125,24 +176,7 @@ def _refuse_small_classes(
     ]
     if small:
         raise DataError(
-            f"dataset {name}: a class needs {need} independent samples at least, one for each of "
-            f"{', '.join(['train', *missing])}:\n{listing(small)}\n"
+            f"dataset {name}: a class needs {need} independent samples at least, so that one is in "
+            f"every split and fold:\n{listing(small)}\n"
             "Add samples of these classes, or leave the classes out."
-        )
-
-
-def _refuse_shared_groups(name: str, samples: Sequence[Sample], given: list[str]) -> None:
-    seen: dict[str, set[str]] = defaultdict(set)
-    for sample, part in zip(samples, given, strict=True):
-        seen[sample.group].add(part)
-    shared = [
-        f"group {group!r} is in {' and '.join(sorted(parts))}"
-        for group, parts in seen.items()
-        if len(parts) > 1
-    ]
-    if shared:
-        raise DataError(
-            f"dataset {name}: {len(shared)} groups lie in more than one of its own splits, so its "
-            f"test scores would be too good:\n{listing(shared)}\n"
-            "Move each group to one split, or leave the split out and sweep draws a clean one."
         )

@@ -1,8 +1,9 @@
 """The store: the decoded images of a dataset at one size. Decode once, memory-map ever after.
 
-On disk a folder of ``images.arrow`` (fixed-size rows in record batches of equal length) and
-``store.json``. It is built beside its place under a lock and moved there in one step, so that
-a reader sees it whole or not at all, whoever else builds or dies.
+On disk a folder of Arrow files, each a part of the rows, and ``store.json``. The parts are
+decoded by as many processes as there are CPUs, beside the store's place and under a lock; what
+a process that died had finished is kept. The folder is moved to its place in one step, so that
+a reader sees it whole or not at all.
 """
 
 import errno
@@ -11,24 +12,31 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from sweep.data.images import Opener, decode
+from sweep.atomic import write_text
+from sweep.data.extras import decoders
+from sweep.data.images import decode
+from sweep.data.layouts.base import Source
+from sweep.data.mapped import MappedRows, write_rows
 from sweep.errors import SweepError
 from sweep.identity import canonical_hash
 
-VERSION = 1  # of the pixels: raise it when decoding changes
-_BATCH_BYTES = 8 << 20
+VERSION = 2  # of the pixels: raise it when decoding changes
+
+_PART_ROWS = 64  # or more, so that there are at most
+_PARTS = 64
+_BATCH_BYTES = 8 << 20  # decoded before they are written
 
 Progress = Callable[[int, int], None]
-Decoded = NDArray[np.uint8] | str  # or why not
 
 
 @dataclass(frozen=True)
@@ -39,166 +47,217 @@ class Store:
         size: side of the images in pixels.
         fingerprint: hash of every pixel and of which images are unreadable.
         unreadable: row index -> why it could not be decoded; such rows are black.
+        originals: width and height of each picture before it was resized, shape (N, 2).
     """
 
     size: int
     fingerprint: str
     unreadable: dict[int, str]
-    _batches: list[NDArray[np.uint8]]
-    _batch_rows: int
+    originals: NDArray[np.int32]
+    _images: MappedRows
 
     def __len__(self) -> int:
-        return sum(len(batch) for batch in self._batches)
+        return len(self._images)
 
     def rows(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the images at `indices` as a new array (len(indices), size, size, 3)."""
-        images = np.empty((len(indices), self.size, self.size, 3), dtype=np.uint8)
-        for slot, index in enumerate(np.asarray(indices).tolist()):
-            batch, row = divmod(index, self._batch_rows)
-            images[slot] = self._batches[batch][row]
-        return images
+        return np.asarray(self._images.rows(indices), dtype=np.uint8)
 
 
-def open_store(
-    folder: Path,
-    names: Sequence[str],
-    stamps: Sequence[str],
-    opener: Callable[[], Opener],
-    size: int,
-    interpolation: str,
-    progress: Progress | None = None,
-) -> Store:
-    """Open the store of these samples, building it first if need be.
+@dataclass(frozen=True)
+class StorePlan:
+    """A store that is wanted: of which images, at what size.
 
-    Args:
-        folder: where all stores are.
+    Attributes:
         names: manifest path of each sample.
         stamps: what changes when a sample's bytes change, one a sample.
-        opener: makes the function that opens a sample by its name.
+        source: makes what opens the images by their names, in whatever process decodes them.
         size: side in pixels.
         interpolation: how to resize.
+    """
+
+    names: Sequence[str]
+    stamps: Sequence[str]
+    source: Callable[[], Source]
+    size: int
+    interpolation: str
+
+    @property
+    def key(self) -> str:
+        """The identity of the store: the name of its folder."""
+        parts = [VERSION, decoders(), list(self.names), list(self.stamps)]
+        return canonical_hash([*parts, self.size, self.interpolation])
+
+    @property
+    def bytes_needed(self) -> int:
+        """What the store takes on the disk."""
+        return len(self.names) * self.size * self.size * 3
+
+    def is_built(self, folder: Path) -> bool:
+        """Tell whether the store lies in a folder of stores."""
+        return (folder / self.key / "store.json").is_file()
+
+
+def open_store(folder: Path, plan: StorePlan, progress: Progress | None = None) -> Store:
+    """Open a store in the folder of all stores, building it first if need be.
+
+    Args:
         progress: called with (done, all) while decoding.
 
     Raises:
         SweepError: the disk is full.
     """
-    key = store_key(names, stamps, size, interpolation)
+    key = plan.key
     place = folder / key
     if (store := _load(place)) is not None:
         return store
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"{key}.lock"):
-        if (store := _load(place)) is not None:  # built while we waited
-            return store
-        unfinished = folder / f".{key}.building"
-        shutil.rmtree(unfinished, ignore_errors=True)  # its builder died: we hold the lock
-        shutil.rmtree(place, ignore_errors=True)
-        _require_space(folder, len(names) * size * size * 3)
-        unfinished.mkdir()
-        try:
-            _build(unfinished, names, opener(), size, interpolation, progress)
+    with _no_space_in_words(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):
+            if (store := _load(place)) is not None:  # built while we waited
+                return store
+            shutil.rmtree(place, ignore_errors=True)
+            unfinished = folder / f".{key}.building"
+            _require_space(folder, plan, unfinished)
+            unfinished.mkdir(exist_ok=True)
+            try:
+                _build(unfinished, plan, progress)
+            except OSError:  # give the space back
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
             unfinished.replace(place)
-        except OSError as error:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            if error.errno == errno.ENOSPC:
-                raise SweepError(_full(folder)) from None
-            raise
     store = _load(place)
     if store is None:
         raise SweepError(f"the store {place} cannot be read back; delete it and try again")
     return store
 
 
-def store_key(names: Sequence[str], stamps: Sequence[str], size: int, interpolation: str) -> str:
-    """Return the identity of a store: the name of its folder."""
-    return canonical_hash([VERSION, list(names), list(stamps), size, interpolation])
-
-
 def _load(place: Path) -> Store | None:
     """Return the store at `place`, or None if there is none or it is damaged."""
     try:
         about = json.loads((place / "store.json").read_text())
-        source = pa.memory_map(str(place / "images.arrow"))
-        table = pa.ipc.open_file(source).read_all()
-        size = int(about["size"])
-        batches = [
-            np.frombuffer(chunk.buffers()[1], dtype=np.uint8).reshape(-1, size, size, 3)
-            for chunk in table["image"].chunks
-        ]
-        if table.num_rows != about["rows"]:
+        size, count = int(about["size"]), int(about["parts"])
+        parts = [place / _name(part, ".arrow") for part in range(count)]
+        images = MappedRows.open(parts, "image", np.uint8, (size, size, 3))
+        if len(images) != about["rows"]:
             return None
+        originals = np.load(place / "originals.npy")
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
     unreadable = {int(row): why for row, why in about["unreadable"].items()}
-    return Store(size, about["fingerprint"], unreadable, batches, int(about["batch_rows"]))
+    return Store(size, about["fingerprint"], unreadable, originals, images)
 
 
-def _build(
+def _build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
+    count = len(plan.names)
+    rows = max(_PART_ROWS, -(-count // _PARTS))
+    starts = range(0, count, rows)
+    left = [part for part in range(len(starts)) if not (place / _name(part, ".json")).is_file()]
+    done = count - sum(min(rows, count - starts[part]) for part in left)
+    jobs = (
+        joblib.delayed(_build_part)(
+            place,
+            part,
+            plan.names[starts[part] : starts[part] + rows],
+            plan.source,
+            plan.size,
+            plan.interpolation,
+        )
+        for part in left
+    )
+    workers = joblib.Parallel(
+        n_jobs=min(joblib.cpu_count(), max(1, len(left))), return_as="generator_unordered"
+    )
+    for finished in workers(jobs):
+        done += finished
+        if progress:
+            progress(done, count)
+    _conclude(place, plan, len(starts), rows)
+
+
+def _build_part(
     place: Path,
+    part: int,
     names: Sequence[str],
-    open_image: Opener,
+    source: Callable[[], Source],
     size: int,
     interpolation: str,
-    progress: Progress | None,
-) -> None:
-    row_bytes = size * size * 3
-    batch_rows = max(1, _BATCH_BYTES // row_bytes)
-    schema = pa.schema([("image", pa.binary(row_bytes))])
+) -> int:
+    """Decode some rows into a file of their own; return how many."""
+    images, digest = source(), hashlib.sha256()
+    unreadable: dict[int, str] = {}
+    originals = np.zeros((len(names), 2), dtype=np.int32)
+    batch = max(1, _BATCH_BYTES // (size * size * 3))
+
+    def batches() -> Iterator[NDArray[np.uint8]]:
+        for start in range(0, len(names), batch):
+            chosen = names[start : start + batch]
+            rows = np.zeros((len(chosen), size, size, 3), dtype=np.uint8)
+            for slot, name in enumerate(chosen):
+                try:
+                    image = images.open(name)
+                    originals[start + slot] = image.size
+                    rows[slot] = decode(image, size, interpolation)
+                except Exception as error:  # libraries raise nearly anything on damaged files
+                    unreadable[start + slot] = f"{type(error).__name__}: {error}".splitlines()[0]
+            digest.update(rows.data)
+            yield rows
+
+    path = place / _name(part, ".arrow")
+    write_rows(path, "image", size * size * 3, batches())
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    about = {
+        "digest": digest.hexdigest(),
+        "unreadable": unreadable,
+        "originals": originals.tolist(),
+    }
+    write_text(place / _name(part, ".json"), json.dumps(about))  # now the part counts as done
+    return len(names)
+
+
+def _conclude(place: Path, plan: StorePlan, parts: int, rows: int) -> None:
     digest = hashlib.sha256()
     unreadable: dict[int, str] = {}
-
-    def read(name: str) -> Decoded:
-        try:
-            return decode(open_image(name), size, interpolation)
-        except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-            return f"{type(error).__name__}: {error}".splitlines()[0]
-
-    done = 0
-    with (
-        pa.OSFile(str(place / "images.arrow"), "wb") as sink,
-        pa.ipc.new_file(sink, schema) as writer,
-    ):
-        for batch in _decoded(names, read, batch_rows):
-            rows = np.zeros((len(batch), size, size, 3), dtype=np.uint8)
-            for slot, item in enumerate(batch):
-                if isinstance(item, str):
-                    unreadable[done + slot] = item
-                else:
-                    rows[slot] = item
-            digest.update(rows.tobytes())
-            array = pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(row_bytes), len(rows), [None, pa.py_buffer(rows)]
-            )
-            writer.write_batch(pa.record_batch([array], schema=schema))
-            done += len(batch)
-            if progress:
-                progress(done, len(names))
+    originals: list[list[int]] = []
+    for part in range(parts):
+        path = place / _name(part, ".json")
+        about = json.loads(path.read_text())
+        digest.update(about["digest"].encode())
+        unreadable |= {part * rows + int(row): why for row, why in about["unreadable"].items()}
+        originals += about["originals"]
+        path.unlink()
     digest.update(json.dumps(sorted(unreadable)).encode())
+    np.save(place / "originals.npy", np.asarray(originals, dtype=np.int32).reshape(-1, 2))
     about = {
-        "size": size,
-        "rows": len(names),
-        "batch_rows": batch_rows,
+        "size": plan.size,
+        "rows": len(plan.names),
+        "parts": parts,
         "fingerprint": digest.hexdigest()[:20],
         "unreadable": unreadable,
     }
-    with (place / "store.json").open("w") as file:
-        json.dump(about, file)
-        file.flush()
-        os.fsync(file.fileno())
+    write_text(place / "store.json", json.dumps(about))
 
 
-def _decoded(
-    names: Sequence[str], read: Callable[[str], Decoded], batch_rows: int
-) -> Iterator[list[Decoded]]:
-    # Pillow releases the interpreter while it decodes and resizes.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(names), batch_rows):
-            yield list(pool.map(read, names[start : start + batch_rows]))
+def _name(part: int, suffix: str) -> str:
+    return f"{part:04d}{suffix}"
 
 
-def _require_space(folder: Path, needed: int) -> None:
+def _require_space(folder: Path, plan: StorePlan, unfinished: Path) -> None:
+    built = sum(path.stat().st_size for path in unfinished.glob("*.arrow"))
+    needed = plan.bytes_needed - built
     if shutil.disk_usage(folder).free < needed * 1.02:
         raise SweepError(f"{_full(folder)} {needed / 2**20:,.0f} MiB are needed.")
+
+
+@contextmanager
+def _no_space_in_words(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise SweepError(_full(folder)) from None
+        raise
 
 
 def _full(folder: Path) -> str:

@@ -66,7 +66,7 @@ class Dealer:
         for record in self._folder.records():
             records[record.cell].append(record)
         for cell in self._space.cells():
-            progress = CellProgress(cell, self._space.seeds)
+            progress = CellProgress(cell, self._space.confirmations)
             study = ledger.study(cell, self._space)
             self._work[cell.name] = self._recover(cell, study, progress, records[cell.name])
 
@@ -175,7 +175,7 @@ class Dealer:
             return lambda: self._search_wave(work, size)
         if not work.searched:
             return None
-        seeds = set(range(self._space.seeds)) - work.confirmed - work.confirming
+        seeds = set(range(self._space.confirmations)) - work.confirmed - work.confirming
         rate = work.study.best() if seeds else None
         if rate is None:
             return None
@@ -194,7 +194,8 @@ class Dealer:
         confirmed = Rate(index, rate.learning_rate, rate.backbone_learning_rate)
         # A seed that the search did not choose the rate by.
         seed = self._space.split.seed + 1 + index
-        return Wave(key, "confirmation", work.cell, (confirmed,), seed)
+        fold = index if self._space.split.folds else 0
+        return Wave(key, "confirmation", work.cell, (confirmed,), seed, fold)
 
     def _note(self, underway: _Underway, report: Report) -> None:
         work = self._work[underway.wave.cell.name]
@@ -254,6 +255,7 @@ class Dealer:
             dataset=wave.cell.dataset.name,
             backbone=wave.cell.backbone.name,
             freeze=wave.cell.freeze,
+            train_fraction=wave.cell.train_fraction,
             kind=wave.kind,
             state=state,
             number=number,
@@ -263,6 +265,7 @@ class Dealer:
                 "image_size": report.facts.get("image_size", space.image_size),
                 "epochs": wave.cell.epochs,
                 "seed": wave.seed,
+                **({"fold": wave.fold} if space.split.folds else {}),
                 "objective": space.objective,
                 **recipe.model_dump(),
             },

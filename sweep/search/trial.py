@@ -23,7 +23,7 @@ from sweep import __version__
 from sweep.atomic import write_atomically, write_text
 from sweep.backbones import Backbone, exported, input_size, load_backbone
 from sweep.data.datasets import Dataset, open_dataset
-from sweep.data.manifest import SPLITS
+from sweep.data.manifest import SPLITS, UNUSED
 from sweep.errors import SweepError
 from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
@@ -34,7 +34,7 @@ from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.features import open_features
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import EpochScore, Learner
-from sweep.train.metrics import score
+from sweep.train.metrics import pooled, score
 from sweep.train.probe import ProbeWave
 
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
@@ -119,10 +119,11 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     def _begin(self) -> Learner:
         space, cell = self._around.space, self._wave.cell
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone, self._dataset = _open(self._around, cell)
+        self._backbone, self._dataset = _open(self._around, cell, self._wave.fold)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
         classes = len(self._dataset.classes)
+        units = self._dataset.units("val") if self._dataset.pooled else None
         if cell.freeze == "frozen":
             features = _features(self._backbone, self._dataset, self._around.cache, device)
             return ProbeWave(
@@ -136,6 +137,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
                 space.objective,
                 self._wave.seed,
                 device,
+                units,
             )
         return FineTuning(
             self._backbone,
@@ -151,6 +153,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             self._wave.seed,
             device,
             keep_best=self._wave.kind == "confirmation",
+            units=units,
         )
 
     def _resume(self) -> None:
@@ -192,14 +195,11 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         best = learner.best[self._wave.rates[0].number]
         if not best.epoch:
             return  # diverged in its first epoch: there is nothing to test
-        rows = self._dataset.rows("test")
-        labels_N = self._dataset.labels[rows]
-        probabilities_NC = learner.probabilities("test")
-        report.test = {
-            name: float(value[0]) for name, value in score(labels_N, probabilities_NC).items()
-        }
+        table = self._predictions(learner.probabilities("test"))
+        probabilities_NC = table.filter(regex="^p_").to_numpy()
+        scores = score(table["label"].to_numpy(), probabilities_NC)
+        report.test = {name: float(value[0]) for name, value in scores.items()}
         folder, key = self._around.folder, self._wave.key
-        table = self._predictions(rows, labels_N, probabilities_NC)
         path = folder.file("predictions", key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
         state, about = exported(
@@ -213,18 +213,22 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         write_text(model / "model.json", json.dumps(about, indent=1))
         report.predictions, report.model = path.name, model.name
 
-    def _predictions(
-        self, rows: NDArray[np.int64], labels_N: NDArray[np.int64], probabilities_NC: Any
-    ) -> pd.DataFrame:
-        manifest, key = self._dataset.manifest, self._around.ids_key
-        name = self._wave.cell.dataset.name
+    def _predictions(self, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
+        """Return what is kept of the test split: a row for each unit, its ids hashed."""
+        dataset, key = self._dataset, self._around.ids_key
+        manifest, name = dataset.manifest, self._wave.cell.dataset.name
+        rows, units_N = dataset.rows("test"), dataset.units("test")
+        scored = (dataset.labels[rows], probabilities_NC[None])
+        labels_U, probabilities_KUC = pooled(*scored, units_N if dataset.pooled else None)
+        first_U = rows[np.unique(units_N, return_index=True)[1]]
+        ids = manifest.groups if dataset.pooled else manifest.ids
         columns: dict[str, Any] = {
-            "sample": [hashed_id(key, f"{name}/{manifest.ids[row]}") for row in rows],
-            "group": [hashed_id(key, f"{name}/{manifest.groups[row]}") for row in rows],
-            "label": labels_N,
+            "sample": [hashed_id(key, f"{name}/{ids[row]}") for row in first_U],
+            "group": [hashed_id(key, f"{name}/{manifest.groups[row]}") for row in first_U],
+            "label": labels_U,
         }
-        for index, label in enumerate(self._dataset.classes):
-            columns[f"p_{label}"] = probabilities_NC[:, index]
+        for index, label in enumerate(dataset.classes):
+            columns[f"p_{label}"] = probabilities_KUC[0, :, index]
         return pd.DataFrame(columns)
 
     def _facts(self) -> dict[str, Any]:
@@ -251,12 +255,14 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 _open_dataset = lru_cache(maxsize=2)(open_dataset)
 
 
-def _open(around: Surroundings, cell: Cell) -> tuple[Backbone, Dataset]:
+def _open(around: Surroundings, cell: Cell, fold: int) -> tuple[Backbone, Dataset]:
     size = input_size(cell.backbone, around.space.image_size)
     backbone = load_backbone(cell.backbone, size, around.weights_dir)
     interpolation = backbone.preprocessing.interpolation
     split, root, cache = around.space.split, around.data_root, around.cache
-    return backbone, _open_dataset(cell.dataset, split, size, interpolation, root, cache)
+    where = (cell.dataset, split, size, interpolation, root, cache)
+    dataset = _open_dataset(*where, fold=fold, train_fraction=cell.train_fraction)
+    return backbone, dataset
 
 
 @lru_cache(maxsize=1)
@@ -282,4 +288,5 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint(),
         "test_samples": canonical_hash([dataset.manifest.ids[i] for i in dataset.rows("test")]),
         "samples": counts,
+        "left_out": int((dataset.manifest.splits == UNUSED).sum()),
     }

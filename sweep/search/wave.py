@@ -30,6 +30,7 @@ class Wave:
         key: identity, the same when the wave is dealt again; names its checkpoint.
         kind: trial or confirmation.
         seed: of the initial head and of the order of the samples.
+        fold: which part of the dataset is the test split, where it is cut into folds.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Wave:
     cell: Cell
     rates: tuple[Rate, ...]
     seed: int
+    fold: int = 0
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Trunk outputs: computed once per backbone, weights and images, then memory-mapped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sweep.atomic import write_atomically
 from sweep.backbones import Backbone, Preprocessing
+from sweep.data.mapped import MappedRows, write_rows
 from sweep.data.store import Store
 from sweep.identity import canonical_hash
 from sweep.train.schedule import halving_memory
@@ -27,23 +28,12 @@ class Features:
     """The (N, D) float32 outputs of a trunk for every sample of a store."""
 
     def __init__(self, path: Path) -> None:
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        width = table.schema.field("features").type.byte_width // 4
-        self._chunks = [
-            np.frombuffer(chunk.buffers()[1], dtype=np.float32).reshape(-1, width)
-            for chunk in table["features"].chunks
-        ]
-        self._starts = np.cumsum([0, *map(len, self._chunks)])
-        self.shape = (int(self._starts[-1]), width)
+        self._rows = MappedRows.open([path], "features", np.float32)
+        self.shape = (len(self._rows), *self._rows.row_shape)
 
     def rows(self, indices: NDArray[np.int64]) -> Tensor:
         """Return the features (len(indices), D) of these samples as a new tensor."""
-        result = np.empty((len(indices), self.shape[1]), dtype=np.float32)
-        chunk_of = np.searchsorted(self._starts, indices, side="right") - 1
-        for chunk in np.unique(chunk_of):
-            mine = chunk_of == chunk
-            result[mine] = self._chunks[chunk][indices[mine] - self._starts[chunk]]
-        return torch.from_numpy(result)
+        return torch.from_numpy(self._rows.rows(indices))
 
 
 def open_features(
@@ -91,19 +81,17 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 def _compute(
     path: Path, backbone: Backbone, store: Store, device: torch.device, progress: Progress | None
 ) -> None:
-    kind = pa.binary(backbone.features * 4)
-    schema = pa.schema([("features", kind)])
     trunk = backbone.trunk.to(device)
-    batch = _BATCH.get(device.type, 32)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, len(store), batch):
-            rows = np.arange(start, min(start + batch, len(store)))
-            outputs = trunk_outputs(trunk, store.rows(rows), backbone.preprocessing, device)
-            buffer = pa.py_buffer(outputs.numpy().tobytes())
-            column = pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, buffer])
-            writer.write_batch(pa.record_batch([column], schema=schema))
+    size = _BATCH.get(device.type, 32)
+
+    def batches() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(store), size):
+            rows = np.arange(start, min(start + size, len(store)))
+            yield trunk_outputs(trunk, store.rows(rows), backbone.preprocessing, device).numpy()
             if progress:
                 progress(int(rows[-1]) + 1, len(store))
+
+    write_rows(path, "features", backbone.features * 4, batches())
 
 
 def trunk_outputs(

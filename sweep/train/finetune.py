@@ -71,8 +71,10 @@ class FineTuning:
         seed: int,
         device: torch.device,
         keep_best: bool = False,
+        units: NDArray[np.int64] | None = None,
     ) -> None:
         self.epoch = 0
+        self._units = units
         self.micro_batch = recipe.batch_size
         self.best = {rate.number: Best(objective)}
         self._number, self._stopped = rate.number, False
@@ -96,8 +98,8 @@ class FineTuning:
         self.epoch += 1
         loss = self.train_only()
         logits_KNC = self._logits("val")[None]
-        labels_N = self._labels["val"]
-        (result,) = validation(labels_N, logits_KNC, [loss], [self._number], self.epoch)
+        told = (self._labels["val"], logits_KNC, [loss], [self._number], self.epoch)
+        (result,) = validation(*told, self._units)
         self._stopped = result.diverged
         if not result.diverged and self.best[self._number].offer(result):
             self._remember()

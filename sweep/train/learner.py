@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweep.train.metrics import score_each
+from sweep.train.metrics import pooled, score_each
 
 State = dict[str, Any]
 
@@ -87,11 +87,20 @@ class Learner(Protocol):
 
 
 def validation(
-    labels_N: Tensor, logits_KNC: Tensor, train_losses: list[float], numbers: list[int], epoch: int
+    labels_N: Tensor,
+    logits_KNC: Tensor,
+    train_losses: list[float],
+    numbers: list[int],
+    epoch: int,
+    units_N: NDArray[np.int64] | None = None,
 ) -> list[EpochScore]:
     """Score each member's logits on the validation split.
 
     A loss that is not finite, in training or here, marks a member as diverged.
+
+    Args:
+        units_N: which unit each sample belongs to, where predictions are pooled; the loss is
+            the samples' all the same.
     """
     log_KNC = logits_KNC.double().log_softmax(dim=2)
     index = labels_N[None, :, None].expand(len(log_KNC), -1, 1)
@@ -99,7 +108,8 @@ def validation(
     sound = [
         math.isfinite(a) and math.isfinite(b) for a, b in zip(losses, train_losses, strict=True)
     ]
-    metrics = score_each(labels_N.numpy(), log_KNC[sound].exp().numpy())
+    labels, probabilities = pooled(labels_N.numpy(), log_KNC[sound].exp().numpy(), units_N)
+    metrics = score_each(labels, probabilities)
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []
     for number, loss, train_loss, is_sound in zip(

@@ -48,6 +48,25 @@ def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]
     return {name: value_RK[0] for name, value_RK in values.items()}
 
 
+def pooled(
+    labels_N: Labels, probabilities_KNC: Floats, units_N: Labels | None
+) -> tuple[Labels, Floats]:
+    """Return the label (U,) and the mean probabilities (K, U, C) of each unit of samples.
+
+    Args:
+        units_N: which unit each sample belongs to, from 0; all samples of a unit have one label.
+            None leaves everything as it is.
+    """
+    if units_N is None:
+        return labels_N, probabilities_KNC
+    labels_U = np.empty(int(units_N.max()) + 1, dtype=labels_N.dtype)
+    labels_U[units_N] = labels_N
+    sums_UKC = np.zeros((len(labels_U), *probabilities_KNC.shape[::2]))
+    np.add.at(sums_UKC, units_N, probabilities_KNC.swapaxes(0, 1))
+    means_UKC = sums_UKC / np.bincount(units_N)[:, None, None]
+    return labels_U, np.ascontiguousarray(means_UKC.swapaxes(0, 1))
+
+
 def _score(
     labels_N: Labels,
     probabilities_KNC: Floats,

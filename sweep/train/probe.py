@@ -29,6 +29,7 @@ class ProbeWave:
         labels: per split, class indices (N,).
         rates: the members.
         seed: of the initial weights and of the order of the samples.
+        units: which unit of scoring each validation sample belongs to, where they are pooled.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class ProbeWave:
         objective: str,
         seed: int,
         device: torch.device,
+        units: NDArray[np.int64] | None = None,
     ) -> None:
         self.epoch = 0
+        self._units = units
         self.best = {rate.number: Best(objective) for rate in rates}
         self._backbone, self._recipe, self._epochs, self._seed = backbone, recipe, epochs, seed
         self._features = {name: item.to(device) for name, item in features.items()}
@@ -190,7 +193,9 @@ class ProbeWave:
     def _scores(self, losses: list[float]) -> list[EpochScore]:
         logits = _affine(self._features["val"], self._weights)
         logits_KNC = logits.view(len(logits), -1, self._classes).transpose(0, 1).cpu()
-        return validation(self._labels["val"], logits_KNC, losses, self._numbers, self.epoch)
+        return validation(
+            self._labels["val"], logits_KNC, losses, self._numbers, self.epoch, self._units
+        )
 
     def _keep_best(self, results: list[EpochScore]) -> None:
         better = [

@@ -56,8 +56,8 @@ def test_splits_are_stratified_and_reproducible() -> None:
     for label, count in ((0, 300), (1, 100)):
         assert (splits[labels == label] == "test").sum() == pytest.approx(count * 0.1, abs=1)
         assert (splits[labels == label] == "val").sum() == pytest.approx(count * 0.2, abs=1)
-    assert splits.tolist() == assign_splits("d", samples, Split(val=0.2, test=0.1, seed=1))
-    assert splits.tolist() != assign_splits("d", samples, Split(val=0.2, test=0.1, seed=2))
+    assert (splits == assign_splits("d", samples, Split(val=0.2, test=0.1, seed=1))).all()
+    assert (splits != assign_splits("d", samples, Split(val=0.2, test=0.1, seed=2))).any()
 
 
 def test_large_and_small_groups_are_in_every_split_in_the_same_share() -> None:
@@ -76,14 +76,8 @@ def test_a_split_that_the_dataset_brings_is_kept() -> None:
     brought = ["train"] * 20 + ["test"] * 10
     samples = make([0, 1] * 15, list(range(30)), list(brought))
     splits = assign_splits("d", samples, Split())
-    assert splits[20:] == ["test"] * 10
+    assert set(splits[20:]) == {"test"}
     assert set(splits[:20]) == {"train", "val"}
-
-
-def test_a_group_in_two_of_the_datasets_own_splits_is_an_error() -> None:
-    samples = make([0, 1] * 6, [0, 1, 2, 3, 4, 5, 0, 7, 8, 9, 10, 11], ["train"] * 6 + ["test"] * 6)
-    with pytest.raises(DataError, match="group '0' is in test and train"):
-        assign_splits("d", samples, Split())
 
 
 def test_a_class_smaller_than_the_splits_is_an_error() -> None:

@@ -1,0 +1,52 @@
+"""What several commands share: their options, how a space is read, the console."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where sweeps are kept. [default: $SWEEP_HOME, else ./sweeps]",
+)
+DATA_ROOT = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: os.environ.get("SWEEP_DATA") or ".",
+    help="Where relative dataset paths start. [default: $SWEEP_DATA, else this folder]",
+)
+WEIGHTS_DIR = click.option(
+    "--weights-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: os.environ.get("SWEEP_WEIGHTS") or None,
+    help="Where weight files are. [default: $SWEEP_WEIGHTS]",
+)
+SET = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key of the space."
+)
+ONLY = click.option(
+    "--only", multiple=True, metavar="AXIS=V[,V]", help="Keep these of dataset, backbone, freeze."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def load_space_file(
+    name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...], name: str | None
+) -> Any:
+    """Read a space by name or path, with ``--set``, ``--only`` and ``--name`` applied."""
+    import json
+
+    from sweep.spacefile import load_space
+
+    renamed = [f"name={json.dumps(name)}"] if name is not None else []
+    return load_space(name_or_path, [*overrides, *renamed], only)
+
+
+def console() -> Any:
+    """Return the console of results: as wide as the terminal, else 120 columns."""
+    from rich.console import Console
+
+    out = Console()
+    return out if out.is_terminal else Console(width=120)

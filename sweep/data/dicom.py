@@ -1,0 +1,173 @@
+"""DICOM: the frames of a file as a reader sees them, and a series of files as one volume.
+
+The grey levels of a picture go through what the standard prescribes (PS3.3 C.11.1-2): rescale
+slope and intercept, the window that the file names or else its 1st to 99th percentiles, and
+MONOCHROME1 inverted, so that more of what was measured is brighter.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.data.extras import extra
+from sweep.data.scaling import MAX_VOXELS, to_8_bit
+
+SUFFIXES = {".dcm", ".dicom", ".ima"}
+_MAGIC_AT = 128
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell a DICOM file by its name; one without suffix by its first bytes."""
+    if path.suffix:
+        return path.suffix.lower() in SUFFIXES
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC_AT + 4)[_MAGIC_AT:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Return a file's picture, (H, W) or (H, W, 3) uint8; of several frames the middle one.
+
+    Raises ValueError, or what pydicom raises for a damaged file, if there is none.
+    """
+    dataset = _read(path)
+    with _quiet():
+        frames = _frames(dataset)
+        frame = frames[len(frames) // 2]
+        if frame.ndim == 3:
+            return to_8_bit(frame, 0, float(np.iinfo(frame.dtype).max))
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            colours = extra("pydicom").pixels.apply_color_lut(frame, dataset)
+            return to_8_bit(colours, 0, float(np.iinfo(colours.dtype).max))
+        measured = _rescaled(frame, dataset)
+        low, high = _window(measured, frame, dataset)
+    levels = to_8_bit(measured, low, high)
+    return 255 - levels if dataset.PhotometricInterpretation == "MONOCHROME1" else levels
+
+
+def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return a series folder, or one file of several frames, as voxels (X, Y, Z) and affine.
+
+    The affine (4, 4) maps voxels to millimetres, right, anterior and superior positive, from
+    the positions and orientation that the files state; where they state none, the slices are
+    taken as axial in the order of their instance numbers.
+
+    Raises ValueError if the files are not one series of equal slices.
+    """
+    if path.is_file():
+        dataset = _read(path)
+        with _quiet():
+            frames = [_rescaled(frame, dataset) for frame in _frames(dataset)]
+        if frames[0].ndim != 2:
+            raise ValueError("it holds colour pictures, not a volume")
+        return _stacked(frames), np.diag([-1.0, -1.0, 1.0, 1.0])
+    files = series_files(path)
+    if not files:
+        raise ValueError("the folder holds no DICOM files")
+    slices = []
+    for file in files:
+        try:
+            slices.append(_read(file))
+        except Exception as error:
+            raise ValueError(f"{file.name}: {error}") from None
+    series = {str(item.get("SeriesInstanceUID", "")) for item in slices}
+    if len(series) > 1:
+        raise ValueError(f"the folder holds {len(series)} series; give each one of its own")
+    return _of_series(slices)
+
+
+def series_files(folder: Path) -> list[Path]:
+    """Return the DICOM files of a series folder, sorted by name."""
+    entries = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
+    return [item for item in entries if item.is_file() and _may_be_slice(item)]
+
+
+def _may_be_slice(path: Path) -> bool:
+    return path.name != "DICOMDIR" and (is_dicom(path) or path.suffix.lower() in SUFFIXES)
+
+
+def _of_series(slices: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    placed = all("ImagePositionPatient" in s and "ImageOrientationPatient" in s for s in slices)
+    if placed:
+        cosines = np.asarray(slices[0].ImageOrientationPatient, dtype=np.float64)
+        along_row, along_column = cosines[:3], cosines[3:]
+        normal = np.cross(along_row, along_column)
+        slices.sort(key=lambda s: float(np.dot(normal, np.asarray(s.ImagePositionPatient, float))))
+    else:
+        slices.sort(key=lambda s: int(s.get("InstanceNumber") or 0))
+    with _quiet():
+        frames = [_rescaled(_frames(item)[0], item) for item in slices]
+    if len({frame.shape for frame in frames}) > 1 or frames[0].ndim != 2:
+        raise ValueError("its slices differ in size or are in colour")
+    voxels = _stacked(frames)
+    if not placed:
+        return voxels, np.diag([-1.0, -1.0, 1.0, 1.0])
+    first, last = (np.asarray(s.ImagePositionPatient, np.float64) for s in (slices[0], slices[-1]))
+    step = (last - first) / max(1, len(slices) - 1) if len(slices) > 1 else normal
+    row_mm, column_mm = (float(v) for v in slices[0].get("PixelSpacing", (1, 1)))
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = along_row * column_mm, along_column * row_mm
+    affine[:3, 2], affine[:3, 3] = step, first
+    # DICOM counts left and posterior positive.
+    return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _stacked(frames: list[NDArray[Any]]) -> NDArray[np.float32]:
+    """Return (rows, columns) frames as voxels (X, Y, Z): x along a row, y down a column."""
+    return np.stack([frame.T for frame in frames], axis=2).astype(np.float32)
+
+
+def _read(path: Path) -> Any:
+    pydicom = extra("pydicom")
+    with _quiet():
+        dataset = pydicom.dcmread(path)
+        if "PixelData" not in dataset or not dataset.get("Rows") or not dataset.get("Columns"):
+            raise ValueError("the DICOM file holds no pixels")
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        voxels = dataset.Rows * dataset.Columns * frames * dataset.get("SamplesPerPixel", 1)
+        if voxels > MAX_VOXELS:
+            raise ValueError(f"{voxels:,} values are more than the {MAX_VOXELS:,} that are read")
+    return dataset
+
+
+def _frames(dataset: Any) -> NDArray[Any]:
+    """Return the stored values (F, H, W) or (F, H, W, 3); colours as RGB."""
+    pixels = dataset.pixel_array
+    single = int(dataset.get("NumberOfFrames") or 1) == 1
+    return np.asarray(pixels[None] if single else pixels)
+
+
+def _rescaled(frame: NDArray[Any], dataset: Any) -> NDArray[Any]:
+    return np.asarray(extra("pydicom").pixels.apply_modality_lut(frame, dataset), dtype=np.float64)
+
+
+def _window(
+    measured: NDArray[np.float64], frame: NDArray[Any], dataset: Any
+) -> tuple[float, float]:
+    """Return the values to show as black and white: the file's first window, or percentiles."""
+    center, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is not None and width is not None and width >= 1:
+        return center - width / 2, center + width / 2
+    inside = measured[frame != dataset.get("PixelPaddingValue")]
+    low, high = np.percentile(inside if inside.size else measured, [1, 99])
+    return float(low), float(high)
+
+
+def _first(value: Any) -> float | None:
+    items = value if isinstance(value, (list, tuple)) or hasattr(value, "insert") else [value]
+    return None if not len(items) or items[0] in (None, "") else float(items[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence warnings: they quote the values of tags, which may name the patient."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,136 @@
+"""Images that lie in arrays: MedMNIST's files, and the digits that scikit-learn ships."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from sweep.data.images import from_array
+from sweep.data.layouts.base import Layout, stamp_of
+from sweep.data.manifest import SPLITS, Sample
+from sweep.errors import DataError
+from sweep.space import DatasetSpec
+
+
+def _read_medmnist(spec: DatasetSpec, path: Path) -> list[Sample]:
+    arrays = read_npz(spec, path)
+    samples = []
+    for split in SPLITS:
+        if f"{split}_images" not in arrays:
+            continue
+        labels = np.asarray(arrays[f"{split}_labels"]).reshape(len(arrays[f"{split}_images"]), -1)
+        if labels.shape[1] != 1:
+            raise DataError(f"dataset {spec.name}: {path} has several labels an image; one is read")
+        samples += [
+            Sample(f"{split}/{i:06d}", str(label), f"{split}/{i:06d}", split)
+            for i, label in enumerate(labels[:, 0].astype(int))
+        ]
+    return samples
+
+
+class _Rows:
+    """Rows ``train/000012`` of a MedMNIST file."""
+
+    def __init__(self, spec: DatasetSpec, path: Path) -> None:
+        self._spec, self._path = spec, path
+
+    def open(self, name: str) -> Image.Image:
+        """Open one row of the split's images."""
+        split, row = name.split("/")
+        return from_array(self._arrays[f"{split}_images"][int(row)])
+
+    def stamps(self, names: Sequence[str]) -> list[str]:
+        """Return the stamp of the file, for every row."""
+        return [stamp_of(str(self._path))] * len(names)
+
+    @cached_property
+    def _arrays(self) -> dict[str, Any]:
+        return read_npz(self._spec, self._path)
+
+
+def read_npz(spec: DatasetSpec, path: Path) -> dict[str, Any]:
+    """Return the arrays of a MedMNIST file: ``train_images`` (N, H, W[, 3]) uint8, and so on.
+
+    Raises DataError if it is damaged, holds Python objects, lacks arrays, or does not fit in
+    memory.
+    """
+    try:
+        _refuse_bomb(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except ValueError as error:
+        why = "it holds pickled Python objects, which are not loaded because they can run code"
+        reason = why if "pickle" in str(error) else str(error)
+        raise DataError(f"dataset {spec.name}: {path} cannot be used: {reason}") from None
+    except (OSError, EOFError, BadZipFile, KeyError, NotImplementedError) as error:
+        raise DataError(f"dataset {spec.name}: {path} is damaged: {error}") from None
+    except Exception as error:  # zlib.error has no public base class
+        raise DataError(f"dataset {spec.name}: {path} is damaged: {error}") from None
+    for split in SPLITS:
+        _check(spec, path, split, arrays)
+    return arrays
+
+
+def _refuse_bomb(path: Path) -> None:
+    with ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    free = psutil.virtual_memory().available
+    if unpacked > free:
+        raise ValueError(
+            f"unpacked it takes {unpacked / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB of memory "
+            "are free"
+        )
+
+
+def _check(spec: DatasetSpec, path: Path, split: str, arrays: dict[str, Any]) -> None:
+    images, labels = arrays.get(f"{split}_images"), arrays.get(f"{split}_labels")
+    if images is None and split != "train":
+        return
+    if images is None or labels is None:
+        raise DataError(f"dataset {spec.name}: {path} lacks {split}_images or {split}_labels")
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise DataError(
+            f"dataset {spec.name}: {split}_images of {path} are {images.dtype} of shape "
+            f"{images.shape}; uint8 (N, H, W) or (N, H, W, 3) is read"
+        )
+    if len(labels) != len(images):
+        raise DataError(
+            f"dataset {spec.name}: {path} has {len(images)} {split}_images but "
+            f"{len(labels)} {split}_labels"
+        )
+
+
+def _read_digits(spec: DatasetSpec, path: Path) -> list[Sample]:
+    from sklearn.datasets import load_digits
+
+    return [
+        Sample(f"{i:04d}", str(label), f"{i:04d}", None)
+        for i, label in enumerate(load_digits().target)
+    ]
+
+
+class _Digits:
+    """The 1,797 digits, by their number."""
+
+    def open(self, name: str) -> Image.Image:
+        """Open one digit."""
+        return Image.fromarray(self._images[int(name)])
+
+    def stamps(self, names: Sequence[str]) -> list[str]:
+        """Return the same for all: they never change."""
+        return ["digits"] * len(names)
+
+    @cached_property
+    def _images(self) -> Any:
+        from sklearn.datasets import load_digits
+
+        return (load_digits().images * (255 / 16)).round().astype(np.uint8)
+
+
+MEDMNIST = Layout(_read_medmnist, _Rows, is_file=True)
+DIGITS = Layout(_read_digits, lambda _spec, _path: _Digits())

@@ -1,0 +1,139 @@
+"""What a layout is: how it names its samples, and how the images behind the names are opened."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from sweep.data.dicom import is_dicom
+from sweep.data.extras import extra
+from sweep.data.images import open_picture
+from sweep.data.manifest import Sample
+from sweep.data.volumes import is_nifti
+from sweep.errors import DataError, nearest
+from sweep.space import DatasetSpec
+
+
+class Source(Protocol):
+    """The images of a dataset, by the paths of its manifest."""
+
+    def open(self, name: str) -> Image.Image:
+        """Open one image; raises nearly anything for a damaged one."""
+
+    def stamps(self, names: Sequence[str]) -> list[str]:
+        """Return what changes when an image's bytes do, such as size and time of its file."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How one kind of tree, table or array file is read.
+
+    Attributes:
+        read: names every sample of a dataset, given where it lies.
+        source: opens the images of the samples.
+        is_file: the dataset is one file and not a folder.
+    """
+
+    read: Callable[[DatasetSpec, Path], list[Sample]]
+    source: Callable[[DatasetSpec, Path], Source]
+    is_file: bool = False
+
+
+@dataclass(frozen=True)
+class Files:
+    """Images that are files, named relative to a folder."""
+
+    root: Path
+
+    def open(self, name: str) -> Image.Image:
+        """Open an image file."""
+        return open_picture(self.root / name)
+
+    def stamps(self, names: Sequence[str]) -> list[str]:
+        """Return the size and time of each file."""
+        return [stamp_of(f"{self.root}/{name}") for name in names]
+
+
+class Volume(Protocol):
+    """Something that gives slices to look at."""
+
+    def slices(self, count: int) -> list[NDArray[np.uint8]]:
+        """Return `count` slices, (H, W) or (H, W, 3), the most telling first."""
+
+    def files(self) -> Sequence[Path]:
+        """Return the files that the slices depend on."""
+
+
+class Slices:
+    """Slices of volumes as images: ``NAME#0`` is the most telling one of the volume NAME."""
+
+    def __init__(self, volumes: dict[str, Volume], count: int) -> None:
+        self._volumes, self._count = volumes, count
+        self._slices = lru_cache(maxsize=4)(self._read)
+
+    def open(self, name: str) -> Image.Image:
+        """Open one slice; the volume's other slices are then at hand."""
+        volume, _, rank = name.rpartition("#")
+        return Image.fromarray(self._slices(volume)[int(rank)])
+
+    def stamps(self, names: Sequence[str]) -> list[str]:
+        """Return sizes and times of the files of each slice's volume."""
+        of_volume = {
+            name: " ".join(stamp_of(str(file)) for file in volume.files())
+            for name, volume in self._volumes.items()
+        }
+        return [of_volume[name.rpartition("#")[0]] for name in names]
+
+    def _read(self, name: str) -> list[NDArray[np.uint8]]:
+        return self._volumes[name].slices(self._count)
+
+
+def slice_samples(volumes: Iterable[Sample], count: int) -> list[Sample]:
+    """Return `count` samples, one for each slice, in the place of each volume."""
+    return [
+        Sample(f"{volume.path}#{rank}", volume.label, volume.group, volume.split)
+        for volume in volumes
+        for rank in range(count)
+    ]
+
+
+def stamp_of(path: str) -> str:
+    """Return the size and the time of a file's last change."""
+    status = Path(path).stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def require_extras(paths: Iterable[Path]) -> None:
+    """Raise DataError if a file among these needs a package that is not installed."""
+    of_suffix = {path.suffix.lower(): path for path in paths}
+    if any(is_dicom(path) for path in of_suffix.values()):
+        extra("pydicom")
+    if any(is_nifti(path) for path in of_suffix.values()):
+        extra("nibabel")
+
+
+def read_table(spec: DatasetSpec, path: Path, required: Sequence[str]) -> pd.DataFrame:
+    """Read a csv as text, blanks around every value removed.
+
+    Raises DataError if it is no table, has no rows, or lacks a required column.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise DataError(f"dataset {spec.name}: {path} is not a CSV table: {error}") from None
+    table.columns = [str(column).strip() for column in table.columns]
+    for column in required:
+        if column not in table:
+            raise DataError(
+                f"dataset {spec.name}: {path} has no column {column!r}; it has "
+                f"{', '.join(table.columns)}{nearest(column, table.columns)}"
+            )
+    if table.empty:
+        raise DataError(f"dataset {spec.name}: {path} has no rows")
+    return table.apply(lambda column: column.str.strip())

@@ -1,0 +1,62 @@
+"""HAM10000 (Tschandl et al. 2018): a metadata table, image folders, the ISIC 2018 test set.
+
+The lesion is the group, as many were photographed several times. The test set is used where
+its ground truth is: either the table that the Dataverse offers (``lesion_id``, ``image_id``,
+``dx``) or the challenge's own (``image`` and a column of 0 and 1 for each class).
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from sweep.data.layouts.base import Files, Layout, read_table
+from sweep.data.layouts.tree import images_below
+from sweep.data.manifest import Sample
+from sweep.errors import DataError, listing
+from sweep.space import DatasetSpec
+
+METADATA = "HAM10000_metadata.csv"
+_TEST_TRUTH = "ISIC2018_Task3_Test_GroundTruth.csv"
+
+
+def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
+    path = root / METADATA
+    if not path.is_file():
+        path = root / METADATA.removesuffix(".csv")  # as the Dataverse names it
+    if not path.is_file():
+        raise DataError(f"dataset {spec.name}: {root / METADATA} is not there")
+    files = {Path(file).stem: file[len(str(root)) + 1 :] for file in images_below(root)}
+    table = read_table(spec, path, ["image_id", "dx", "lesion_id"])
+    truth = next(iter(sorted(root.rglob(_TEST_TRUTH))), None)
+    if truth is None:
+        return _samples(spec, path, table, files, None)
+    train = _samples(spec, path, table, files, "train")
+    return train + _samples(spec, truth, _test_table(spec, truth), files, "test")
+
+
+def _samples(
+    spec: DatasetSpec, path: Path, table: pd.DataFrame, files: dict[str, str], split: str | None
+) -> list[Sample]:
+    absent = [name for name in table["image_id"] if name not in files]
+    if absent:
+        raise DataError(
+            f"dataset {spec.name}: {len(absent)} images of {path} are not there:\n{listing(absent)}"
+        )
+    columns = (table["image_id"], table["dx"], table["lesion_id"])
+    return [
+        Sample(files[image], label, lesion, split)
+        for image, label, lesion in zip(*columns, strict=True)
+    ]
+
+
+def _test_table(spec: DatasetSpec, path: Path) -> pd.DataFrame:
+    table = read_table(spec, path, [])
+    if "image" not in table:
+        return read_table(spec, path, ["image_id", "dx", "lesion_id"])
+    classes = [column for column in table.columns if column not in {"image", "lesion_id"}]
+    chosen = table[classes].astype(float).idxmax(axis=1).str.lower()
+    lesions = table["lesion_id"] if "lesion_id" in table else table["image"]
+    return pd.DataFrame({"image_id": table["image"], "dx": chosen, "lesion_id": lesions})
+
+
+HAM10000 = Layout(_read, lambda _spec, root: Files(root))

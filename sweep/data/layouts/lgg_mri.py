@@ -1,0 +1,80 @@
+"""TCGA lower-grade glioma (Buda et al. 2019): a folder of slices a patient, grades in a table.
+
+A slice is a TIFF whose three channels are three sequences (before contrast, FLAIR, after
+contrast), with a mask of the tumour beside it. The grade belongs to the patient, so the slices
+of one with the most tumour are looked at, as in a volume.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
+from sweep.data.layouts.tree import subfolders
+from sweep.data.manifest import Sample
+from sweep.data.volumes import chosen_slices
+from sweep.errors import DataError
+from sweep.space import DatasetSpec
+
+_GRADES = {"1": "grade 2", "2": "grade 3"}  # as data.csv codes WHO II and III
+
+
+@dataclass(frozen=True)
+class _Patient:
+    """The slices of one patient."""
+
+    folder: Path
+
+    def slices(self, count: int) -> list[NDArray[np.uint8]]:
+        """Return the `count` slices (H, W, 3) with the most tumour."""
+        pictures = [path for path in self.files() if not path.stem.endswith("_mask")]
+        masks = [path.with_name(f"{path.stem}_mask{path.suffix}") for path in pictures]
+        tumour = [int((np.asarray(Image.open(m)) > 0).sum()) for m in masks if m.is_file()]
+        extent_Z = np.asarray(tumour) if len(tumour) == len(pictures) else None
+        chosen = chosen_slices(len(pictures), count, extent_Z)
+        return [np.asarray(Image.open(pictures[z]).convert("RGB")) for z in chosen]
+
+    def files(self) -> Sequence[Path]:
+        """Return slices and masks in the order of the slices."""
+        return sorted(self.folder.glob("*.tif"), key=_number)
+
+
+def _number(path: Path) -> tuple[int, str]:
+    number = path.stem.removesuffix("_mask").rpartition("_")[2]
+    return (int(number) if number.isdecimal() else 0), path.name
+
+
+def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
+    """Patients whose grade is missing from data.csv are left out."""
+    folders = _folders(root)
+    if not (root / "data.csv").is_file():
+        raise DataError(f"dataset {spec.name}: {root / 'data.csv'} is not there")
+    table = read_table(spec, root / "data.csv", ["Patient", "neoplasm_histologic_grade"])
+    codes = table["neoplasm_histologic_grade"].str.split(".").str[0]  # 2 or 2.0
+    rows = zip(table["Patient"], codes, strict=True)
+    grades = {patient: _GRADES[code] for patient, code in rows if code in _GRADES}
+    patients = [
+        Sample(folder.name, grades[patient], patient, None)
+        for patient, folder in folders.items()
+        if patient in grades
+    ]
+    if not patients:
+        raise DataError(f"dataset {spec.name}: no folder in {root} is of a patient with a grade")
+    return slice_samples(patients, spec.slices)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """Return each patient's folder: TCGA_CS_4941_19960909 is of patient TCGA_CS_4941."""
+    return {"_".join(path.name.split("_")[:3]): path for path in subfolders(root)}
+
+
+def _source(spec: DatasetSpec, root: Path) -> Slices:
+    volumes: dict[str, Volume] = {path.name: _Patient(path) for path in subfolders(root)}
+    return Slices(volumes, spec.slices)
+
+
+LGG_MRI = Layout(_read, _source)
