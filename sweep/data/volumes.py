@@ -72,10 +72,10 @@ def window(volume_ZHW: NDArray[np.float32]) -> tuple[float, float]:
     inside = volume_ZHW > lowest
     if inside.mean() > 0.9:
         inside = volume_ZHW > lowest + (_otsu(volume_ZHW) - lowest) / 2
-    if not inside.any():
-        return float(lowest), float(lowest)
-    low, high = np.percentile(volume_ZHW[inside], _PERCENTILES)
-    return float(low), float(high)
+    low = high = lowest
+    if inside.any():
+        low, high = np.percentile(volume_ZHW[inside], _PERCENTILES)
+    return (float(low), float(high)) if high > low else (float(lowest), float(volume_ZHW.max()))
 
 
 def chosen_slices(depth: int, count: int, tumour_Z: NDArray[np.int64] | None) -> list[int]:
@@ -141,4 +141,5 @@ def _otsu(values: NDArray[Any]) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = sums / below - (sums[-1] - sums) / above
         between = np.nan_to_num(below * above * gap**2)
-    return float(centers[int(between.argmax())])
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # an empty gap: its middle
+    return float((centers[best[0]] + centers[best[-1]]) / 2)
