@@ -77,19 +77,22 @@ def border_giveaway(
     border = np.ones((store.size, store.size), dtype=bool)
     border[width:-width, width:-width] = False
     grey_NP = store.rows(rows).mean(axis=3, dtype=np.float32)[:, border]
-    best = Giveaway(0.0, False)
-    for label in np.unique(labels):
+    best = (0.0, 0.0, -1, 0)  # score, less spread, class, place
+    for label in np.unique(labels).tolist():
         positive = labels == label
         if min(positive.sum(), (~positive).sum()) < _FEWEST:
             continue
         gap_NP = np.abs(grey_NP - np.median(grey_NP[positive], axis=0))
         score_P = _auroc(positive, -gap_NP)
-        if score_P.max() > best.score:
-            y, x = np.argwhere(border)[int(score_P.argmax())] / store.size
-            score = float(score_P.max())
-            place = f"{x:.0%} from the left and {y:.0%} from the top"
-            best = Giveaway(score, score >= _CERTAIN_MARK, int(label), place)
-    return best if best.score >= _MARK else None
+        place = int(score_P.argmax())
+        spread = float(gap_NP[positive, place].mean())  # of two classes either tells the other
+        best = max(best, (float(score_P[place]), -spread, label, place))
+    score, _, label, place = best
+    if score < _MARK:
+        return None
+    y, x = np.argwhere(border)[place] / store.size
+    where = f"{x:.0%} from the left and {y:.0%} from the top"
+    return Giveaway(score, score >= _CERTAIN_MARK, label, where)
 
 
 def _auroc(positive_N: NDArray[np.bool_], scores_NP: NDArray[np.float32]) -> NDArray[np.float64]:

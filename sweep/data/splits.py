@@ -118,12 +118,18 @@ def carve(
     shuffled = rng.permutation(len(units))
     order = shuffled[np.argsort(-counts_GC[shuffled].sum(axis=1), kind="stable")]
     taken = np.zeros(len(units), dtype=bool)
-    surplus_C = np.zeros(len(totals_C))  # taken, less the fraction of those seen
-    for unit in order:
-        left_C = surplus_C - fraction * counts_GC[unit]
-        taken_C = left_C + counts_GC[unit]
-        taken[unit] = ((taken_C / totals_C) ** 2).sum() < ((left_C / totals_C) ** 2).sum()
-        surplus_C = taken_C if taken[unit] else left_C
+    surplus = [0.0] * len(totals_C)  # share of each class taken, less the fraction of those seen
+    unit_at, class_at = np.nonzero(counts_GC)
+    share_at = (counts_GC / totals_C)[unit_at, class_at].tolist()
+    start_of = np.searchsorted(unit_at, np.arange(len(units) + 1)).tolist()
+    classes = class_at.tolist()
+    for unit in order.tolist():  # plain numbers: there may be 100,000 groups
+        own = range(start_of[unit], start_of[unit + 1])
+        left = [surplus[classes[i]] - fraction * share_at[i] for i in own]
+        with_it = [value + share_at[i] for value, i in zip(left, own, strict=True)]
+        taken[unit] = sum(v * v for v in with_it) < sum(v * v for v in left)
+        for value, i in zip(with_it if taken[unit] else left, own, strict=True):
+            surplus[classes[i]] = value
     _mend(taken, counts_GC)
     return np.asarray(taken[unit_of])
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.data.manifest import Sample
-from sweep.data.splits import assign_splits
+from sweep.data.splits import assign_splits, nested
 from sweep.errors import DataError
 from sweep.space import Split
 
@@ -88,3 +88,55 @@ def test_a_class_smaller_than_the_splits_is_an_error() -> None:
 def test_one_class_alone_is_an_error() -> None:
     with pytest.raises(DataError, match="two classes at least"):
         assign_splits("d", make([0] * 10, list(range(10))), Split())
+
+
+@given(datasets(), st.integers(2, 5), st.integers(0, 3))
+@settings(max_examples=100, deadline=None)
+def test_every_sample_is_in_the_test_split_of_one_fold(samples, count, seed) -> None:
+    split = Split(folds=count, seed=seed)
+    try:
+        of_fold = [assign_splits("d", samples, split, fold) for fold in range(count)]
+    except DataError as error:
+        assert "class" in str(error)
+        return
+    tested = np.sum([splits == "test" for splits in of_fold], axis=0)
+    assert set(tested) == {1}
+    for splits in of_fold:
+        of_group = defaultdict(set)
+        for sample, part in zip(samples, splits, strict=True):
+            of_group[sample.group].add(part)
+        assert all(len(found) == 1 for found in of_group.values())
+
+
+def test_folds_hold_the_classes_in_proportion() -> None:
+    samples = make([0] * 100 + [1] * 40, list(range(140)))
+    labels = np.array([int(s.label) for s in samples])
+    for fold in range(4):
+        splits = assign_splits("d", samples, Split(folds=4), fold)
+        assert ((splits == "test") & (labels == 0)).sum() == 25
+        assert ((splits == "test") & (labels == 1)).sum() == 10
+
+
+def test_a_test_split_that_the_dataset_brings_stays_in_every_fold() -> None:
+    samples = make([0, 1] * 15, list(range(30)), ["train"] * 20 + ["test"] * 10)
+    for fold in range(3):
+        assert set(assign_splits("d", samples, Split(folds=3), fold)[20:]) == {"test"}
+
+
+@given(datasets(), st.integers(0, 3), st.floats(0.01, 1), st.floats(0.01, 1))
+@settings(max_examples=100, deadline=None)
+def test_a_smaller_fraction_is_a_subset_of_a_larger_in_whole_groups(samples, seed, a, b) -> None:
+    labels = np.array([int(s.label) for s in samples])
+    groups = np.array([int(s.group) for s in samples])
+    small, large = (nested(labels, groups, fraction, seed) for fraction in sorted((a, b)))
+    assert (large | ~small).all()
+    assert small.any()
+    assert nested(labels, groups, 1.0, seed).all()
+    for chosen in (small, large):
+        assert not set(groups[chosen]) & set(groups[~chosen])
+
+
+def test_a_fraction_is_taken_of_every_class() -> None:
+    labels = np.array([0] * 500 + [1] * 100)
+    chosen = nested(labels, np.arange(600), 0.1, 0)
+    assert np.bincount(labels[chosen]).tolist() == [50, 10]

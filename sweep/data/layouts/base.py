@@ -1,5 +1,6 @@
 """What a layout is: how it names its samples, and how the images behind the names are opened."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,7 +106,7 @@ def slice_samples(volumes: Iterable[Sample], count: int) -> list[Sample]:
 
 def stamp_of(path: str) -> str:
     """Return the size and the time of a file's last change."""
-    status = Path(path).stat()
+    status = os.stat(path)  # noqa: PTH116 - for each of 100,000 files
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
