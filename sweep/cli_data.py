@@ -134,7 +134,7 @@ def _dataset(
         try:
             return dataset_of(name_or_path, data_root, **keys), Split()
         except ValidationError as error:
-            told = "; ".join(str(item["msg"]) for item in error.errors())
+            told = "; ".join(str(i["msg"]).removeprefix("Value error, ") for i in error.errors())
             raise DataError(f"{name_or_path}: {told}") from None
     space = load_space_file(space_name, (), (), None)
     by_name = {spec.name: spec for spec in space.datasets}

@@ -225,6 +225,8 @@ def _as_lines(manifest: Manifest, sets: list[NDArray[np.int64]]) -> list[str]:
 
 def _giveaways(manifest: Manifest, store: Store) -> Iterator[Finding]:
     readable = np.setdiff1d(np.arange(len(manifest)), list(store.unreadable))
+    if not len(readable):
+        return
     labels = manifest.labels[readable]
     suffixes = [Path(manifest.paths[row]).suffix.lower() for row in readable]
     size = size_giveaway(store.originals[readable], suffixes, labels)

@@ -77,10 +77,10 @@ def border_giveaway(
     border = np.ones((store.size, store.size), dtype=bool)
     border[width:-width, width:-width] = False
     grey_NP = store.rows(rows).mean(axis=3, dtype=np.float32)[:, border]
-    best = (0.0, 0.0, -1, 0)  # score, less spread, class, place
+    best = (0.0, 0.0, 0, 0)  # score, less spread, class, place
     for label in np.unique(labels).tolist():
         positive = labels == label
-        if min(positive.sum(), (~positive).sum()) < _FEWEST:
+        if min(positive.sum(), (~positive).sum()) < _FEWEST or _chance(positive) > 1:
             continue
         gap_NP = np.abs(grey_NP - np.median(grey_NP[positive], axis=0))
         score_P = _auroc(positive, -gap_NP)
@@ -88,11 +88,20 @@ def border_giveaway(
         spread = float(gap_NP[positive, place].mean())  # of two classes either tells the other
         best = max(best, (float(score_P[place]), -spread, label, place))
     score, _, label, place = best
-    if score < _MARK:
+    if score < max(_MARK, _chance(labels == label)):
         return None
     y, x = np.argwhere(border)[place] / store.size
     where = f"{x:.0%} from the left and {y:.0%} from the top"
     return Giveaway(score, score >= _CERTAIN_MARK, label, where)
+
+
+def _chance(positive_N: NDArray[np.bool_]) -> float:
+    """Return the AUROC that none of thousands of places reaches by chance.
+
+    Six standard deviations (Mann and Whitney 1947), as the place and the median are chosen.
+    """
+    count, others = int(positive_N.sum()), int((~positive_N).sum())
+    return float(0.5 + 6 * np.sqrt((count + others + 1) / (12 * count * others)))
 
 
 def _auroc(positive_N: NDArray[np.bool_], scores_NP: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -49,9 +49,10 @@ class MappedRows:
         wanted = np.asarray(indices, dtype=np.int64)
         result = np.empty((len(wanted), *self.row_shape), dtype=self._chunks[0].dtype)
         chunk_of = np.searchsorted(self._starts, wanted, side="right") - 1
-        for chunk in np.unique(chunk_of):
-            mine = chunk_of == chunk
-            result[mine] = self._chunks[chunk][wanted[mine] - self._starts[chunk]]
+        row_of = wanted - self._starts[chunk_of]
+        # One copy of each row: to index a chunk by several rows at once would make two.
+        for slot, (chunk, row) in enumerate(zip(chunk_of.tolist(), row_of.tolist(), strict=True)):
+            result[slot] = self._chunks[chunk][row]
         return result
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ from sweep.identity import canonical_hash
 
 VERSION = 2  # of the pixels: raise it when decoding changes
 
-_PART_ROWS = 64  # or more, so that there are at most
-_PARTS = 64
+_PART_ROWS = 32  # or more, so that there are at most
+_PARTS = 128
 _BATCH_BYTES = 8 << 20  # decoded before they are written
 
 Progress = Callable[[int, int], None]
@@ -168,10 +169,13 @@ def _build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
     workers = joblib.Parallel(
         n_jobs=min(joblib.cpu_count(), max(1, len(left))), return_as="generator_unordered"
     )
-    for finished in workers(jobs):
-        done += finished
-        if progress:
-            progress(done, count)
+    with warnings.catch_warnings():
+        # A worker that grew by large pictures is replaced; nothing is lost by that.
+        warnings.filterwarnings("ignore", "A worker stopped")
+        for finished in workers(jobs):
+            done += finished
+            if progress:
+                progress(done, count)
     _conclude(place, plan, len(starts), rows)
 
 

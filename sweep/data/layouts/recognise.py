@@ -1,5 +1,6 @@
 """Which dataset a name or a path on the command line means."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def dataset_of(name_or_path: str, data_root: Path, **keys: Any) -> DatasetSpec:
             f"folder here or under {data_root}{nearest(name_or_path, DATASETS)}"
         )
     path = path.absolute()
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in path.stem).lstrip("._-")
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", path.stem).strip("._-")
     entry = {"name": name or "dataset", **_entry(path), **given, "path": str(path)}
     return DatasetSpec.model_validate(entry)
 

@@ -24,7 +24,7 @@ def images_below(folder: Path) -> Iterator[str]:
 
     Raises DataError for a loop of links, and for a link that leads nowhere.
     """
-    yield from _walk(str(folder), {_identity(str(folder))})
+    yield from _walk(str(folder), {_identity(str(path)) for path in (folder, *folder.parents)})
 
 
 def subfolders(folder: Path) -> list[Path]:
