@@ -5,7 +5,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from sweep.plan import CellPlan, cpu_count, decodings, left_to_decode, missing, plan_cells
+from sweep.plan import (
+    CellPlan,
+    cpu_count,
+    decodings,
+    left_to_decode,
+    missing,
+    plan_cells,
+    split_summaries,
+)
 from sweep.space import Space
 
 # What convolutions and transformers reach in practice, to say hours instead of operations.
@@ -39,6 +47,7 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
 def print_plan(space: Space, data_root: Path, weights_dir: Path | None, console: Console) -> None:
     """Print everything a launch would do, and what it lacks."""
     plans = print_cells(space, data_root, console)
+    _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
     _print_list(console, "To decode", _to_decode(space, data_root))
     lacking = missing(space, data_root, weights_dir, fetch=False)
     _print_list(console, "Missing, or to be downloaded", lacking)
@@ -49,8 +58,11 @@ def _title(space: Space) -> str:
     cells = space.cells()
     trials = sum(cell.trials for cell in cells)
     axes = f"{len(space.datasets)} datasets x {len(space.backbones)} backbones"
+    axes += f" x {len(space.freeze)} freeze modes"
+    if len(space.train_fraction) > 1:
+        axes += f" x {len(space.train_fraction)} train fractions"
     return (
-        f"{space.name}: {len(cells)} cells ({axes} x {len(space.freeze)} freeze modes), "
+        f"{space.name}: {len(cells)} cells ({axes}), "
         f"{trials:,} trials, {len(cells) * space.confirmations:,} confirmations"
     )
 

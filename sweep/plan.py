@@ -108,6 +108,12 @@ def decodings(space: Space) -> list[Decoding]:
     return list(dict.fromkeys(wanted))
 
 
+def split_summaries(space: Space, data_root: Path) -> list[str]:
+    """Return the numbers of images by split and class of each dataset that is there."""
+    manifests = _manifests(space, data_root)
+    return [f"{name}: {manifest.summary()}" for name, manifest in manifests.items()]
+
+
 def left_to_decode(
     wanted: list[Decoding], split: Split, data_root: Path
 ) -> list[tuple[Decoding, int]]:
@@ -155,13 +161,19 @@ def prepare(
         opened += [open_dataset(*where, fold=fold) for fold in range(1, space.split.folds or 1)]
         for fraction in space.train_fraction:
             open_dataset(*where, train_fraction=fraction)
-        return [_said(item.dataset, dataset) for dataset in opened if dataset.dropped]
+        return _said(item.dataset, opened)
 
     return list(dict.fromkeys(line for lines in _each(decodings(space), decode) for line in lines))
 
 
-def _said(spec: DatasetSpec, dataset: Dataset) -> str:
-    return f"{spec.name}: left out of training as they leak from a later split: {dataset.dropped}"
+def _said(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
+    """Tell the splits, and what was left out of training; of several folds the first."""
+    several = len(opened) > 1 and len({dataset.fingerprint() for dataset in opened}) > 1
+    fold = f", fold 1 of {len(opened)}" if several else ""
+    lines = [f"{spec.name}{fold}: {opened[0].manifest.summary()}"]
+    if opened[0].dropped:
+        lines.append(f"{spec.name}{fold}: left out as they leak: {opened[0].dropped}")
+    return lines
 
 
 def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
@@ -194,7 +206,7 @@ def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) ->
     test, val = round(images * space.split.test), round(images * space.split.val)
     if manifest is not None:
         test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
-    epoch = _TRAIN_STEP * (images - test - val) + val
+    epoch = _TRAIN_STEP * round(cell.train_fraction * (images - test - val)) + val
     return (cell.trials + space.confirmations) * cell.epochs * epoch + space.confirmations * test
 
 

@@ -1,6 +1,6 @@
 """The data check: what would make a comparison on a dataset wrong, found before any training."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,14 +95,13 @@ def check(
     ]
     findings.sort(key=lambda finding: finding.severity)
     return Checkup(
-        spec.name, _counts(samples, drawn), _groups_of(samples, drawn), findings, manifest, twins
+        spec.name,
+        manifest.resplit(drawn).counts(),
+        _groups_of(samples, drawn),
+        findings,
+        manifest,
+        twins,
     )
-
-
-def _counts(samples: Sequence[Sample], splits: NDArray[np.str_]) -> dict[str, dict[str, int]]:
-    classes = sorted({sample.label for sample in samples})
-    found = Counter((str(part), s.label) for s, part in zip(samples, splits, strict=True))
-    return {part: {label: found[part, label] for label in classes} for part in SPLITS}
 
 
 def _groups_of(samples: Sequence[Sample], splits: NDArray[np.str_]) -> dict[str, int]:

@@ -61,6 +61,29 @@ class Manifest:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return split -> class -> number of samples, for train, val and test."""
+        return {
+            part: dict(
+                zip(
+                    self.classes,
+                    np.bincount(
+                        self.labels[self.splits == part], minlength=len(self.classes)
+                    ).tolist(),
+                    strict=True,
+                )
+            )
+            for part in SPLITS
+        }
+
+    def summary(self) -> str:
+        """Return the numbers of samples by split and class, as one line."""
+        parts = []
+        for part, found in self.counts().items():
+            of_class = ", ".join(f"{label} {count:,}" for label, count in found.items())
+            parts.append(f"{part} {sum(found.values()):,} ({of_class})")
+        return ", ".join(parts)
+
     def resplit(self, splits: NDArray[np.str_]) -> "Manifest":
         """Return the same samples in other splits."""
         at = self.table.schema.get_field_index("split")

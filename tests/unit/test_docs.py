@@ -10,11 +10,12 @@ import click
 import pytest
 import yaml
 
+from sweep.catalog import DATASETS
 from sweep.cli import cli
 from sweep.space import Space
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"]
 
 
 def commands(group: click.Group, prefix: str = "") -> set[str]:
@@ -26,7 +27,7 @@ def commands(group: click.Group, prefix: str = "") -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text()
     known = commands(cli)
@@ -48,18 +49,25 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
         assert option in options | {"--exclude-editable"}, option
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_space_of_a_page_is_sound(page: Path) -> None:
     for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
         document = yaml.safe_load(block)
         if isinstance(document, dict):
             Space.model_validate(document)
+
+
+def test_every_known_dataset_has_a_page() -> None:
+    index = (ROOT / "docs" / "datasets" / "README.md").read_text()
+    medmnist = (ROOT / "docs" / "datasets" / "medmnist.md").read_text()
+    for name in DATASETS:
+        assert name in index or name in medmnist, name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=str)
