@@ -30,11 +30,12 @@ MEDMNIST = (
     "organsmnist",
 )
 
+# Of several paths the first that is there is taken: our name, then those of the publishers.
 DATASETS: dict[str, dict[str, Any]] = {
     "digits": {"layout": "digits"},
     "brain_mri": {
         "layout": "folder",
-        "path": "brain_mri",
+        "path": ["brain_mri", "Brain-Tumor-Classification-DataSet*", "brain_mri"],
         "train": "Training",
         "test": "Testing",
     },
@@ -47,15 +48,27 @@ DATASETS: dict[str, dict[str, Any]] = {
         "group": _KERMANY_PATIENT,
         "group_scope": "split",
     },
-    "ham10000": {"layout": "ham10000", "path": "ham10000"},
-    "ichallenge_amd": {"layout": "ichallenge_amd", "path": "ichallenge_amd"},
-    "ichallenge_pm": {"layout": "ichallenge_pm", "path": "ichallenge_pm"},
-    "lgg_mri": {"layout": "lgg_mri", "path": ["lgg_mri/kaggle_3m", "lgg_mri"]},
+    "ham10000": {
+        "layout": "ham10000",
+        "path": ["ham10000", "HAM10000", "skin-cancer-mnist-ham10000*", "ham10000"],
+    },
+    "ichallenge_amd": {
+        "layout": "ichallenge_amd",
+        "path": ["ichallenge_amd", "iChallenge-AMD*", "AMD-Training400*", "ichallenge_amd"],
+    },
+    "ichallenge_pm": {
+        "layout": "ichallenge_pm",
+        "path": ["ichallenge_pm", "iChallenge-PM*", "ichallenge_pm"],
+    },
+    "lgg_mri": {
+        "layout": "lgg_mri",
+        "path": ["lgg_mri/kaggle_3m", "lgg-mri-segmentation/kaggle_3m", "kaggle_3m", "lgg_mri"],
+    },
     **{
         f"glioma_{modality}": {
             "layout": "volumes",
             # A clinic's own table, UCSF-PDGM, BraTS under the names they are published with.
-            "path": ["glioma_volumes", "UCSF-PDGM*", "*BraTS*20[12]*", "glioma"],
+            "path": ["glioma_volumes", "*UCSF-PDGM*", "*BraTS*", "*brats*", "glioma"],
             "modality": modality,
         }
         for modality in _MODALITIES

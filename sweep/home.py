@@ -47,7 +47,6 @@ class RunRecord:
     freeze: str
     kind: str
     state: str
-    train_fraction: float = 1.0
     number: int = 0
     params: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -60,6 +59,7 @@ class RunRecord:
     predictions: str | None = None
     model: str | None = None
     error: str | None = None
+    train_fraction: float = 1.0
 
     @property
     def cell(self) -> str:

@@ -45,7 +45,8 @@ class Checkup:
     Attributes:
         images: split -> class -> number of images.
         groups: split -> number of groups.
-        splits: the split of each sample, as the check saw it, shape (N,).
+        manifest: the samples, in the splits that the dataset brings, else in those drawn.
+        twins: which of them show the same picture.
     """
 
     name: str

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -203,7 +204,7 @@ def _build_part(
                     originals[start + slot] = image.size
                     rows[slot] = decode(image, size, interpolation)
                 except Exception as error:  # libraries raise nearly anything on damaged files
-                    unreadable[start + slot] = f"{type(error).__name__}: {error}".splitlines()[0]
+                    unreadable[start + slot] = _reason(name, error)
             digest.update(rows.data)
             yield rows
 
@@ -218,6 +219,13 @@ def _build_part(
     }
     write_text(place / _name(part, ".json"), json.dumps(about))  # now the part counts as done
     return len(names)
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Say why an image cannot be read, without its name: the cache is not for names."""
+    file = re.escape(Path(name.rpartition("#")[0] or name).name)
+    said = re.sub(rf"'[^']*{file}'|{file}", "the file", str(error))
+    return f"{type(error).__name__}: {said}".splitlines()[0]
 
 
 def _conclude(place: Path, plan: StorePlan, parts: int, rows: int) -> None:

@@ -42,7 +42,7 @@ _TREE_DIMENSIONS = 16
 _BASIS_FROM = 4096  # samples that the turning is learnt from
 _CHUNK = 8192  # thumbnails or pairs worked on at once
 _DIGESTS_A_JOB = 64
-_MOST_PAIRS = 50_000_000
+_MOST_PAIRS = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ def find_twins(thumbnails: Store, plan: StorePlan) -> Twins:
     count = len(thumbnails)
     readable = np.setdiff1d(np.arange(count), list(thumbnails.unreadable))
     signatures_MS = signatures(thumbnails, readable)
-    digests = [hashlib.sha256(row.data).digest() for row in signatures_MS]
+    digests = [hashlib.sha256(row.data).hexdigest() for row in signatures_MS]
     _, first, same = np.unique(digests, return_index=True, return_inverse=True)
     first_large = first[thumbnails.originals[readable[first]].min(axis=1) >= SMALLEST]
     near = readable[first_large[_near_pairs(signatures_MS[first_large])]]
@@ -161,11 +161,19 @@ def _copies(alike: NDArray[np.int64], plan: StorePlan) -> NDArray[np.int64]:
 
 
 def _pixels_digests(source: Callable[[], Source], names: Sequence[str]) -> list[str]:
+    """Return a hash of each picture's pixels, however they are encoded."""
     images, digests = source(), []
     for name in names:
-        with images.open(name) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        digests.append(f"{upright.size} {hashlib.sha256(upright.tobytes()).hexdigest()}")
+        try:
+            with images.open(name) as image:
+                upright = ImageOps.exif_transpose(image)
+                if not upright.mode.startswith(("I", "F")):  # of more than 8 bits
+                    upright = upright.convert("RGB")
+                pixels = hashlib.sha256(upright.tobytes()).hexdigest()
+        except Exception:  # damage that its thumbnail did not show: no copy of anything
+            digests.append(name)
+            continue
+        digests.append(f"{upright.mode} {upright.size} {pixels}")
     return digests
 
 

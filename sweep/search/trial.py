@@ -94,15 +94,18 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _work(self) -> Report:
         started = time.perf_counter()
+        resumed = False
         if self._learner is None:
             self._learner = self._begin()
-            self._resume()
+            resumed = self._resume()
         learner, cell = self._learner, self._wave.cell
         fused = cell.freeze == "frozen"
         end = next((r for r in rungs(cell.epochs) if r > learner.epoch), cell.epochs)
         end = end if fused else min(learner.epoch + 1, cell.epochs)
         if self._wave.kind == "confirmation" and fused:
             end = cell.epochs
+        elif resumed and (not fused or learner.epoch in rungs(cell.epochs)):
+            end = learner.epoch  # to be judged where it would have been
         while learner.active and learner.epoch < end:
             scores = learner.train_epoch()
             self._unsent += scores
@@ -156,17 +159,18 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             units=units,
         )
 
-    def _resume(self) -> None:
+    def _resume(self) -> bool:
         """Go on from the wave's checkpoint, if there is one, and tell its history again."""
         path = self._checkpoint_path
         if not path.is_file() or self._learner is None:
-            return
+            return False
         state = torch.load(path, weights_only=False)
         self._learner.restore(state["learner"])
         members = {rate.number for rate in self._wave.rates}
         self._history = [item for item in state["history"] if item.number in members]
         self._unsent = list(self._history)
         self._seconds = state["seconds"]
+        return True
 
     def _keep(self, running: float) -> None:
         """Write a checkpoint, unless that would take too large a share of the time."""

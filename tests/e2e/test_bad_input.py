@@ -32,7 +32,7 @@ def refused(sweep: Command, data: Path, *options: str, **changes: object) -> str
     """Launch and return the message of the refusal."""
     done = sweep("launch", "--space", write_space(**changes), "--data-root", data, *options)
     assert done.code == 2, done.err
-    assert done.err.startswith("Error: ")
+    assert any(line.startswith("Error: ") for line in done.err.splitlines())
     assert "Traceback" not in done.err
     assert not Path("sweeps/cells").exists()
     return done.err

@@ -91,7 +91,8 @@ def compared(here: Here) -> dict[str, dict[str, object]]:
 
 
 def test_pre_trained_weights_beat_random_ones(compared) -> None:
-    for dataset, least in (("brain", 0.85), ("chest", 0.80)):
+    # Without the copies of test pictures brain_mri is as hard as it is.
+    for dataset, least in (("brain", 0.65), ("chest", 0.80)):
         good, random = (compared[f"{dataset}/{name}"] for name in ("lite0", "lite0_random"))
         assert good["metrics"]["auroc"]["mean"] > least
         assert good["metrics"]["auroc"]["mean"] > random["metrics"]["auroc"]["mean"] + 0.02

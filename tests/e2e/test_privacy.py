@@ -40,6 +40,7 @@ def clinic(tmp_path: Path) -> Path:
                 seed = 1000 * i + brightness + len(split)
                 write_dicom(root / split / label / name, brightness, patient, seed)
     cut = (root / "train" / "ill" / f"{PATIENT}ill1_{FILE}1.dcm").read_bytes()[:5000]
+    (root / "train" / "well" / f"{PATIENT}well98_{FILE}98.png").touch()
     (root / "train" / "ill" / f"{PATIENT}ill99_{FILE}99.dcm").write_bytes(cut)
     return root
 
@@ -83,7 +84,7 @@ def test_nothing_of_a_patient_is_in_what_a_sweep_leaves(
     shown = {"standard output": done.out.encode(), "standard error": done.err.encode()}
     for style in ("table", "json", "csv", "markdown", "latex"):
         shown[style] = sweep("compare", "private", "--format", style).out.encode()
-    left = everything_in(Path.cwd())
+    left = everything_in(Path.cwd()) | everything_in(tmp_path / "cache")
     # What the owner wrote himself, and what `sweep resume` needs: they never leave the home.
     own = {"space.yaml", "sweeps/private/space.yaml", "sweeps/private/launch.json"}
     names = [PATIENT, STUDY, FILE, "ZEBRAFOLDER", str(clinic.parent)]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from sweep.space import METRICS
-from sweep.train.metrics import score, score_each
+from sweep.train.metrics import pooled, score, score_each
 
 
 @st.composite
@@ -98,3 +98,19 @@ def test_constant_predictions_score_as_chance() -> None:
     found = score(labels, np.full((4, 2), 0.5))
     assert found["auroc"][0] == 0.5
     assert found["mcc"][0] == 0
+
+
+def test_pooled_predictions_are_the_means_of_their_units() -> None:
+    labels = np.array([1, 0, 1, 0, 1])
+    units = np.array([2, 0, 2, 1, 2])
+    probabilities = np.random.default_rng(0).dirichlet([1, 1], (3, 5))
+    of_units, means = pooled(labels, probabilities, units)
+    assert of_units.tolist() == [0, 0, 1]
+    assert means.shape == (3, 3, 2)
+    np.testing.assert_allclose(means[:, 2], probabilities[:, [0, 2, 4]].mean(axis=1))
+    np.testing.assert_allclose(means[:, 0], probabilities[:, 1])
+
+
+def test_without_units_nothing_is_pooled() -> None:
+    labels, probabilities = np.array([0, 1]), np.ones((1, 2, 2)) / 2
+    assert pooled(labels, probabilities, None) == (labels, probabilities)

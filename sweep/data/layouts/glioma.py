@@ -43,8 +43,9 @@ def _exams(spec: DatasetSpec, path: Path) -> list[_Exam]:
         return _of_table(spec, path)
     if (path / "volumes.csv").is_file():
         return _of_table(spec, path / "volumes.csv")
-    if metadata := sorted(path.glob("UCSF-PDGM-metadata*.csv")):
-        return _of_ucsf(spec, path, metadata[0])
+    for folder in (path, *_below(path, 2)):
+        for metadata in sorted(folder.glob("UCSF-PDGM-metadata*.csv")):
+            return _of_ucsf(spec, path, metadata)
     if (brats := _brats_folder(path)) is not None:
         return _of_brats(spec, path, brats)
     raise DataError(
@@ -126,7 +127,7 @@ def _of_ucsf(spec: DatasetSpec, root: Path, metadata: Path) -> list[_Exam]:
         if grade and (exam := _UCSF_EXAM.match(name))
     }
     exams = []
-    for folder in subfolders(root):
+    for folder in _below(root, 3):
         exam = _UCSF_EXAM.match(folder.name)
         if exam is None or exam.groups() not in grades:
             continue
