@@ -10,7 +10,7 @@ from sweep.data.datasets import default_cache, open_twins, read_manifest
 from sweep.data.extras import extra
 from sweep.data.layouts import location, missing
 from sweep.data.store import Progress, open_store
-from sweep.errors import DataError, SweepError
+from sweep.errors import DataError, SweepError, gathered
 from sweep.plan import Decoding, left_to_decode
 from sweep.space import DatasetSpec, Split
 
@@ -58,14 +58,14 @@ def prepare_stores(
         SweepError: data is missing or wrong, or the disk cannot hold all of it; then nothing is
             decoded.
     """
+    plans = gathered(wanted, lambda item: item.store(split, data_root))
     require_space(left_to_decode(wanted, split, data_root))
     cache, lines = default_cache(), []
-    for item in wanted:
-        manifest = read_manifest(item.dataset, split, data_root)
-        plan = item.store(split, data_root)
+    for item, plan in zip(wanted, plans, strict=True):
         there = plan.is_built(cache / "stores")
         store = open_store(cache / "stores", plan, progress(item.title))
         if item.dataset.leaks != "allow":
+            manifest = read_manifest(item.dataset, split, data_root)
             open_twins(item.dataset, manifest, data_root, cache)
         unreadable = f", {len(store.unreadable)} cannot be read" if store.unreadable else ""
         done = "there already" if there else "decoded"

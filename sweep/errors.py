@@ -1,7 +1,11 @@
 """What the user did, and what to do about it: every expected failure is a SweepError."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class SweepError(Exception):
@@ -37,6 +41,22 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     by_lower = {item.lower(): item for item in known}
     matches = get_close_matches(name.lower(), by_lower, n=count, cutoff=0.55)
     return f"; did you mean {', '.join(by_lower[match] for match in matches)}?" if matches else ""
+
+
+def gathered(items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
+    """Return what `work` gives for every item.
+
+    Raises SweepError with all their errors as one.
+    """
+    results, problems = [], []
+    for item in items:
+        try:
+            results.append(work(item))
+        except SweepError as error:
+            problems.append(str(error))
+    if problems:
+        raise SweepError("\n".join(dict.fromkeys(problems)))
+    return results
 
 
 def listing(items: list[str], shown: int = 10) -> str:

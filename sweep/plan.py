@@ -1,11 +1,10 @@
 """The plan: what a sweep would do, and everything that stands in its way, before it runs."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -23,13 +22,11 @@ from sweep.data.datasets import Dataset, default_cache, open_dataset, read_manif
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.data.store import Progress, StorePlan
-from sweep.errors import SweepError
+from sweep.errors import SweepError, gathered
 from sweep.freeze import learnable
 from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split
 
 _TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
     Raises SweepError with everything that cannot be: sizes, freeze modes, datasets' trees.
     """
     manifests = _manifests(space, data_root)
-    return _each(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
+    return gathered(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
 
 
 def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool) -> list[str]:
@@ -152,7 +149,7 @@ def prepare(
     def load(backbone: BackboneSpec) -> None:
         load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
 
-    _each(space.backbones, load)
+    gathered(space.backbones, load)
     load_backbone.cache_clear()
 
     def decode(item: Decoding) -> list[str]:
@@ -163,7 +160,8 @@ def prepare(
             open_dataset(*where, train_fraction=fraction)
         return _said(item.dataset, opened)
 
-    return list(dict.fromkeys(line for lines in _each(decodings(space), decode) for line in lines))
+    said = gathered(decodings(space), decode)
+    return list(dict.fromkeys(line for lines in said for line in lines))
 
 
 def _said(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
@@ -182,7 +180,7 @@ def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
             return None
         return dataset.name, read_manifest(dataset, space.split, data_root)
 
-    return dict(item for item in _each(space.datasets, read) if item)
+    return dict(item for item in gathered(space.datasets, read) if item)
 
 
 def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> CellPlan:
@@ -217,19 +215,6 @@ def forward_flops(backbone: BackboneSpec, size: int) -> float:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         trunk(torch.zeros(1, 3, size, size, device="meta"))
     return float(counter.get_total_flops())
-
-
-def _each(items: Iterable[object], work: Callable[..., Result]) -> list[Result]:
-    """Return what `work` gives for every item; raise all their errors as one."""
-    results, problems = [], []
-    for item in items:
-        try:
-            results.append(work(item))
-        except SweepError as error:
-            problems.append(str(error))
-    if problems:
-        raise SweepError("\n".join(dict.fromkeys(problems)))
-    return results
 
 
 def cpu_count() -> int:

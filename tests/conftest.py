@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from sweep import cli
@@ -62,6 +63,22 @@ def store_of(pixels: np.ndarray, fingerprint: str = "made up") -> Store:
     size = pixels.shape[1]
     originals = np.full((len(pixels), 2), size, dtype=np.int32)
     return Store(size, fingerprint, {}, originals, MappedRows([pixels]))
+
+
+def tiny_space(name: str, *datasets: object, **changes: object) -> str:
+    """Write the space file of a sweep that takes seconds; return its path."""
+    document = {
+        "name": name,
+        "datasets": list(datasets),
+        "backbones": [{"name": "small", "model": "test_resnet", "weights": "none"}],
+        "freeze": ["frozen"],
+        "image_size": 32,
+        "budget": {"trials": 1, "epochs": 1},
+        "seeds": 1,
+        **changes,
+    }
+    Path("space.yaml").write_text(yaml.safe_dump(document))
+    return "space.yaml"
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """DICOM: the frames of a file as a reader sees them, and a series of files as one volume.
 
 The grey levels of a picture go through what the standard prescribes (PS3.3 C.11.1-2): rescale
-slope and intercept, the window that the file names or else its 1st to 99th percentiles, and
-MONOCHROME1 inverted, so that more of what was measured is brighter.
+slope and intercept, the window or table that the file brings or else its 1st to 99th
+percentiles, and MONOCHROME1 inverted, so that more of what was measured is brighter.
 """
 
 import warnings
@@ -46,9 +46,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             colours = extra("pydicom").pixels.apply_color_lut(frame, dataset)
             return to_8_bit(colours, 0, float(np.iinfo(colours.dtype).max))
-        measured = _rescaled(frame, dataset)
-        low, high = _window(measured, frame, dataset)
-    levels = to_8_bit(measured, low, high)
+        levels = _shown(_rescaled(frame, dataset), frame, dataset)
     return 255 - levels if dataset.PhotometricInterpretation == "MONOCHROME1" else levels
 
 
@@ -148,16 +146,27 @@ def _rescaled(frame: NDArray[Any], dataset: Any) -> NDArray[Any]:
     return np.asarray(extra("pydicom").pixels.apply_modality_lut(frame, dataset), dtype=np.float64)
 
 
-def _window(
-    measured: NDArray[np.float64], frame: NDArray[Any], dataset: Any
-) -> tuple[float, float]:
-    """Return the values to show as black and white: the file's first window, or percentiles."""
+def _shown(measured: NDArray[np.float64], frame: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
+    """Return the grey levels that the file's first window or table gives, or percentiles."""
+    if "VOILUTSequence" in dataset:
+        return _looked_up(measured, dataset.VOILUTSequence[0])
     center, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if center is not None and width is not None and width >= 1:
-        return center - width / 2, center + width / 2
+        if dataset.get("VOILUTFunction") == "SIGMOID":
+            return to_8_bit(1 / (1 + np.exp(-4 * (measured - center) / width)), 0, 1)
+        return to_8_bit(measured, center - width / 2, center + width / 2)
     inside = measured[frame != dataset.get("PixelPaddingValue")]
     low, high = np.percentile(inside if inside.size else measured, [1, 99])
-    return float(low), float(high)
+    return to_8_bit(measured, float(low), float(high))
+
+
+def _looked_up(measured: NDArray[np.float64], table: Any) -> NDArray[np.uint8]:
+    """Return the grey levels of a VOI table; pydicom's own wraps values beyond 8-bit tables."""
+    count, first, bits = (int(value) for value in table.LUTDescriptor)
+    data = table.LUTData
+    entries = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data)
+    index = np.clip(np.rint(measured) - first, 0, min(count or 2**16, len(entries)) - 1)
+    return to_8_bit(entries[index.astype(np.int64)], 0, 2**bits - 1)
 
 
 def _first(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import re
 import time
 import traceback
 from contextlib import suppress
@@ -23,8 +24,9 @@ from sweep import __version__
 from sweep.atomic import write_atomically, write_text
 from sweep.backbones import Backbone, exported, input_size, load_backbone
 from sweep.data.datasets import Dataset, open_dataset
+from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS, UNUSED
-from sweep.errors import SweepError
+from sweep.errors import DataError, SweepError
 from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
 from sweep.identity import canonical_hash
@@ -70,12 +72,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         """Train up to the next report, or to the end of the wave."""
         try:
             report = self._work()
+        except DataError:  # it names files, which records must not
+            text = f"dataset {self._wave.cell.dataset.name} is not as it was: see sweep data check"
+            report = Report(error=text, retry=False, done=True)
         except SweepError as error:
             report = Report(error=str(error), retry=False, done=True)
         except Exception as error:
             log = self._log()
             first_line = str(error).splitlines()[0] if str(error) else ""
-            text = f"{type(error).__name__}: {first_line} (all of it: {log})"
+            text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
             report = Report(error=text, done=True)
         return {"report": report, "epoch": report.epoch, "done": report.done}
 
@@ -89,8 +94,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         folder = self._around.folder
         path = folder.path / "logs" / f"{canonical_hash(self._wave.key)}.log"
         with suppress(OSError):  # a full disk is to be told as what it is, by the driver
-            write_text(path, traceback.format_exc())
+            write_text(path, self._without_names(traceback.format_exc()))
         return path
+
+    def _without_names(self, text: str) -> str:
+        """Cut the paths of data out of a message: they may name patients."""
+        roots = {self._around.data_root, location(self._wave.cell.dataset, self._around.data_root)}
+        for root in sorted(map(str, roots)):
+            text = re.sub(re.escape(root) + r"[^'\"\n]*", "DATA", text)
+        return text
 
     def _work(self) -> Report:
         started = time.perf_counter()

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
-from tests.conftest import Command, write_images
+from tests.conftest import Command, tiny_space, write_images
 
 nibabel = pytest.importorskip("nibabel", reason="needs the extra sweep[medical]")
 pydicom = pytest.importorskip("pydicom", reason="needs the extra sweep[medical]")
@@ -19,17 +18,8 @@ pytestmark = pytest.mark.e2e
 
 def refused(sweep: Command, data: Path, entry: dict[str, object]) -> str:
     """Launch on a dataset and return the message of the refusal."""
-    document = {
-        "name": "bad",
-        "datasets": [{"name": "cells", **entry}],
-        "backbones": [{"name": "small", "model": "test_resnet", "weights": "none"}],
-        "freeze": ["frozen"],
-        "image_size": 32,
-        "budget": {"trials": 1, "epochs": 1},
-        "seeds": 1,
-    }
-    Path("space.yaml").write_text(yaml.safe_dump(document))
-    done = sweep("launch", "--space", "space.yaml", "--data-root", data)
+    space = tiny_space("bad", {"name": "cells", **entry})
+    done = sweep("launch", "--space", space, "--data-root", data)
     assert done.code == 2, done.out
     assert done.err.startswith("Error: ")
     assert "Traceback" not in done.err

@@ -4,11 +4,11 @@ import sqlite3
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
-from tests.conftest import Command
+from tests.conftest import Command, tiny_space
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra sweep[medical]")
 
@@ -68,17 +68,8 @@ def test_nothing_of_a_patient_is_in_what_a_sweep_leaves(
         "group": "^([^_]+)_",
         "unreadable": "skip",
     }
-    space = {
-        "name": "private",
-        "datasets": [entry],
-        "backbones": [{"name": "small", "model": "test_resnet", "weights": "none"}],
-        "freeze": ["frozen", "full"],
-        "image_size": 32,
-        "budget": {"trials": 2, "epochs": 2},
-        "seeds": 1,
-    }
-    Path("space.yaml").write_text(yaml.safe_dump(space))
-    done = sweep("launch", "--space", "space.yaml", "--data-root", clinic.parent)
+    space = tiny_space("private", entry, freeze=["frozen", "full"])
+    done = sweep("launch", "--space", space, "--data-root", clinic.parent)
     assert done.code == 0, done.err
     assert "of a group that is there too" in done.err  # the patient in two splits, not named
     shown = {"standard output": done.out.encode(), "standard error": done.err.encode()}
@@ -97,21 +88,10 @@ def test_nothing_of_a_patient_is_in_what_a_sweep_leaves(
 def test_the_ids_of_predictions_are_hashed_with_the_homes_own_key(
     sweep: Command, images: Path
 ) -> None:
-    import pandas as pd
-
-    space = {
-        "name": "keyed",
-        "datasets": [{"name": "cells", "layout": "folder", "path": "cells"}],
-        "backbones": [{"name": "small", "model": "test_resnet", "weights": "none"}],
-        "freeze": ["frozen"],
-        "image_size": 32,
-        "budget": {"trials": 1, "epochs": 1},
-        "seeds": 1,
-    }
-    Path("space.yaml").write_text(yaml.safe_dump(space))
+    space = tiny_space("keyed", {"name": "cells", "layout": "folder", "path": "cells"})
     ids = []
     for home in ("one", "two"):
-        done = sweep("launch", "--space", "space.yaml", "--data-root", images, "--home", home)
+        done = sweep("launch", "--space", space, "--data-root", images, "--home", home)
         assert done.code == 0, done.err
         (path,) = Path(home).rglob("*.parquet")
         ids.append(set(pd.read_parquet(path)["sample"]))

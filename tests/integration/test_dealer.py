@@ -189,3 +189,24 @@ def test_diverged_trials_are_results(tmp_path: Path) -> None:
     run_here(around)
     assert {record.state for record in around.folder.records()} == {"diverged"}
     assert dealer(around).finished
+
+
+def test_a_failure_is_recorded_without_the_names_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = surroundings(tmp_path)
+    file = tmp_path / "patient_17" / "scan 3.png"
+
+    def fail(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file", str(file))
+
+    monkeypatch.setattr("sweep.search.trial.open_dataset", fail)
+    monkeypatch.setattr("sweep.search.trial._open_dataset", fail)
+    wave = dealer(around).deal()
+    assert wave is not None
+    report = begin(around, wave).step()["report"]
+    (log,) = (around.folder.path / "logs").glob("*.log")
+    for text in (report.error, log.read_text()):
+        assert "FileNotFoundError" in text
+        assert "patient_17" not in text
+        assert "scan 3" not in text

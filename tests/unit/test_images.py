@@ -50,6 +50,21 @@ def test_the_first_of_several_windows_is_taken(tmp_path: Path) -> None:
     assert np.array_equal(pixels(several), one)
 
 
+def test_a_sigmoid_window_has_no_sharp_ends(tmp_path: Path) -> None:
+    path = changed_ct(tmp_path, WindowCenter=-500, WindowWidth=600, VOILUTFunction="SIGMOID")
+    expected = 255 / (1 + np.exp(-4 * (stored(path) + 500) / 600))
+    assert np.abs(pixels(path) - expected).max() <= 0.5
+
+
+def test_a_table_of_grey_levels_is_looked_up(tmp_path: Path) -> None:
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [256, -128, 8]
+    table.LUTData = np.arange(255, -1, -1, dtype="<u2").tobytes()  # a negative
+    path = changed_ct(tmp_path, VOILUTSequence=[table])
+    expected = 255 - np.clip(stored(path) + 128, 0, 255)
+    assert np.array_equal(pixels(path), expected)
+
+
 def test_without_a_window_percentiles_are_black_and_white(tmp_path: Path) -> None:
     found = pixels(changed_ct(tmp_path))
     assert (found == 0).mean() == pytest.approx(0.01, abs=0.01)

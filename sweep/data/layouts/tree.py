@@ -47,7 +47,7 @@ def _walk(folder: str, above: set[tuple[int, int]]) -> Iterator[str]:
                     f"{entry.path} is a link to a folder that holds it: a loop; remove the link"
                 )
             yield from _walk(entry.path, above | {identity})
-        elif is_image(entry.path):
+        elif entry.name != "DICOMDIR" and is_image(entry.path):
             if not entry.is_file():
                 raise DataError(f"{entry.path} is a link that leads nowhere; remove or mend it")
             yield entry.path
