@@ -59,7 +59,7 @@ def test_a_store_of_several_parts_and_batches_finds_every_row(
 ) -> None:
     monkeypatch.setattr(stores, "_BATCH_BYTES", 7 * 8 * 8 * 3)
     assert numbers(open_numbered(tmp_path, 300)) == list(range(300))
-    assert len(list(tmp_path.glob("*/*.arrow"))) == 5
+    assert len(list(tmp_path.glob("*/*.arrow"))) == 10
 
 
 def test_many_processes_decode_what_one_decodes(
@@ -76,7 +76,8 @@ def test_it_is_built_once(images: Path, tmp_path: Path) -> None:
     for _ in range(2):
         where = (SPEC, Split(), 16, "bicubic", images, tmp_path / "cache")
         open_dataset(*where, progress=lambda done, total: seen.append(done))
-    assert seen == [40]
+    assert len(seen) == 2  # parts
+    assert max(seen) == 40
 
 
 def test_a_changed_image_gives_another_store(images: Path, tmp_path: Path) -> None:
