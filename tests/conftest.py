@@ -12,8 +12,6 @@ import yaml
 from PIL import Image
 
 from sweep import cli
-from sweep.data.mapped import MappedRows
-from sweep.data.store import Store
 from sweep.train.allocator import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]
@@ -56,13 +54,6 @@ def write_images(
         noise = rng.integers(-30, 30, (size, size, 3))
         pixels = np.clip(brightness + noise, 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{prefix}{i:03}.png")
-
-
-def store_of(pixels: np.ndarray, fingerprint: str = "made up") -> Store:
-    """A store in memory of images (N, S, S, 3)."""
-    size = pixels.shape[1]
-    originals = np.full((len(pixels), 2), size, dtype=np.int32)
-    return Store(size, fingerprint, {}, originals, MappedRows([pixels]))
 
 
 def tiny_space(name: str, *datasets: object, **changes: object) -> str:

@@ -58,6 +58,13 @@ class Store:
     originals: NDArray[np.int32]
     _images: MappedRows
 
+    @classmethod
+    def of(cls, images: NDArray[np.uint8], fingerprint: str) -> "Store":
+        """Return a store in memory of images (N, S, S, 3), for a notebook or a test."""
+        size = images.shape[1]
+        originals = np.full((len(images), 2), size, dtype=np.int32)
+        return cls(size, fingerprint, {}, originals, MappedRows([images]))
+
     def __len__(self) -> int:
         return len(self._images)
 

@@ -9,7 +9,6 @@ from sweep.data.store import Store
 from sweep.space import BackboneSpec
 from sweep.train import features as module
 from sweep.train.features import features_key, normalise, open_features
-from tests.conftest import store_of
 
 CPU = torch.device("cpu")
 
@@ -20,7 +19,7 @@ def backbone(model: str = "test_resnet") -> Backbone:
 
 def store(count: int = 70, fingerprint: str = "f") -> Store:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    return store_of(pixels, fingerprint)
+    return Store.of(pixels, fingerprint)
 
 
 def test_cached_features_are_what_the_trunk_gives(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from sweep.train.features import normalise
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import Rate
 from sweep.train.schedule import BETAS, EPSILON, epoch_batches, halving_memory
-from tests.conftest import store_of
 
 SIZE, COUNT = 32, 60
 BACKBONE = load_backbone(
@@ -25,7 +24,7 @@ def made_up_store() -> Store:
     """Noisy images; those with an odd number are brighter."""
     noise = np.random.default_rng(0).integers(0, 120, (COUNT, SIZE, SIZE, 3))
     pixels = (noise + 60 * (np.arange(COUNT) % 2)[:, None, None, None]).astype(np.uint8)
-    return store_of(pixels)
+    return Store.of(pixels, "made up")
 
 
 def learner(

@@ -9,9 +9,9 @@ from PIL import Image, ImageFilter, ImageOps
 
 from sweep.data import twins as module
 from sweep.data.datasets import open_twins, read_manifest
+from sweep.data.store import Store
 from sweep.data.twins import Twins, find_twins, load_twins
 from sweep.space import DatasetSpec, Split
-from tests.conftest import store_of
 
 SPEC = DatasetSpec(name="d", layout="folder", path="d")
 
@@ -124,7 +124,7 @@ def test_pictures_too_small_to_tell_are_only_copies() -> None:
     small = np.zeros((4, 64, 64, 3), np.uint8)
     small[1:, 20:40] = 200
     small[2, 20] = 190  # nearly the same as 1 and 3
-    store = store_of(small)
+    store = Store.of(small, "made up")
     store.originals[:] = 8
 
     class Plan:
