@@ -158,12 +158,15 @@ class _Sender:
         return str(run.info.run_id)
 
     def _log(self, run_id: str, record: RunRecord) -> None:
-        axes = {"dataset": record.dataset, "backbone": record.backbone, "freeze": record.freeze}
+        axes = {
+            "dataset": record.dataset,
+            "backbone": record.backbone,
+            "freeze": record.freeze,
+            "train_fraction": record.train_fraction,
+        }
         sizes: dict[str, Any] = {
             k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
         }
-        if record.train_fraction != 1:
-            axes["train_fraction"] = str(record.train_fraction)
         params: dict[str, Any] = {**axes, **record.params, **sizes}
         facts = {f"sweep.{k}": str(v) for k, v in record.facts.items() if k not in params}
         tags = {"sweep.state": record.state, **facts}

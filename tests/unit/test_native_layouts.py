@@ -231,9 +231,10 @@ def test_a_folder_that_is_no_glioma_tree_says_which_are_known(tmp_path: Path) ->
         ("HAM10000_metadata.csv", "ham10000"),
         ("PALM-Training400/P0001.jpg", "ichallenge_pm"),
         ("Training400/AMD/A0001.jpg", "ichallenge_amd"),
-        ("data.csv", "lgg_mri"),
+        ("TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_1.tif", "lgg_mri"),
         ("volumes.csv", "volumes"),
         ("HGG/x/x_t1.nii.gz", "volumes"),
+        ("HGG/slice.png", "folder"),
         ("cats/1.png", "folder"),
     ],
 )

@@ -13,8 +13,8 @@ _SIGNS = {
     "ham10000": ("HAM10000_metadata.csv",),
     "ichallenge_pm": ("PALM-Training400", "PALM-Training400*"),
     "ichallenge_amd": ("Training400", "AMD-Training400*"),
-    "lgg_mri": ("data.csv",),
-    "volumes": ("volumes.csv", "name_mapping.csv", "HGG", "UCSF-PDGM-metadata*.csv"),
+    "lgg_mri": ("TCGA_*/*.tif",),
+    "volumes": ("volumes.csv", "name_mapping.csv", "HGG/*/*.nii*", "UCSF-PDGM-metadata*.csv"),
 }
 
 
