@@ -16,6 +16,8 @@ from sweep.cli_options import (
     load_space_file,
 )
 
+_SIDE = click.IntRange(16, 2048)
+
 
 @click.group()
 def data() -> None:
@@ -43,7 +45,7 @@ def data_list(data_root: Path) -> None:
 @click.option("--modality", help="Of volumes: t1, t1ce, t2 or flair.")
 @click.option("--impact", is_flag=True, help="Score a quick probe with and without the leaks.")
 @click.option("--backbone", default="lite0", show_default=True, help="Of --impact.")
-@click.option("--image-size", default=128, show_default=True, help="Of --impact, in pixels.")
+@click.option("--image-size", type=_SIDE, default=128, show_default=True, help="Of --impact.")
 @DATA_ROOT
 @WEIGHTS_DIR
 @JSON
@@ -86,7 +88,7 @@ def data_check(
 
 @data.command("prepare")
 @click.argument("name_or_path", metavar="SPACE|NAME|PATH")
-@click.option("--image-size", default=224, show_default=True, help="Of a single dataset.")
+@click.option("--image-size", type=_SIDE, default=224, show_default=True, help="Of NAME or PATH.")
 @SET
 @ONLY
 @DATA_ROOT

@@ -17,7 +17,7 @@ from sweep.data.layouts.table import blank_values, row_of
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
 from sweep.data.volumes import Volume as VolumeFile
-from sweep.errors import DataError, listing, nearest
+from sweep.errors import DataError, listing
 from sweep.space import DatasetSpec
 
 _SAME = {"t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t1w": "t1", "t2w": "t2", "fla": "flair"}
@@ -63,7 +63,7 @@ def _of_table(spec: DatasetSpec, path: Path) -> list[_Exam]:
     if not wanted and len(found) > 1:
         problems.append(f"it has {', '.join(found)}: choose one with the key 'modality'")
     elif wanted and wanted not in found:
-        problems.append(f"no row has modality {wanted!r}{nearest(wanted, found)}")
+        problems.append(f"no row has modality {wanted!r}; it has {', '.join(found)}")
     rows = table[table["modality"] == wanted] if wanted else table
     exams, absent = [], []
     for index, row in rows.iterrows():
