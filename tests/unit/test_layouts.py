@@ -31,6 +31,15 @@ def test_split_folders_are_recognised(tmp_path: Path, names: tuple[str, str]) ->
     assert {s.split for s in samples} == {"train", "test"}
 
 
+def test_own_splits_may_be_left_out_for_new_ones(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for label, brightness in (("a", 50), ("b", 200)):
+            write_images(tmp_path / "d" / part / label, 10, brightness)
+    manifest = read_manifest(spec(splits="drawn"), Split(test=0.2, val=0.2), tmp_path)
+    assert manifest.counts()["test"] == {"a": 4, "b": 4}
+    assert "test 8 (a 4, b 4)" in manifest.summary()
+
+
 def test_split_folders_may_be_named(tmp_path: Path) -> None:
     for part in ("one", "two"):
         write_images(tmp_path / "d" / part / "a", 3, 50)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.data.layouts import read_samples, source
+from sweep.data.layouts import location, read_samples, source
 from sweep.data.layouts.recognise import dataset_of
 from sweep.errors import DataError
 from sweep.space import DatasetSpec
@@ -179,6 +179,13 @@ def test_ucsf_pdgm_has_its_grades_in_its_metadata(tmp_path: Path) -> None:
     samples = read_samples(known("glioma_t1ce", slices=1), tmp_path)
     assert [(s.label, s.group) for s in samples] == [("grade 4", "4"), ("grade 2", "5")]
     assert samples[0].path.endswith("_T1c.nii.gz#0")
+
+
+def test_files_beside_the_folders_are_not_taken_for_them(tmp_path: Path) -> None:
+    touch(tmp_path / "UCSF-PDGM-metadata_v2.csv", tmp_path / "MICCAI_BraTS2020.zip")
+    assert location(known("glioma_t1"), tmp_path) == tmp_path / "glioma"
+    (tmp_path / "MICCAI_BraTS2020").mkdir()
+    assert location(known("glioma_t1"), tmp_path) == tmp_path / "MICCAI_BraTS2020"
 
 
 def clinic(root: Path, table: str) -> DatasetSpec:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from sweep.errors import SpaceError
+from sweep.space import Space
 from sweep.spacefile import load_space, shipped_spaces
 
 CONTRACT = r"""
@@ -151,3 +152,36 @@ def test_a_wrong_key_is_refused_before_torch_or_ray_are_imported(tmp_path: Path)
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def space_of(**keys: object) -> Space:
+    document = {"name": "s", "datasets": ["digits", "brain_mri"], "backbones": ["lite0"], **keys}
+    return Space.model_validate(document)
+
+
+def test_train_fractions_are_one_more_axis() -> None:
+    cells = space_of(datasets=["digits"], freeze=["frozen"], train_fraction=[0.1, 1.0]).cells()
+    assert [cell.name for cell in cells] == ["digits/lite0/frozen@0.1", "digits/lite0/frozen"]
+    with pytest.raises(ValueError, match="more than once"):
+        space_of(train_fraction=[0.5, 0.5])
+    with pytest.raises(ValueError, match="less than or equal to 1"):
+        space_of(train_fraction=[2])
+
+
+def test_a_datasets_own_say_on_leaks_goes_before_the_spaces() -> None:
+    entry = {"name": "mine", "layout": "folder", "path": "x", "leaks": "allow"}
+    datasets = space_of(datasets=["digits", entry], leaks="error").datasets
+    assert [dataset.leaks for dataset in datasets] == ["error", "allow"]
+    assert {dataset.leaks for dataset in space_of().datasets} == {"drop"}
+
+
+def test_folds_take_the_place_of_seeds() -> None:
+    assert space_of(seeds=2).confirmations == 2
+    assert space_of(seeds=2, split={"folds": 5}).confirmations == 5
+
+
+def test_medmnist_goes_by_name_in_every_size() -> None:
+    sizes = space_of(datasets=["bloodmnist", "bloodmnist_224"]).datasets
+    assert [dataset.path for dataset in sizes] == ["bloodmnist.npz", "bloodmnist_224.npz"]
+    with pytest.raises(ValueError, match="unknown dataset 'bloodmnist_300'"):
+        space_of(datasets=["bloodmnist_300"])

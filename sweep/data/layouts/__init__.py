@@ -59,12 +59,13 @@ def source(spec: DatasetSpec, data_root: Path) -> Source:
 def location(spec: DatasetSpec, data_root: Path) -> Path:
     """Return where the dataset is: relative paths are under the data root.
 
-    Of several places, which may be patterns, it is the first that is there.
+    Of several places, which may be patterns, it is the first folder that is there.
     """
     places = (spec.path,) if isinstance(spec.path, str) else spec.path or ("",)
-    for place in places[:-1]:
-        for found in sorted(data_root.glob(place)):
-            return found
+    for place in map(Path, places[:-1]):
+        for found in [place] if place.is_absolute() else sorted(data_root.glob(str(place))):
+            if found.is_dir():
+                return found
     return data_root / Path(places[-1]).expanduser()
 
 
