@@ -19,13 +19,14 @@ from machine import brain_mri, data_root, describe
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from sweep.data import store as stores
+from sweep.data import building as stores
 from sweep.data import twins
+from sweep.data.building import StorePlan
 from sweep.data.checks import check
 from sweep.data.datasets import read_manifest, samples_of, store_plan
 from sweep.data.images import decode
 from sweep.data.layouts.base import Files
-from sweep.data.store import StorePlan, open_store
+from sweep.data.store import open_store
 from sweep.space import DatasetSpec, Split
 from sweep.train.allocator import keep_freed_memory
 

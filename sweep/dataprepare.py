@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweep.catalog import is_medmnist
+from sweep.data.building import Progress
 from sweep.data.datasets import default_cache, open_twins, read_manifest
 from sweep.data.extras import extra
 from sweep.data.layouts import location, missing
-from sweep.data.store import Progress, open_store
+from sweep.data.store import open_store
 from sweep.errors import DataError, SweepError, gathered
 from sweep.plan import Decoding, left_to_decode
 from sweep.space import DatasetSpec, Split

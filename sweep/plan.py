@@ -18,10 +18,10 @@ from sweep.backbones import (
     preprocessing,
 )
 from sweep.catalog import KNOWN_SIZES
+from sweep.data.building import Progress, StorePlan
 from sweep.data.datasets import Dataset, default_cache, open_dataset, read_manifest, store_plan
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
-from sweep.data.store import Progress, StorePlan
 from sweep.errors import SweepError, gathered
 from sweep.freeze import learnable
 from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split

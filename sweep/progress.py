@@ -16,7 +16,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from sweep.data.store import Progress
+from sweep.data.building import Progress
 from sweep.space import Cell
 
 _LINE_EVERY_S = 10.0

@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.building import Progress
 from sweep.data.datasets import open_twins, samples_of, store_plan
 from sweep.data.giveaways import border_giveaway, size_giveaway
 from sweep.data.manifest import SPLITS, Manifest, Sample
 from sweep.data.splits import assign_splits
-from sweep.data.store import Progress, Store, open_store
+from sweep.data.store import Store, open_store
 from sweep.data.twins import THUMBNAIL, Twins
 from sweep.errors import DataError
 from sweep.space import DatasetSpec, Split

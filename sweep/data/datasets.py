@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.building import Progress, StorePlan
 from sweep.data.layouts import read_samples, source
 from sweep.data.leaks import find_leaks, settle_leaks
 from sweep.data.manifest import SPLITS, UNUSED, Manifest, Sample
 from sweep.data.splits import assign_splits, nested, require_every_class
-from sweep.data.store import Progress, Store, StorePlan, open_store
+from sweep.data.store import Store, open_store
 from sweep.data.twins import THUMBNAIL, Twins, find_twins, load_twins, twins_key
 from sweep.errors import DataError, listing
 from sweep.identity import canonical_hash

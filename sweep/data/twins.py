@@ -26,8 +26,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from sweep.atomic import write_atomically
+from sweep.data.building import StorePlan
 from sweep.data.layouts.base import Source
-from sweep.data.store import Store, StorePlan
+from sweep.data.store import Store
 from sweep.errors import DataError
 from sweep.identity import canonical_hash
 

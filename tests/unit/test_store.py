@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sweep.data import building
 from sweep.data import store as stores
+from sweep.data.building import StorePlan
 from sweep.data.datasets import open_dataset
 from sweep.data.images import decode
-from sweep.data.store import Store, StorePlan, open_store
+from sweep.data.store import Store, open_store
 from sweep.errors import DataError, SweepError
 from sweep.space import DatasetSpec, Split
 from tests.conftest import ROOT
@@ -57,7 +61,7 @@ def test_rows_come_back_as_they_were_decoded(images: Path, tmp_path: Path) -> No
 def test_a_store_of_several_parts_and_batches_finds_every_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "_BATCH_BYTES", 7 * 8 * 8 * 3)
+    monkeypatch.setattr(building, "_BATCH_BYTES", 7 * 8 * 8 * 3)
     assert numbers(open_numbered(tmp_path, 300)) == list(range(300))
     assert len(list(tmp_path.glob("*/*.arrow"))) == 10
 
@@ -66,7 +70,7 @@ def test_many_processes_decode_what_one_decodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     several = open_numbered(tmp_path / "several", 300)
-    monkeypatch.setattr(stores.joblib, "cpu_count", lambda: 1)
+    monkeypatch.setattr(building.joblib, "cpu_count", lambda: 1)
     one = open_numbered(tmp_path / "one", 300)
     assert one.fingerprint == several.fingerprint
 
@@ -116,6 +120,45 @@ def test_a_build_that_was_killed_goes_on_from_the_parts_that_were_done(tmp_path:
     assert not list(tmp_path.glob(".*.building"))
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.arrow")}
     assert any(kept[path.name] == written for path, written in done.items())
+
+
+class Crashing(Numbered):
+    """As native decoders do on some damaged files, ends the process at 7 and 80."""
+
+    def open(self, name: str) -> Image.Image:
+        if name in {"7", "80"}:
+            os.abort()
+        return super().open(name)
+
+
+def test_images_that_crash_their_decoder_are_named_and_the_others_decoded(tmp_path: Path) -> None:
+    names = [str(i) for i in range(100)]
+    store = open_store(tmp_path, StorePlan(names, names, Crashing, 8, "bilinear"))
+    assert store.unreadable == dict.fromkeys((7, 80), "the library that decodes it crashed")
+    expected = [0 if i in (7, 80) else i for i in range(100)]
+    assert numbers(store) == expected
+
+
+class Killed(Numbered):
+    """Its process is killed once, at 50, as one that takes too much memory."""
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__()
+        self._mark = mark
+
+    def open(self, name: str) -> Image.Image:
+        if name == "50" and not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().open(name)
+
+
+def test_a_killed_process_is_said_and_what_was_decoded_is_kept(tmp_path: Path) -> None:
+    names = [str(i) for i in range(100)]
+    plan = StorePlan(names, names, partial(Killed, tmp_path / "mark"), 8, "bilinear")
+    with pytest.raises(SweepError, match="lack of memory"):
+        open_store(tmp_path / "stores", plan)
+    assert numbers(open_store(tmp_path / "stores", plan)) == list(range(100))
 
 
 def test_two_processes_that_build_at_once_share_one_store(tmp_path: Path) -> None:
