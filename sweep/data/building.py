@@ -32,6 +32,10 @@ VERSION = 2  # of the pixels: raise it when decoding changes
 _PART_ROWS = 32  # or more, so that there are at most
 _PARTS = 128
 _BATCH_BYTES = 8 << 20  # decoded before they are written
+KILLED = (
+    "a process that decodes images was killed, perhaps for lack of memory; close other programs "
+    "and try again: what was decoded is kept"
+)
 _CRASHED = "the library that decodes it crashed"
 _CRASHED_FILE = "crashed.json"
 
@@ -87,10 +91,7 @@ def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
         except BrokenProcessPool:
             guilty = _guilty(place, plan)
             if not guilty:
-                raise SweepError(
-                    "a process that decodes images was killed, perhaps for lack of memory; close "
-                    "other programs and try again: what was decoded is kept"
-                ) from None
+                raise SweepError(KILLED) from None
             _write_crashed(place, _read_crashed(place) | guilty)
     _conclude(place, plan)
 
@@ -117,7 +118,9 @@ def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> Non
     left, crashed = _unfinished(place, count), _read_crashed(place)
     done = count - sum(min(rows, count - starts[part]) for part in left)
     jobs = (
-        joblib.delayed(_build_part)(place, part, _part_of(plan, starts[part], rows), crashed)
+        joblib.delayed(_build_part)(
+            place, part, _part_of(plan, starts[part], rows), crashed, os.getpid()
+        )
         for part in left
     )
     processes = min(joblib.cpu_count(), max(1, len(left)))
@@ -144,8 +147,9 @@ def _may_crash(name: str) -> bool:
     return "#" in name or not suffix or suffix in DICOM_SUFFIXES
 
 
-def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str]) -> int:
+def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driver: int) -> int:
     """Decode the rows of a part's plan into a file of their own; return how many."""
+    _silence(driver)
     names, size = plan.names, plan.size
     images, digest = plan.source(), hashlib.sha256()
     unreadable: dict[int, str] = {}
@@ -202,17 +206,28 @@ def _guilty(place: Path, plan: StorePlan) -> set[str]:
 
 def _crashes(plan: StorePlan, name: str) -> bool:
     try:
-        joblib.Parallel(n_jobs=2)([joblib.delayed(_try)(replace(plan, names=(), stamps=()), name)])
+        joblib.Parallel(n_jobs=2)(
+            [joblib.delayed(_try)(replace(plan, names=(), stamps=()), name, os.getpid())]
+        )
     except BrokenProcessPool:
         return True
     return False
 
 
-def _try(plan: StorePlan, name: str) -> None:
+def _try(plan: StorePlan, name: str, driver: int) -> None:
+    _silence(driver)
     try:
         decode(plan.source().open(name), plan.size, plan.interpolation)
     except Exception:
         return  # an error is no crash
+
+
+def _silence(driver: int) -> None:
+    """Let native decoders complain to nobody, in a process that is not the driver's."""
+    if os.getpid() != driver:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
 
 
 def _read_crashed(place: Path) -> set[str]:

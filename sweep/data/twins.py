@@ -14,6 +14,7 @@ is at most that in all), and the pairs are then compared in full.
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from sweep.atomic import write_atomically
-from sweep.data.building import StorePlan
+from sweep.data.building import KILLED, StorePlan
 from sweep.data.layouts.base import Source
 from sweep.data.store import Store
-from sweep.errors import DataError
+from sweep.errors import DataError, SweepError
 from sweep.identity import canonical_hash
 
 VERSION = 1  # raise it when other pairs are found
@@ -150,10 +151,14 @@ def _copies(alike: NDArray[np.int64], plan: StorePlan) -> NDArray[np.int64]:
     sizes = np.bincount(alike)
     members = np.flatnonzero(sizes[alike] > 1)
     names = [plan.names[row] for row in members.tolist()]
-    parts = joblib.Parallel(n_jobs=joblib.cpu_count())(
+    jobs = (
         joblib.delayed(_pixels_digests)(plan.source, names[start : start + _DIGESTS_A_JOB])
         for start in range(0, len(names), _DIGESTS_A_JOB)
     )
+    try:
+        parts = joblib.Parallel(n_jobs=joblib.cpu_count())(jobs)
+    except BrokenProcessPool:
+        raise SweepError(KILLED) from None
     copies = np.arange(len(alike))
     first: dict[str, int] = {}
     for row, digest in zip(members.tolist(), itertools.chain(*parts), strict=True):
