@@ -106,16 +106,25 @@ def test_killed_at_random_moments_it_is_finished_and_nothing_is_lost_or_run_twic
     check(tmp_path / "here", before)
 
 
+def test_a_second_launch_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+    process = launch(tmp_path / "here")
+    while not (tmp_path / "here" / "sweeps" / "digits" / "owner.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    second = start(tmp_path / "here", "launch", "--space", "space.yaml")
+    _, err = second.communicate(timeout=60)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert second.returncode == 2
+    assert f"process {process.pid} on" in err
+
+
 def test_ctrl_c_ends_with_code_3_and_says_how_to_go_on(tmp_path: Path) -> None:
     process = launch(tmp_path / "here")
     records = tmp_path / "here" / "sweeps" / "digits" / "runs"
     while not list(records.glob("*.json")):
         assert process.poll() is None
         time.sleep(0.05)
-    second = start(tmp_path / "here", "launch", "--space", "space.yaml")
-    _, err = second.communicate(timeout=60)
-    assert second.returncode == 2
-    assert f"process {process.pid} on" in err
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3
