@@ -18,7 +18,7 @@ from sweep.backbones import (
     preprocessing,
 )
 from sweep.catalog import KNOWN_SIZES
-from sweep.data.building import Progress, StorePlan
+from sweep.data.building import Progress, StorePlan, release_workers
 from sweep.data.datasets import Dataset, default_cache, open_dataset, read_manifest, store_plan
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
@@ -161,6 +161,7 @@ def prepare(
         return _said(item.dataset, opened)
 
     said = gathered(decodings(space), decode)
+    release_workers()
     return list(dict.fromkeys(line for lines in said for line in lines))
 
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 
-from sweep.atomic import write_text
+from sweep.atomic import write_atomically, write_text
 from sweep.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from sweep.data.extras import decoders
 from sweep.data.images import decode
@@ -31,6 +32,7 @@ VERSION = 2  # of the pixels: raise it when decoding changes
 
 _PART_ROWS = 32  # or more, so that there are at most
 _PARTS = 128
+_WORTH_A_PROCESS = 64  # images: for fewer, starting it takes longer
 _BATCH_BYTES = 8 << 20  # decoded before they are written
 KILLED = (
     "a process that decodes images was killed, perhaps for lack of memory; close other programs "
@@ -96,6 +98,11 @@ def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
     _conclude(place, plan)
 
 
+def release_workers() -> None:
+    """End the processes that decode; they would wait minutes for more, and hold their memory."""
+    get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+
 def part_name(part: int, suffix: str) -> str:
     """Return the name of a part's file."""
     return f"{part:04d}{suffix}"
@@ -123,10 +130,10 @@ def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> Non
         )
         for part in left
     )
-    processes = min(joblib.cpu_count(), max(1, len(left)))
+    processes = min(joblib.cpu_count(), -(-(count - done) // _WORTH_A_PROCESS))
     if any(_may_crash(name) for name in plan.names):
         processes = max(2, processes)  # one alone would be this process
-    workers = joblib.Parallel(n_jobs=processes, return_as="generator_unordered")
+    workers = joblib.Parallel(n_jobs=max(1, processes), return_as="generator_unordered")
     with warnings.catch_warnings():
         # A worker that grew by large pictures is replaced; nothing is lost by that.
         warnings.filterwarnings("ignore", "A worker stopped")
@@ -174,14 +181,16 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
             digest.update(rows.data)
             yield rows
 
-    path, marker = place / part_name(part, ".arrow"), place / part_name(part, ".at")
+    # In files of its own: the workers of a driver that was killed may still be at this part.
+    marker = place / part_name(part, f".{os.getpid()}.at")
     at = os.open(marker, os.O_CREAT | os.O_WRONLY, 0o644)
     try:
-        write_rows(path, "image", size * size * 3, batches(at))
+        write_atomically(
+            place / part_name(part, ".arrow"),
+            lambda file: write_rows(file, "image", size * size * 3, batches(at)),
+        )
     finally:
         os.close(at)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
     marker.unlink()
     about = {
         "digest": digest.hexdigest(),
@@ -197,9 +206,9 @@ def _guilty(place: Path, plan: StorePlan) -> set[str]:
     starts, _ = _starts(len(plan.names))
     suspects = set()
     for part in _unfinished(place, len(plan.names)):
-        marker = place / part_name(part, ".at")
-        if marker.is_file() and (at := marker.read_bytes()):
-            suspects.add(plan.names[starts[part] + int.from_bytes(at, "little")])
+        for marker in place.glob(part_name(part, ".*.at")):
+            if at := marker.read_bytes():
+                suspects.add(plan.names[starts[part] + int.from_bytes(at, "little")])
             marker.unlink()
     return {name for name in suspects - _read_crashed(place) if _crashes(plan, name)}
 
@@ -259,7 +268,8 @@ def _conclude(place: Path, plan: StorePlan) -> None:
         unreadable |= {part * rows + int(row): why for row, why in about["unreadable"].items()}
         originals += about["originals"]
         path.unlink()
-    (place / _CRASHED_FILE).unlink(missing_ok=True)
+    for leftover in [*place.glob("*.at"), *place.glob(".*"), place / _CRASHED_FILE]:
+        leftover.unlink(missing_ok=True)
     digest.update(json.dumps(sorted(unreadable)).encode())
     np.save(place / "originals.npy", np.asarray(originals, dtype=np.int32).reshape(-1, 2))
     about = {

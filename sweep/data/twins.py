@@ -151,12 +151,12 @@ def _copies(alike: NDArray[np.int64], plan: StorePlan) -> NDArray[np.int64]:
     sizes = np.bincount(alike)
     members = np.flatnonzero(sizes[alike] > 1)
     names = [plan.names[row] for row in members.tolist()]
-    jobs = (
+    jobs = [
         joblib.delayed(_pixels_digests)(plan.source, names[start : start + _DIGESTS_A_JOB])
         for start in range(0, len(names), _DIGESTS_A_JOB)
-    )
+    ]
     try:
-        parts = joblib.Parallel(n_jobs=joblib.cpu_count())(jobs)
+        parts = joblib.Parallel(n_jobs=max(1, min(joblib.cpu_count(), len(jobs))))(jobs)
     except BrokenProcessPool:
         raise SweepError(KILLED) from None
     copies = np.arange(len(alike))
