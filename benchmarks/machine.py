@@ -54,8 +54,8 @@ def lite0() -> BackboneSpec:
 
 
 def brain_mri() -> DatasetSpec:
-    """Return the real data set that most benchmarks use."""
-    return DatasetSpec.model_validate("brain_mri")
+    """Return the real data set that most benchmarks use, as it is published: leaks and all."""
+    return DatasetSpec.model_validate("brain_mri").model_copy(update={"leaks": "allow"})
 
 
 def median_seconds(work: Callable[[], object], repeats: int) -> float:
