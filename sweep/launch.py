@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from types import FrameType
 from typing import Never
 
@@ -19,7 +20,7 @@ from sweep.data.datasets import default_cache
 from sweep.errors import Interrupted, SweepError
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
 from sweep.plan import plan_cells, prepare
-from sweep.progress import Display, decoding_bars
+from sweep.progress import CellProgress, Display, decoding_bars
 from sweep.search.tuner import cluster, search
 from sweep.search.wave import Surroundings
 from sweep.space import Space
@@ -50,22 +51,22 @@ def launch(space: Space, home: Path, settings: Settings, console: Console) -> li
         Interrupted: stopped; what was done is kept.
     """
     folder = SweepFolder(home, space.name)
-    with _interruptible(folder), folder.locked():
+    with _interruptible(folder) as stopped, folder.locked():
         _refuse_known(folder)
         _prepare(space, settings, console)
         with cluster(settings.address):
             folder.create(space, settings)
-            return _run(folder, space, settings, console)
+            return _run(folder, space, settings, console, stopped)
 
 
 def resume(folder: SweepFolder, console: Console) -> list[str]:
     """Go on with a sweep that was launched, to its end; see `launch`."""
-    with _interruptible(folder), folder.locked():
+    with _interruptible(folder) as stopped, folder.locked():
         space, settings = folder.space(), folder.settings()
         if not folder.is_finished():
             _prepare(space, settings, console)
             with cluster(settings.address):
-                return _run(folder, space, settings, console)
+                return _run(folder, space, settings, console, stopped)
     rows = compared(read_cells(folder), space.objective)
     _print_table(rows, space)
     return _failures(rows, space)
@@ -91,7 +92,9 @@ def _prepare(space: Space, settings: Settings, console: Console) -> None:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
-def _run(folder: SweepFolder, space: Space, settings: Settings, console: Console) -> list[str]:
+def _run(
+    folder: SweepFolder, space: Space, settings: Settings, console: Console, stopped: Event
+) -> list[str]:
     data_root = Path(settings.data_root)
     around = Surroundings(
         space,
@@ -106,7 +109,13 @@ def _run(folder: SweepFolder, space: Space, settings: Settings, console: Console
     tracker = Tracker(folder, settings.tracking_uri)
     with tracker:
         with Display(space.objective, console) as display:
-            search(around, parameters, display.watch)
+
+            def watch(cells: list[CellProgress]) -> None:
+                if stopped.is_set():  # and what was raised then was swallowed, by a finaliser say
+                    raise KeyboardInterrupt
+                display.watch(cells)
+
+            search(around, parameters, watch)
         rows = compared(read_cells(folder), space.objective)
         for row in rows:
             _conclude(folder, settings, row)
@@ -181,15 +190,20 @@ def _weights_dir(settings: Settings) -> Path | None:
 
 
 @contextlib.contextmanager
-def _interruptible(folder: SweepFolder) -> Iterator[None]:
-    """Turn Ctrl-C, a scheduler's SIGTERM, and a full disk into Interrupted."""
+def _interruptible(folder: SweepFolder) -> Iterator[Event]:
+    """Turn Ctrl-C, a scheduler's SIGTERM, and a full disk into Interrupted.
+
+    Yields an event that is set once the process was told to stop.
+    """
+    stopped = Event()
 
     def stop(signum: int, frame: FrameType | None) -> Never:
+        stopped.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield stopped
     except KeyboardInterrupt:
         if folder.exists():
             text = f"interrupted; go on with: sweep resume {folder.name}"
@@ -204,7 +218,8 @@ def _interruptible(folder: SweepFolder) -> Iterator[None]:
             f"then go on with: sweep resume {folder.name}"
         ) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _is_full_disk(error: BaseException) -> bool:
