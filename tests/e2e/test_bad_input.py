@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
-from tests.conftest import Command, write_images
+from tests.conftest import Command, tiny_space, write_images
 
 pytestmark = pytest.mark.e2e
 
@@ -14,18 +13,7 @@ RANDOM = {"name": "small", "model": "test_resnet", "weights": "none"}
 
 
 def write_space(**changes: object) -> str:
-    document = {
-        "name": "cells",
-        "datasets": [{"name": "cells", "layout": "folder", "path": "cells"}],
-        "backbones": [RANDOM],
-        "freeze": ["frozen"],
-        "image_size": 32,
-        "budget": {"trials": 2, "epochs": 1},
-        "seeds": 1,
-        **changes,
-    }
-    Path("space.yaml").write_text(yaml.safe_dump(document))
-    return "space.yaml"
+    return tiny_space("cells", {"name": "cells", "layout": "folder", "path": "cells"}, **changes)
 
 
 def refused(sweep: Command, data: Path, *options: str, **changes: object) -> str:
