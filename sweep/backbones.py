@@ -104,6 +104,14 @@ def preprocessing(spec: BackboneSpec) -> Preprocessing:
     return Preprocessing(tuple(config.mean), tuple(config.std), interpolation)
 
 
+def full_name(spec: BackboneSpec) -> str:
+    """Return timm's name of a backbone; of weights from its hub, with the tag of the weights."""
+    config = _pretrained_config(spec)
+    if spec.weights != "hub" or not config.tag:
+        return spec.model
+    return f"{config.architecture}.{config.tag}"
+
+
 @lru_cache
 def input_size(spec: BackboneSpec, image_size: int) -> int:
     """Return the size in pixels at which a backbone sees images in a space of `image_size`.
@@ -186,9 +194,7 @@ def weights_file(spec: BackboneSpec, weights_dir: Path | None) -> Path | None:
         return None
     names = [spec.weights]
     if spec.weights == "hub":
-        config = _pretrained_config(spec)
-        tagged = f"{config.architecture}.{config.tag}" if config.tag else spec.model
-        names = [f"{spec.model}.safetensors", f"{tagged}.safetensors"]
+        names = [f"{spec.model}.safetensors", f"{full_name(spec)}.safetensors"]
     found = (weights_dir / name for name in names)
     return next((path for path in found if path.is_file()), None)
 

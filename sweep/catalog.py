@@ -167,3 +167,40 @@ def timm_tags(architecture: str) -> list[str]:
     """Return the pre-trained variants of an architecture, such as ``vgg16.tv_in1k``."""
     pattern = rf"""['"]({re.escape(architecture)}\.\w+)['"]"""
     return sorted(set(re.findall(pattern, _timm_sources())))
+
+
+# What a timm tag, a file's or a package's name says of how its weights were learnt; the first
+# that is found counts: CLIP weights tuned on ImageNet are CLIP's.
+_PRETRAINING = (
+    ("dinov3", "DINOv3"),
+    ("dinov2|lvd142m", "DINOv2"),
+    ("dino", "DINO"),
+    ("clip|openai|laion|siglip|datacomp|metaclip", "CLIP"),
+    ("mae", "MAE"),
+    ("in1k|in12k|in21k|in22k|imagenet|efficientnet-lite", "ImageNet"),
+)
+
+
+def pretraining(model: str, weights: str) -> str:
+    """Return how a backbone's weights were learnt, such as ImageNet, DINOv2 or random.
+
+    Weights of which neither the timm name nor the file tells it go by their own name.
+    """
+    if weights == "none":
+        return "random"
+    named = f"{model} {'' if weights == 'hub' else weights}".lower()
+    for pattern, name in _PRETRAINING:
+        if re.search(rf"(?<![a-z0-9])(?:{pattern})", named):
+            return name
+    return "timm's default" if weights == "hub" else weights
+
+
+def family(model: str) -> str:
+    """Return what the names of one architecture in several sizes have in common.
+
+    ``vit_small_patch14_dinov2`` and ``vit_large_patch14_dinov2``, ``resnet18`` and ``resnet50``.
+    """
+    architecture = model.partition(".")[0]
+    sizes = r"(?:x?x?(?:tiny|small|large)|base|huge|giant|nano|pico|femto|atto|medium|so\d+m)"
+    unsized = re.sub(rf"(?<![a-z]){sizes}(?![a-z])", "*", architecture)
+    return re.sub(r"(?<=[a-uw-z])\d+", "*", unsized)  # but not of a version: dinov2, mobilenetv3

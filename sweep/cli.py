@@ -10,9 +10,14 @@ from sweep import __version__
 from sweep.cli_data import data
 from sweep.cli_options import (
     DATA_ROOT,
+    FROM_URI,
     HOME,
     JSON,
+    MARGIN,
+    METRIC,
+    NAMES,
     ONLY,
+    RESAMPLES,
     SET,
     WEIGHTS_DIR,
     console,
@@ -127,29 +132,42 @@ def sync(name: str, home: Path | None) -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--metric", help="What to rank by. [default: the first sweep's objective]")
-@click.option("--format", "style", default="table", help="table, markdown, latex, csv or json.")
+@NAMES
+@METRIC
+@MARGIN
+@RESAMPLES
+@click.option(
+    "--format",
+    "style",
+    default="table",
+    show_default=True,
+    help="table, markdown, latex, csv, json or parquet.",
+)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@FROM_URI
 @HOME
 def compare(
-    names: tuple[str, ...], metric: str | None, style: str, output: Path | None, home: Path | None
+    names: tuple[str, ...],
+    metric: str | None,
+    margin: float,
+    resamples: int,
+    style: str,
+    output: Path | None,
+    tracking_uri: str | None,
+    home: Path | None,
 ) -> None:
     """Compare the cells of one or several sweeps on the test split."""
-    from sweep.home import existing
+    from sweep.compare.rendering import checked_choices, compare_sweeps
+    from sweep.compare.sources import find_results
 
-    folders = [existing(_home(home), name) for name in dict.fromkeys(names)]
-    from sweep.compare import compare_sweeps
-
+    sweeps = find_results(names, _home(home), tracking_uri)
+    choices = checked_choices(sweeps, metric, margin, resamples)
     out = console()
     width = out.width if out.is_terminal and not output else None
-    text, notes = compare_sweeps(folders, metric, style, width)
-    if output:
-        _write(output, text)
-    else:
+    text, notes = compare_sweeps(sweeps, choices, style, output, width)
+    if text:
         click.echo(text)
-    for note in notes:
-        click.echo(f"Note: {note}", err=True)
+    _note(notes)
 
 
 @cli.group()
@@ -266,7 +284,6 @@ def _home(home: Path | None) -> Path:
     return home or default_home()
 
 
-def _write(path: Path, text: str) -> None:
-    from sweep.atomic import write_text
-
-    write_text(path, f"{text}\n")
+def _note(notes: list[str]) -> None:
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)

@@ -29,6 +29,18 @@ SET = click.option(
 ONLY = click.option(
     "--only", multiple=True, metavar="AXIS=V[,V]", help="Keep these of dataset, backbone, freeze."
 )
+NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
+METRIC = click.option("--metric", help="What to rank by. [default: the first sweep's objective]")
+MARGIN = click.option(
+    "--margin", default=0.01, show_default=True, help="A difference that would not matter."
+)
+RESAMPLES = click.option(
+    "--resamples", default=5000, show_default=True, help="Of the bootstrap: of groups, paired."
+)
+FROM_URI = click.option(
+    "--tracking-uri",
+    help="Read from MLflow. [default: where a sweep is not under --home, as for launch]",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -91,8 +91,8 @@ def measure_impact(
         probabilities_NC = np.zeros((len(held_out), len(manifest.classes)))
         probabilities_NC[:, probe.classes_] = found_NC
         labels, of_units = pooled(manifest.labels[held_out], probabilities_NC[None], units)
-        values = score(labels, of_units[0], metrics=("auroc", "accuracy"))
-        return {name: round(float(value[0]), 4) for name, value in values.items()}
+        values = score(labels, of_units[0])
+        return {name: round(values[name], 4) for name in ("auroc", "accuracy")}
 
     return Impact(
         backbone_spec.name,

@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
@@ -14,8 +15,10 @@ from typing import Never
 from rich.console import Console
 
 from sweep.atomic import write_text
-from sweep.compare.results import read_cells
-from sweep.compare.tables import Row, compared, render
+from sweep.compare.caveats import caveats
+from sweep.compare.comparison import Choices, Comparison, Row, compared
+from sweep.compare.results import home_results
+from sweep.compare.tables import terminal
 from sweep.data.datasets import default_cache
 from sweep.errors import Interrupted, SweepError
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
@@ -67,9 +70,9 @@ def resume(folder: SweepFolder, console: Console) -> list[str]:
             _prepare(space, settings, console)
             with cluster(settings.address):
                 return _run(folder, space, settings, console, stopped)
-    rows = compared(read_cells(folder), space.objective)
-    _print_table(rows, space)
-    return _failures(rows, space)
+    comparison = _compared(folder)
+    _print_table(comparison, console)
+    return _failures(comparison.rows, space)
 
 
 def _refuse_known(folder: SweepFolder) -> None:
@@ -116,11 +119,11 @@ def _run(
                 display.watch(cells)
 
             search(around, parameters, watch)
-        rows = compared(read_cells(folder), space.objective)
-        for row in rows:
+        comparison = _compared(folder)
+        for row in comparison.rows:
             _conclude(folder, settings, row)
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
-    _print_table(rows, space)
+    _print_table(comparison, console)
     if waiting := tracker.waiting():
         console.print(
             f"{waiting} results wait for MLflow at {settings.tracking_uri} ({tracker.error}); "
@@ -128,7 +131,7 @@ def _run(
             highlight=False,
             soft_wrap=True,
         )
-    return _failures(rows, space)
+    return _failures(comparison.rows, space)
 
 
 def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
@@ -154,7 +157,7 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
             started=cell.started or time.time(),
             ended=cell.ended or time.time(),
             seconds=cell.seconds,
-            facts=best.facts if best else {},
+            facts={**(best.facts if best else {}), "trials": dict(cell.states)},
             model=best.model if best else None,
         )
     )
@@ -179,10 +182,16 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
     return lines
 
 
-def _print_table(rows: list[Row], space: Space) -> None:
+def _compared(folder: SweepFolder) -> Comparison:
+    results = replace(home_results(folder), finished=True)
+    return compared([results], Choices(results.space.objective))
+
+
+def _print_table(comparison: Comparison, console: Console) -> None:
     out = Console()
-    width = out.width if out.is_terminal else None
-    print(render(rows, space.objective, "table", width))
+    print(terminal(comparison, out.width if out.is_terminal else None))
+    for note in caveats(comparison):
+        console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _weights_dir(settings: Settings) -> Path | None:

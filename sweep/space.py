@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -12,21 +12,12 @@ from sweep.catalog import (
     DATASETS,
     is_timm_model,
     known_dataset,
+    pretraining,
     timm_models,
     timm_tags,
 )
 from sweep.errors import nearest
 
-METRICS = (
-    "auroc",
-    "auprc",
-    "accuracy",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "mcc",
-)
 FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
 
 
@@ -59,8 +50,19 @@ Name = Annotated[str, AfterValidator(_check_name)]
 Freeze = Annotated[str, AfterValidator(_check_freeze)]
 GroupPattern = Annotated[str, AfterValidator(_check_group)]
 Metric = Literal[
-    "auroc", "auprc", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mcc"
+    "auroc",
+    "auprc",
+    "accuracy",
+    "balanced_accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "mcc",
 ]
+METRICS: tuple[str, ...] = get_args(Metric)
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -141,11 +143,13 @@ class BackboneSpec(Part):
 
     `weights` is ``hub`` (timm's own, from its hub or its cache), ``none`` (random),
     the name of a ``.safetensors`` file, or ``package:NAME`` (a package that ships them).
+    `pretraining` says how they were learnt, where their name does not.
     """
 
     name: Name
     model: str
     weights: str = "hub"
+    pretraining: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -173,6 +177,14 @@ class BackboneSpec(Part):
                 f"FILE.safetensors and package:NAME{nearest(self.weights, ['hub', 'none'])}"
             )
         return self
+
+    def without_file(self) -> "BackboneSpec":
+        """Return the backbone without the name of its weights' file."""
+        if not self.weights.endswith(".safetensors"):
+            return self
+        known = pretraining(self.model, self.weights)
+        learnt = self.pretraining or (known if known != self.weights else "own weights")
+        return self.model_copy(update={"weights": "file.safetensors", "pretraining": learnt})
 
 
 def _without_model(value: dict[str, Any]) -> dict[str, Any]:
@@ -311,6 +323,13 @@ class Space(Part):
     def confirmations(self) -> int:
         """How many models of each cell are tested: one a seed, or one a fold."""
         return self.split.folds or self.seeds
+
+    def without_places(self) -> "Space":
+        """Return the space without paths and file names, which are nobody else's business."""
+        nowhere = {"path": "elsewhere", "train": None, "val": None, "test": None}
+        datasets = [item.model_copy(update=nowhere) for item in self.datasets]
+        backbones = [item.without_file() for item in self.backbones]
+        return self.model_copy(update={"datasets": datasets, "backbones": backbones})
 
     def cells(self) -> list[Cell]:
         """Return every (dataset, backbone, freeze mode) of the grid, datasets outermost."""

@@ -4,6 +4,7 @@ Every result waits in the sweep's spool until it was sent. An outage of the serv
 and nothing else; sending again makes no duplicates, as runs are found by their key.
 """
 
+import json
 import logging
 import os
 import threading
@@ -15,6 +16,7 @@ from typing import Any
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 from mlflow import MlflowClient
@@ -24,6 +26,7 @@ from sweep.home import RunRecord, SweepFolder
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
+_TAG_LENGTH = 4000  # of an experiment; MLflow takes 5,000
 
 
 def default_tracking_uri() -> str:
@@ -95,6 +98,7 @@ class _Sender:
         self._client = MlflowClient(tracking_uri=uri)
         self._experiment = self._experiment_id(folder.name)
         self._sweep_id = folder.settings().id
+        self._tell_space()
         self._runs: dict[str, tuple[str, str]] = {}  # key -> run id, status
         self._list_runs()
 
@@ -122,6 +126,12 @@ class _Sender:
         if experiment.lifecycle_stage == "deleted":
             self._client.restore_experiment(experiment.experiment_id)
         return str(experiment.experiment_id)
+
+    def _tell_space(self) -> None:
+        """Keep the space with the experiment, so that results can be read from MLflow alone."""
+        text = self._folder.space().without_places().model_dump_json()
+        for name, part in space_tags(self._sweep_id, text).items():
+            self._client.set_experiment_tag(self._experiment, name, part)
 
     def _list_runs(self) -> None:
         token = None
@@ -168,8 +178,11 @@ class _Sender:
             k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
         }
         params: dict[str, Any] = {**axes, **record.params, **sizes}
-        facts = {f"sweep.{k}": str(v) for k, v in record.facts.items() if k not in params}
+        facts = {f"sweep.{k}": _as_tag(v) for k, v in record.facts.items() if k not in params}
         tags = {"sweep.state": record.state, **facts}
+        if record.predictions:
+            self._log_predictions(run_id, record.predictions)
+            tags["sweep.predictions"] = record.predictions
         if record.error:
             # Its kind alone: the rest may name files of the data set, and paths.
             tags["sweep.error"] = record.error.partition(":")[0][:100]
@@ -185,6 +198,28 @@ class _Sender:
             model = self._folder.path / "models" / record.model
             if model.is_dir():
                 self._client.log_artifacts(run_id, str(model), "model")
+
+    def _log_predictions(self, run_id: str, name: str) -> None:
+        path = self._folder.path / "predictions" / name
+        if path.is_file():
+            self._client.log_artifact(run_id, str(path), "predictions")
+
+
+def space_tags(sweep_id: str, text: str) -> dict[str, str]:
+    """Return the experiment tags that hold a sweep's space: parts, as tags are of limited length.
+
+    `space_of` puts them together again.
+    """
+    parts = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
+    return {f"sweep.space.{sweep_id}.{place}": part for place, part in enumerate(parts)}
+
+
+def space_of(sweep_id: str, tags: dict[str, str]) -> str | None:
+    """Return the space that an experiment's tags hold for a sweep, or None."""
+    parts: list[str] = []
+    while (part := tags.get(f"sweep.space.{sweep_id}.{len(parts)}")) is not None:
+        parts.append(part)
+    return "".join(parts) or None
 
 
 def _metrics(record: RunRecord) -> list[Metric]:
@@ -218,6 +253,10 @@ def _run_name(record: RunRecord) -> str:
 
 def _text(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def _as_tag(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _age(marker: Path) -> float:

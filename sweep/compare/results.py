@@ -1,16 +1,27 @@
-"""The results of sweeps by cell: how the search went, and the test predictions of each seed."""
+"""The results of a sweep by cell: how the search went, and the test predictions of each seed.
+
+They come from the sweep's folder, or from MLflow alone (`compare/tracked.py`): the rest of the
+comparison does not know which.
+"""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from sweep.catalog import family, pretraining
 from sweep.errors import SweepError
 from sweep.home import RunRecord, SweepFolder
-from sweep.space import cell_name
+from sweep.space import Cell, Space, cell_name
+
+History = list[dict[str, float]]  # an entry for each epoch: ``epoch``, ``val/auroc``, ...
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,7 @@ class Predictions:
 
     Attributes:
         labels_N: class indices.
-        groups_N: group of each sample, as integers.
+        groups_N: group of each sample, as integers from 0.
         probabilities_NC: class probabilities.
     """
 
@@ -28,14 +39,18 @@ class Predictions:
     probabilities_NC: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellResult:
     """All that is known of one cell of one sweep.
 
     Attributes:
+        model: timm's name of the backbone.
         states: how many trials ended in each state.
         confirmations: those that were scored on the test split.
         seconds: of training, over all trials and confirmations.
+        read: fetches the test predictions of a confirmation.
+        fetch_trials: fetches the trials.
+        fetch_history: fetches the metrics of each epoch of a confirmation.
         error: why the last of its runs failed, if one did.
     """
 
@@ -43,14 +58,18 @@ class CellResult:
     dataset: str
     backbone: str
     freeze: str
+    train_fraction: float
+    model: str
+    pretraining: str
     states: Counter[str]
     confirmations: list[RunRecord]
     seconds: float
     started: float
     ended: float
-    folder: Path
+    read: Callable[[RunRecord], pa.Table]
+    fetch_trials: Callable[[], list[RunRecord]]
+    fetch_history: Callable[[RunRecord], History]
     error: str | None = None
-    train_fraction: float = 1.0
 
     @property
     def name(self) -> str:
@@ -63,72 +82,157 @@ class CellResult:
         return self.name.rpartition("/")[2]
 
     @property
+    def family(self) -> tuple[str, str]:
+        """What backbones of different size have in common: architecture and pre-training."""
+        return family(self.model), self.pretraining
+
+    @property
     def folded(self) -> bool:
         """Whether each confirmation was tested on another fold of the dataset."""
-        return len({record.facts.get("test_samples") for record in self.confirmations}) > 1
+        return len(set(self.tests)) > 1
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """What each confirmation was tested on: hashes of the samples' names, in their order."""
+        tests = [str(record.facts.get("test_samples")) for record in self.confirmations]
+        return tuple(tests) if len(set(tests)) > 1 else tuple(tests[:1])
 
     @property
     def learning_rate(self) -> float | None:
         """The rate of the confirmations."""
         return self.confirmations[0].params["learning_rate"] if self.confirmations else None
 
+    @cached_property
+    def trials(self) -> list[RunRecord]:
+        """The trials of the search, in the order they were asked for."""
+        return self.fetch_trials()
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Class names in the order of the labels; empty without confirmations."""
+        if not self.confirmations:
+            return []
+        return [name.removeprefix("p_") for name in _columns(self._tables[0])]
+
     def predictions(self) -> list[Predictions]:
         """Read the test predictions of each confirmation; those of folds as one.
 
-        Raises SweepError if a file is gone.
+        Raises SweepError if they are gone or are not probabilities.
         """
-        tables = [self._read(record) for record in self.confirmations]
-        if self.folded:
-            tables = [pd.concat(tables, ignore_index=True)]
-        return [_as_predictions(table) for table in tables]
+        tables = [pa.concat_tables(self._tables)] if self.folded else self._tables
+        return [self._as_predictions(table) for table in tables]
 
     def best(self) -> RunRecord | None:
         """Return the confirmation with the best validation score."""
         return max(self.confirmations, key=lambda r: r.best["value"], default=None)
 
-    def _read(self, record: RunRecord) -> pd.DataFrame:
-        path = self.folder / "predictions" / str(record.predictions)
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
+    def fact(self, name: str, default: Any = None) -> Any:
+        """Return a fact of the confirmations: of versions, data, size and cost."""
+        return self.confirmations[0].facts.get(name, default) if self.confirmations else default
+
+    @cached_property
+    def _tables(self) -> list[pa.Table]:
+        return [self.read(record) for record in self.confirmations]
+
+    def _as_predictions(self, table: pa.Table) -> Predictions:
+        probabilities = [table[name].to_numpy() for name in _columns(table)]
+        probabilities_NC = np.stack(probabilities, axis=1).astype(np.float64)
+        if not np.isfinite(probabilities_NC).all():
             raise SweepError(
-                f"the predictions of {self.name} in {path} cannot be read: {error}"
-            ) from None
+                f"{self.name} of {self.sweep} predicted probabilities that are not numbers"
+            )
+        _, groups_N = np.unique(table["group"].to_numpy(zero_copy_only=False), return_inverse=True)
+        return Predictions(
+            table["label"].to_numpy().astype(np.int64),
+            _by_appearance(groups_N),
+            probabilities_NC,
+        )
 
 
-def _as_predictions(table: pd.DataFrame) -> Predictions:
-    columns = [name for name in table.columns if name.startswith("p_")]
-    return Predictions(
-        table["label"].to_numpy(np.int64),
-        pd.factorize(table["group"])[0].astype(np.int64),
-        table[columns].to_numpy(np.float64),
+@dataclass(frozen=True, eq=False)
+class SweepResults:
+    """One sweep: its space, its cells in the order of the grid, and whether it is finished."""
+
+    name: str
+    space: Space
+    cells: list[CellResult]
+    finished: bool
+
+
+def home_results(folder: SweepFolder) -> SweepResults:
+    """Read the results of a sweep from its folder."""
+    space = folder.space()
+    by_cell: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in folder.records():
+        if record.kind != "cell":
+            by_cell[record.cell].append(record)
+
+    def read(record: RunRecord) -> pa.Table:
+        return read_predictions(folder.path / "predictions" / str(record.predictions))
+
+    cells = [cell_result(folder.name, cell, by_cell[cell.name], read) for cell in space.cells()]
+    return SweepResults(folder.name, space, cells, folder.is_finished())
+
+
+def cell_result(
+    sweep: str,
+    cell: Cell,
+    records: list[RunRecord],
+    read: Callable[[RunRecord], pa.Table],
+    states: Counter[str] | None = None,
+    fetch_trials: Callable[[], list[RunRecord]] | None = None,
+    fetch_history: Callable[[RunRecord], History] | None = None,
+    seconds: float | None = None,
+) -> CellResult:
+    """Put together what is known of a cell from the records of its trials and confirmations.
+
+    Args:
+        states, fetch_trials, seconds: what is known of the trials, if they are not among the
+            records.
+        fetch_history: how to get the epochs of a confirmation, if its record lacks them.
+    """
+    trials = sorted((r for r in records if r.kind == "trial"), key=lambda r: r.number)
+    tested = [r for r in records if r.kind == "confirmation" and r.predictions]
+    model = next((r.facts["model"] for r in tested if "model" in r.facts), cell.backbone.model)
+    return CellResult(
+        sweep,
+        cell.dataset.name,
+        cell.backbone.name,
+        cell.freeze,
+        cell.train_fraction,
+        model,
+        cell.backbone.pretraining or pretraining(model, cell.backbone.weights),
+        Counter(r.state for r in trials) if states is None else states,
+        sorted(tested, key=lambda r: r.number),
+        sum(r.seconds for r in records) if seconds is None else seconds,
+        min((r.started for r in records), default=0.0),
+        max((r.ended for r in records), default=0.0),
+        read,
+        fetch_trials or (lambda: trials),
+        fetch_history or (lambda record: record.history),
+        next((r.error for r in reversed(records) if r.error), None),
     )
 
 
-def read_cells(folder: SweepFolder) -> list[CellResult]:
-    """Return the results of every cell of a sweep, in the order of its grid."""
-    by_cell: dict[str, list[RunRecord]] = defaultdict(list)
-    for record in folder.records():
-        by_cell[record.cell].append(record)
-    cells = []
-    for cell in folder.space().cells():
-        records = [r for r in by_cell[cell.name] if r.kind != "cell"]
-        trials = [r for r in records if r.kind == "trial"]
-        confirmed = [r for r in records if r.kind == "confirmation" and r.predictions]
-        cells.append(
-            CellResult(
-                folder.name,
-                cell.dataset.name,
-                cell.backbone.name,
-                cell.freeze,
-                Counter(r.state for r in trials),
-                sorted(confirmed, key=lambda r: r.number),
-                sum(r.seconds for r in records),
-                min((r.started for r in records), default=0.0),
-                max((r.ended for r in records), default=0.0),
-                folder.path,
-                next((r.error for r in reversed(records) if r.error), None),
-                cell.train_fraction,
-            )
-        )
-    return cells
+def read_predictions(path: Path) -> pa.Table:
+    """Read a file of predictions; raises SweepError if it is gone or damaged."""
+    try:
+        return pq.read_table(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        first_line = str(error).splitlines()[0]
+        raise SweepError(f"the predictions in {path} cannot be read: {first_line}") from None
+
+
+def _columns(table: pa.Table) -> list[str]:
+    return [name for name in table.column_names if name.startswith("p_")]
+
+
+def _by_appearance(groups_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number groups in the order they appear: equal for the same samples, whatever their ids.
+
+    Ids are hashed under a key of each home, so that their order differs between machines.
+    """
+    _, first_G = np.unique(groups_N, return_index=True)
+    place_G = np.empty(len(first_G), dtype=np.int64)
+    place_G[np.argsort(first_G)] = np.arange(len(first_G))
+    return np.asarray(place_G[groups_N])

@@ -1,140 +1,61 @@
-"""The comparison as a table for the terminal, Markdown, LaTeX, CSV and JSON."""
+"""The comparison as a table for the terminal and for Markdown, with its sentences below."""
 
-import csv
 import io
-import json
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.compare.results import CellResult
-from sweep.compare.statistics import REPORTED, Interval, intervals
+from sweep.compare.comparison import Comparison, Row
+from sweep.compare.costs import cheapest_sentence, cost
+from sweep.compare.questions import questions
+from sweep.compare.wording import count, interval, listed, number, seconds, title
 
-FORMATS = ("table", "markdown", "latex", "csv", "json")
-_LATEX = ("accuracy", "precision", "recall", "f1")
-_TITLES = {"auroc": "AUROC", "auprc": "AUPRC", "f1": "F1", "mcc": "MCC"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A cell and its metrics; none if the cell has no scored confirmation."""
-
-    cell: CellResult
-    metrics: dict[str, Interval]
+# In the order of a paper's table; the metric that ranks comes first.
+REPORTED = ("auroc", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
 
 
-def compared(cells: list[CellResult], metric: str) -> list[Row]:
-    """Compute the intervals of every cell, for the reported metrics and `metric`."""
-    metrics = tuple(dict.fromkeys((*REPORTED, metric)))
-
-    def row(cell: CellResult) -> Row:
-        return Row(cell, intervals(cell.predictions(), metrics))
-
-    with ThreadPoolExecutor() as pool:  # numpy releases the interpreter
-        return list(pool.map(row, cells))
-
-
-def render(rows: list[Row], metric: str, style: str, width: int | None = None) -> str:
-    """Return the comparison in one of FORMATS, each dataset's best by `metric` first."""
-    datasets = list(dict.fromkeys(row.cell.dataset for row in rows))
-    ordered = sorted(rows, key=lambda r: (datasets.index(r.cell.dataset), -_rank(r, metric)))
-    if style == "json":
-        return _json(ordered, metric)
-    if style == "csv":
-        return _csv(ordered)
-    if style == "latex":
-        return _latex(ordered)
-    if style == "markdown":
-        return _markdown(ordered, metric)
-    return _table(ordered, metric, width)
-
-
-def title(metric: str) -> str:
-    """Return a metric's name as people write it."""
-    return _TITLES.get(metric, metric.replace("_", " ").capitalize())
-
-
-def _rank(row: Row, metric: str) -> float:
-    return row.metrics[metric].mean if metric in row.metrics else float("-inf")
-
-
-def _best_of_each(rows: list[Row], metric: str) -> list[Row]:
-    best: dict[str, Row] = {}
-    for row in rows:
-        if row.metrics and row.cell.dataset not in best:
-            best[row.cell.dataset] = row
-    return list(best.values())
-
-
-def _columns(metric: str) -> list[str]:
+def columns(metric: str) -> list[str]:
+    """Return the metrics that a table for people shows."""
     return [metric, *(name for name in REPORTED if name != metric)]
 
 
-def _number(interval: Interval | None, line_break: str = " ") -> str:
-    if interval is None:
-        return "-"
-    return f"{interval.mean:.3f}{line_break}[{interval.low:.3f}, {interval.high:.3f}]"
+def best_rows(comparison: Comparison) -> list[Row]:
+    """Return the best row of each dataset that has one."""
+    return [rows[0] for rows in comparison.datasets.values() if rows]
 
 
-def _sweep_column(rows: list[Row]) -> bool:
-    return len({row.cell.sweep for row in rows}) > 1
+def best_sentence(comparison: Comparison, dataset: str) -> str:
+    """Say which cell wins a dataset, and which cannot be told from it."""
+    rows, metric = comparison.datasets[dataset], comparison.choices.metric
+    best = rows[0]
+    text = f"{dataset}: {best.label} is best on test, "
+    text += f"{title(metric)} {interval(best.metrics[metric])}"
+    if len(rows) == 1:
+        return f"{text}."
+    if best not in comparison.paired[dataset]:
+        return f"{text}; it was tested on fewer samples than others."
+    rivals = comparison.rivals(best)
+    if not rivals:
+        return f"{text}; better than every other cell, beyond chance."
+    names = listed([row.label for row in rivals])
+    return f"{text}; the data cannot tell it from {names}."
 
 
-def _cost(row: Row) -> list[str]:
-    cell, rate = row.cell, row.cell.learning_rate
-    lost = [f"{cell.states[s]} {s}" for s in ("diverged", "failed") if cell.states[s]]
-    trials = ", ".join([f"{cell.states.total()} ({cell.states['pruned']})", *lost])
-    return [f"{rate:.2g}" if rate else "-", trials, str(len(cell.confirmations)), _time(cell)]
+def sentences(comparison: Comparison) -> dict[str, list[str]]:
+    """Return what the comparison says, under headings: cells, costs, then the questions."""
+    names = [name for name, rows in comparison.datasets.items() if rows]
+    cheapest = [text for name in names if (text := cheapest_sentence(comparison, name))]
+    said = {"Which cell is best?": [best_sentence(comparison, name) for name in names]}
+    if cheapest:
+        said["Which is the cheapest that is as good?"] = cheapest
+    for item in questions(comparison):
+        said[item.asked] = [item.answer, *(finding.text for finding in item.overall)]
+    return {heading: lines for heading, lines in said.items() if lines}
 
 
-def _time(cell: CellResult) -> str:
-    seconds = cell.seconds
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
-
-
-def _table(rows: list[Row], metric: str, width: int | None) -> str:
-    # A terminal has room for the metric that chooses and the two that everybody knows.
-    shown = _columns(metric)[:1] + [name for name in ("accuracy", "f1") if name != metric]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption=escape(f"{_tested(rows)} [95 % bootstrap interval]"),
-        caption_justify="left",
-    )
-    sweeps = _sweep_column(rows)
-    for name in (["Sweep"] if sweeps else []) + ["Dataset", "Backbone", "Freeze"]:
-        table.add_column(name, overflow="fold")
-    for name in shown:
-        table.add_column(title(name), justify="right", no_wrap=True)
-    for name in ("Rate", "Trials\n(pruned)", "Seeds", "Training"):
-        table.add_column(name, justify="right")
-    best = _best_of_each(rows, metric)
-    for row in rows:
-        cell = row.cell
-        names = ([cell.sweep] if sweeps else []) + [cell.dataset, cell.backbone, cell.mode]
-        values = [_number(row.metrics.get(name), "\n") for name in shown]
-        style = "bold green" if any(row is item for item in best) else ""
-        end = row is rows[-1] or rows[rows.index(row) + 1].cell.dataset != cell.dataset
-        table.add_row(
-            *(escape(text) for text in (*names, *values, *_cost(row))),
-            style=style,
-            end_section=end,
-        )
-    buffer = io.StringIO()
-    console = Console(file=buffer, width=width or 120, force_terminal=width is not None)
-    console.print(table)
-    for row in best:
-        console.print(_sentence(row, rows, metric), highlight=False, soft_wrap=True)
-    return buffer.getvalue().rstrip("\n")
-
-
-def _tested(rows: list[Row]) -> str:
+def tested(rows: list[Row]) -> str:
     """Say what the scores are of."""
     folded = [row.cell.folded for row in rows if row.metrics]
     if folded and all(folded):
@@ -142,126 +63,82 @@ def _tested(rows: list[Row]) -> str:
     return "test split, mean over seeds" + (" (or all folds, pooled)" if any(folded) else "")
 
 
-def _sentence(best: Row, rows: list[Row], metric: str) -> str:
-    """Say which cell wins a dataset, and how sure that is."""
-    interval = best.metrics[metric]
-    rivals = [
-        row
-        for row in rows
-        if row is not best
-        and row.cell.dataset == best.cell.dataset
-        and row.metrics
-        and row.metrics[metric].high >= interval.low
-    ]
-    name = f"{best.cell.backbone}/{best.cell.mode}"
-    text = f"{escape(best.cell.dataset)}: [bold]{escape(name)}[/bold] is best on test, "
-    text += f"{title(metric)} {_number(interval).replace('[', chr(92) + '[')}"
-    if sum(row.cell.dataset == best.cell.dataset for row in rows) == 1:
-        return f"{text}."
-    if not rivals:
-        return f"{text}; no other cell's interval reaches it."
-    names = ", ".join(escape(f"{r.cell.backbone}/{r.cell.mode}") for r in rivals[:3])
-    more = f" and {len(rivals) - 3} more" if len(rivals) > 3 else ""
-    return f"{text}; the intervals of {names}{more} overlap with it."
-
-
-def _markdown(rows: list[Row], metric: str) -> str:
-    columns, sweeps = _columns(metric), _sweep_column(rows)
-    heads = (["Sweep"] if sweeps else []) + ["Dataset", "Backbone", "Freeze"]
-    heads += [title(name) for name in columns] + [
-        "Learning rate",
-        "Trials (pruned)",
-        "Seeds",
-        "Training",
-    ]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    for row in rows:
-        cell = row.cell
-        values = ([cell.sweep] if sweeps else []) + [cell.dataset, cell.backbone, cell.mode]
-        values += [_number(row.metrics.get(name)) for name in columns] + _cost(row)
-        lines.append(f"| {' | '.join(value.replace('|', chr(92) + '|') for value in values)} |")
-    return "\n".join(lines)
-
-
-def _latex(rows: list[Row]) -> str:
-    sweeps = _sweep_column(rows)
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{{'l' if sweeps else ''}lllcccc}}",
-        r"\toprule",
-        ("Sweep & " if sweeps else "")
-        + r"Task & Model & Freeze & Accuracy & Precision & Recall & F1 \\",
-    ]
-    previous = None
-    for row in rows:
-        if row.cell.dataset != previous:
-            lines.append(r"\midrule")
-        task = row.cell.dataset if row.cell.dataset != previous else ""
-        previous = row.cell.dataset
-        own = [row.cell.sweep] if sweeps else []
-        names = [_tex(name) for name in (*own, task, row.cell.backbone, row.cell.mode)]
-        values = [_number(row.metrics.get(name)) for name in _LATEX]
-        lines.append(" & ".join([*names, *values]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
-
-
-def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    return "".join(special.get(character, character) for character in text)
-
-
-def _csv(rows: list[Row]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    heads = ["sweep", "dataset", "backbone", "freeze"]
-    for name in REPORTED:
-        heads += [name, f"{name}_low", f"{name}_high"]
-    writer.writerow(
-        [
-            *heads,
-            "learning_rate",
-            "trials",
-            "pruned",
-            "failed",
-            "seeds",
-            "seconds",
-            "train_fraction",
-        ]
+def terminal(comparison: Comparison, width: int | None) -> str:
+    """Return a table for the terminal, coloured if it has a width, and the sentences."""
+    metric, rows = comparison.choices.metric, comparison.rows
+    # A terminal has room for the metric that ranks and the two that everybody knows.
+    shown = [metric] + [name for name in ("accuracy", "f1") if name != metric]
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        caption=escape(f"{tested(rows)} [95 % bootstrap interval]"),
+        caption_justify="left",
     )
-    for row in rows:
-        cell = row.cell
-        values: list[Any] = [cell.sweep, cell.dataset, cell.backbone, cell.freeze]
-        for name in REPORTED:
-            interval = row.metrics.get(name)
-            values += [interval.mean, interval.low, interval.high] if interval else ["", "", ""]
-        writer.writerow([*values, *_costs(cell).values()])
+    for name in (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]:
+        table.add_column(name, overflow="fold")
+    for name in shown:
+        table.add_column(title(name), justify="right", no_wrap=True)
+    for name in ("Rate", "Trials\n(pruned)", "Seeds", "Training"):
+        table.add_column(name, justify="right")
+    best = best_rows(comparison)
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        values = [interval(row.metrics.get(name), "\n") for name in shown]
+        table.add_row(
+            *(escape(text) for text in (*_names(comparison, row), *values, *_search(row))),
+            style="bold green" if any(row is item for item in best) else "",
+            end_section=following is None or following.cell.dataset != row.cell.dataset,
+        )
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width or 120, force_terminal=width is not None)
+    console.print(table)
+    for heading, lines in sentences(comparison).items():
+        console.print(heading, style="bold", highlight=False, markup=False, soft_wrap=True)
+        for text in lines:
+            console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
     return buffer.getvalue().rstrip("\n")
 
 
-def _costs(cell: CellResult) -> dict[str, Any]:
-    return {
-        "learning_rate": cell.learning_rate,
-        "trials": cell.states.total(),
-        "pruned": cell.states["pruned"],
-        "failed": cell.states["failed"],
-        "seeds": len(cell.confirmations),
-        "seconds": round(cell.seconds, 2),
-        "train_fraction": cell.train_fraction,
-    }
+def markdown(comparison: Comparison) -> str:
+    """Return a Markdown table of quality and cost, and the sentences as a list."""
+    metric = comparison.choices.metric
+    shown = columns(metric)
+    heads = (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]
+    heads += [title(name) for name in shown]
+    heads += [f"{title(metric)} SD over seeds", "Learning rate", "Trials (pruned)", "Seeds"]
+    heads += ["Training", "Parameters", "Learnable", "Memory MiB", "Images/s"]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for row in comparison.rows:
+        values = [*_names(comparison, row), *(interval(row.metrics.get(name)) for name in shown)]
+        values += [number(row.spread.get(metric)), *_search(row), *_size(row)]
+        lines.append(f"| {' | '.join(map(_in_cell, values))} |")
+    for heading, texts in sentences(comparison).items():
+        lines += ["", f"**{heading}**", "", *(f"- {text}" for text in texts)]
+    return "\n".join(lines)
 
 
-def _json(rows: list[Row], metric: str) -> str:
-    cells = [
-        {
-            "sweep": row.cell.sweep,
-            "dataset": row.cell.dataset,
-            "backbone": row.cell.backbone,
-            "freeze": row.cell.freeze,
-            "metrics": {name: vars(interval) for name, interval in row.metrics.items()},
-            **_costs(row.cell),
-        }
-        for row in rows
+def _names(comparison: Comparison, row: Row) -> list[str]:
+    own = [row.cell.sweep] if comparison.several else []
+    return [*own, row.cell.dataset, row.cell.backbone, row.cell.mode]
+
+
+def _search(row: Row) -> list[str]:
+    cell, rate = row.cell, row.cell.learning_rate
+    lost = [f"{cell.states[s]} {s}" for s in ("diverged", "failed") if cell.states[s]]
+    trials = ", ".join([f"{cell.states.total()} ({cell.states['pruned']})", *lost])
+    chosen = f"{rate:.2g}" if rate else "-"
+    return [chosen, trials, str(len(cell.confirmations)), seconds(cell.seconds)]
+
+
+def _size(row: Row) -> list[str]:
+    spent = cost(row.cell)
+    return [
+        count(spent.parameters),
+        count(spent.learnable),
+        number(spent.memory_mib, 0),
+        number(spent.images_per_s, 1),
     ]
-    sweeps = list(dict.fromkeys(row.cell.sweep for row in rows))
-    return json.dumps({"sweeps": sweeps, "metric": metric, "cells": cells}, indent=1)
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -63,10 +63,12 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Return a hash of pixels, labels and splits."""
+        return canonical_hash([self.store.fingerprint, self.split_fingerprint()])
+
+    def split_fingerprint(self) -> str:
+        """Return a hash of labels and splits, the same at every size of the pixels."""
         labels, splits = self.labels.tolist(), self.manifest.splits.tolist()
-        return canonical_hash(
-            [self.store.fingerprint, self.classes, self.manifest.ids, labels, splits]
-        )
+        return canonical_hash([self.classes, self.manifest.ids, labels, splits])
 
 
 def default_cache() -> Path:

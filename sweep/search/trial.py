@@ -22,7 +22,14 @@ from safetensors.torch import save_file
 
 from sweep import __version__
 from sweep.atomic import write_atomically, write_text
-from sweep.backbones import Backbone, exported, input_size, load_backbone
+from sweep.backbones import (
+    Backbone,
+    Network,
+    exported,
+    full_name,
+    input_size,
+    load_backbone,
+)
 from sweep.data.datasets import Dataset, open_dataset
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS, UNUSED
@@ -33,7 +40,7 @@ from sweep.identity import canonical_hash
 from sweep.search.wave import Report, Surroundings, Wave, rungs
 from sweep.space import Cell
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
-from sweep.train.features import open_features
+from sweep.train.features import THROUGHPUT_IMAGES, images_per_second, open_features
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import EpochScore, Learner
 from sweep.train.metrics import pooled, score
@@ -57,7 +64,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._learner: Learner | None = None
         self._unsent: list[EpochScore] = []
         self._history: list[EpochScore] = []
-        self._seconds = 0.0
+        self._seconds, self._speed = 0.0, 0.0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         torch.set_num_threads(max(1, int(config["threads"])))
         keep_freed_memory()
@@ -129,6 +136,8 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             self._confirm(report)
         self._seconds += time.perf_counter() - started
         self._unsent = []
+        if report.predictions:  # after the clock was read: it is no part of the training
+            self._speed = self._throughput(learner.network())
         return replace(report, seconds=self._seconds, facts=self._facts())
 
     def _begin(self) -> Learner:
@@ -213,8 +222,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             return  # diverged in its first epoch: there is nothing to test
         table = self._predictions(learner.probabilities("test"))
         probabilities_NC = table.filter(regex="^p_").to_numpy()
-        scores = score(table["label"].to_numpy(), probabilities_NC)
-        report.test = {name: float(value[0]) for name, value in scores.items()}
+        report.test = score(table["label"].to_numpy(), probabilities_NC)
         folder, key = self._around.folder, self._wave.key
         path = folder.file("predictions", key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
@@ -228,6 +236,11 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         write_atomically(model / "model.safetensors", lambda file: save_file(state, file))
         write_text(model / "model.json", json.dumps(about, indent=1))
         report.predictions, report.model = path.name, model.name
+
+    def _throughput(self, network: Network) -> float:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        images = self._dataset.store.rows(self._dataset.rows("test")[:THROUGHPUT_IMAGES])
+        return images_per_second(network, images, self._backbone.preprocessing, device)
 
     def _predictions(self, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
         """Return what is kept of the test split: a row for each unit, its ids hashed."""
@@ -256,14 +269,17 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             "torch": torch.__version__,
             "timm": timm.__version__,
             "python": platform.python_version(),
+            "accelerator": "cuda" if cuda else "cpu",
             "device": torch.cuda.get_device_name() if cuda else platform.machine(),
             "threads": torch.get_num_threads(),
             "peak_memory_mib": round(peak / 2**20),
             "image_size": self._dataset.store.size,
+            "model": full_name(self._backbone.spec),
             "weights_hash": self._backbone.weights_hash,
             **_model_facts(self._backbone, len(self._dataset.classes), self._wave.cell.freeze),
             **_dataset_facts(self._dataset),
             **({"micro_batch": micro_batch} if micro_batch else {}),
+            **({"images_per_second": self._speed} if self._speed else {}),
         }
 
 
@@ -302,7 +318,12 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
     counts = {split: len(dataset.rows(split)) for split in SPLITS}
     return {
         "fingerprint": dataset.fingerprint(),
+        "split_fingerprint": dataset.split_fingerprint(),
         "test_samples": canonical_hash([dataset.manifest.ids[i] for i in dataset.rows("test")]),
         "samples": counts,
+        "groups": {
+            split: len({dataset.manifest.groups[row] for row in dataset.rows(split)})
+            for split in SPLITS
+        },
         "left_out": int((dataset.manifest.splits == UNUSED).sum()),
     }

@@ -1,5 +1,6 @@
 """Trunk outputs: computed once per backbone, weights and images, then memory-mapped."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,6 +20,7 @@ from sweep.identity import canonical_hash
 from sweep.train.schedule import halving_memory
 
 VERSION = 1  # of the numbers: raise it when computing them changes
+THROUGHPUT_IMAGES = 256  # at most, to measure the speed of a network with
 _BATCH = {"cpu": 32, "cuda": 256}
 
 Progress = Callable[[int, int], None]
@@ -92,6 +94,25 @@ def _compute(
                 progress(int(rows[-1]) + 1, len(store))
 
     write_rows(path, "features", backbone.features * 4, batches())
+
+
+def images_per_second(
+    network: nn.Module, images: NDArray[np.uint8], chosen: Preprocessing, device: torch.device
+) -> float:
+    """Measure a network's forward pass on uint8 images (B, S, S, 3), for a third of a second.
+
+    The time of one image says how many of them to take.
+    """
+    network = network.to(device).eval()
+
+    def seconds(count: int) -> float:
+        began = time.perf_counter()
+        trunk_outputs(network, images[:count], chosen, device)  # back on the CPU: it has ended
+        return time.perf_counter() - began
+
+    first = seconds(1)  # also warms up
+    count = min(len(images), max(1, int(0.3 / min(first, seconds(1)))))
+    return count / seconds(count)
 
 
 def trunk_outputs(

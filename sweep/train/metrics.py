@@ -1,10 +1,12 @@
-"""Metrics of class probabilities, vectorised over predictions and over resamples.
+"""Metrics of class probabilities, vectorised over predictions of the same samples.
 
-Dimensions: N samples, C classes, K predictions of the same samples (the members of a wave),
-R weightings of the samples (bootstrap resamples).
+Dimensions: N samples, C classes, K predictions of the same samples (the members of a wave).
 
-The definitions are scikit-learn's: AUROC is macro-averaged one-vs-rest; precision, recall and
-F1 are averaged with the classes' frequencies; what has no samples or predictions counts zero.
+The definitions are scikit-learn's: AUROC and AUPRC are macro-averaged one-vs-rest over the
+classes that are there; precision, recall and F1 are averaged with the classes' frequencies, or
+alike (``_macro``) over the classes that are there or predicted; what has no samples or
+predictions counts zero. The Brier score of two classes is the second's. The expected calibration
+error (ECE) is that of the predicted class in 15 bins of equal width (Guo et al. 2017).
 """
 
 from collections.abc import Callable
@@ -16,36 +18,30 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_CHUNK = 1 << 18  # numbers in each temporary array: they stay in the cache of a core
+CALIBRATION_BINS = 15
+LOWER_IS_BETTER = frozenset({"ece", "brier"})
 
 
-def score(
-    labels_N: Labels,
-    probabilities_NC: Floats,
-    weights_RN: Floats | None = None,
-    metrics: tuple[str, ...] | None = None,
-) -> dict[str, Floats]:
-    """Return each metric of one prediction under each weighting of the samples.
+def score(labels_N: Labels, probabilities_NC: Floats) -> dict[str, float]:
+    """Return every metric of one prediction; NaN for what one class alone leaves undefined.
 
     Args:
         labels_N: class indices.
         probabilities_NC: class probabilities.
-        weights_RN: weight of each sample, for a bootstrap how often it was drawn; one row of
-            ones by default.
-        metrics: names to compute; all by default.
-
-    Returns:
-        metric -> values (R,). AUROC and AUPRC are NaN where fewer than two classes have weight.
     """
-    weights_RN = np.ones((1, len(labels_N))) if weights_RN is None else weights_RN
-    values = _score(labels_N, probabilities_NC[None], weights_RN, metrics)
-    return {name: value_RK[:, 0] for name, value_RK in values.items()}
+    values = score_each(labels_N, probabilities_NC[None])
+    return {name: float(value_K[0]) for name, value_K in values.items()}
 
 
 def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]:
     """Return every metric of each of K predictions of the same samples: metric -> (K,)."""
-    values = _score(labels_N, probabilities_KNC, np.ones((1, len(labels_N))), None)
-    return {name: value_RK[0] for name, value_RK in values.items()}
+    confusion_KCC = _confusion(labels_N, probabilities_KNC)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_confusion = {name: metric(confusion_KCC) for name, metric in OF_CONFUSION.items()}
+        of_ranks = _over_classes(labels_N, probabilities_KNC)
+    errors_KN = np.stack([squared_errors(labels_N, p_NC) for p_NC in probabilities_KNC])
+    ece_K = np.array([_ece(labels_N, p_NC) for p_NC in probabilities_KNC])
+    return {**of_confusion, **of_ranks, "ece": ece_K, "brier": errors_KN.mean(axis=1)}
 
 
 def pooled(
@@ -67,30 +63,43 @@ def pooled(
     return labels_U, np.ascontiguousarray(means_UKC.swapaxes(0, 1))
 
 
-def _score(
-    labels_N: Labels,
-    probabilities_KNC: Floats,
-    weights_RN: Floats,
-    metrics: tuple[str, ...] | None,
-) -> dict[str, Floats]:
-    wanted = metrics or (*_OF_CONFUSION, *_OF_RANKS)
-    result: dict[str, Floats] = {}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if any(name in _OF_CONFUSION for name in wanted):
-            confusion_RKCC = _confusion(labels_N, probabilities_KNC, weights_RN)
-            result = {n: _OF_CONFUSION[n](confusion_RKCC) for n in wanted if n in _OF_CONFUSION}
-        if of_ranks := {name: _OF_RANKS[name] for name in wanted if name in _OF_RANKS}:
-            result |= _over_classes(of_ranks, labels_N, probabilities_KNC, weights_RN)
-    return result
+def squared_errors(labels_N: Labels, probabilities_NC: Floats) -> Floats:
+    """Return each sample's part of the Brier score, shape (N,)."""
+    one_hot_NC = np.eye(probabilities_NC.shape[1])[labels_N]
+    errors_N = ((probabilities_NC - one_hot_NC) ** 2).sum(axis=1)
+    return np.asarray(errors_N / 2 if probabilities_NC.shape[1] == 2 else errors_N)
 
 
-def _confusion(labels_N: Labels, probabilities_KNC: Floats, weights_RN: Floats) -> Floats:
-    """Return the weight of each (true, predicted) pair of classes, shape (R, K, C, C)."""
+def calibration_gaps(labels_N: Labels, probabilities_NC: Floats) -> tuple[Floats, Labels]:
+    """Return how far each sample's hit (0 or 1) is above its confidence, and its bin (N,).
+
+    The ECE is the sum over the bins of the absolute sums of these gaps, over N.
+    """
+    confidence_N = probabilities_NC.max(axis=1)
+    hits_N = probabilities_NC.argmax(axis=1) == labels_N
+    # Bins are open below, as in Guo et al.: a confidence of 0.2 is in the bin that ends there.
+    bins_N = np.clip(np.ceil(confidence_N * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
+    return hits_N - confidence_N, bins_N.astype(np.int64)
+
+
+def sided(classes: int) -> range:
+    """Return the classes to rank against the rest: of two, the second is the positive one."""
+    return range(1, 2) if classes == 2 else range(classes)
+
+
+def _ece(labels_N: Labels, probabilities_NC: Floats) -> float:
+    gaps_N, bins_N = calibration_gaps(labels_N, probabilities_NC)
+    return float(np.abs(np.bincount(bins_N, weights=gaps_N)).sum() / len(labels_N))
+
+
+def _confusion(labels_N: Labels, probabilities_KNC: Floats) -> Floats:
+    """Return how many samples each (true, predicted) pair of classes has, shape (K, C, C)."""
     count, _, classes = probabilities_KNC.shape
+    cells = classes * classes
     pairs_KN = labels_N * classes + probabilities_KNC.argmax(axis=2)
-    one_hot_NKP = pairs_KN.T[:, :, None] == np.arange(classes * classes)
-    flat = one_hot_NKP.reshape(len(labels_N), -1).astype(np.float64)
-    return np.asarray((weights_RN @ flat).reshape(len(weights_RN), count, classes, classes))
+    offsets_K1 = np.arange(count)[:, None] * cells
+    counts = np.bincount((pairs_KN + offsets_K1).ravel(), minlength=count * cells)
+    return counts.reshape(count, classes, classes).astype(np.float64)
 
 
 def _accuracy(confusion: Floats) -> Floats:
@@ -98,22 +107,31 @@ def _accuracy(confusion: Floats) -> Floats:
 
 
 def _balanced_accuracy(confusion: Floats) -> Floats:
-    recall = _hits(confusion) / confusion.sum(axis=-1)  # NaN where a class is absent
-    present = ~np.isnan(recall)
-    return np.asarray(np.where(present, recall, 0).sum(axis=-1) / present.sum(axis=-1))
+    return _alike(_recalls(confusion), confusion.sum(axis=-1) > 0)
 
 
 def _precision(confusion: Floats) -> Floats:
-    return _by_frequency(confusion, _hits(confusion) / confusion.sum(axis=-2))
+    return _by_frequency(confusion, _precisions(confusion))
 
 
 def _recall(confusion: Floats) -> Floats:
-    return _by_frequency(confusion, _hits(confusion) / confusion.sum(axis=-1))
+    return _by_frequency(confusion, _recalls(confusion))
 
 
 def _f1(confusion: Floats) -> Floats:
-    both = confusion.sum(axis=-2) + confusion.sum(axis=-1)
-    return _by_frequency(confusion, 2 * _hits(confusion) / both)
+    return _by_frequency(confusion, _f1s(confusion))
+
+
+def _precision_macro(confusion: Floats) -> Floats:
+    return _alike(_precisions(confusion), _there(confusion))
+
+
+def _recall_macro(confusion: Floats) -> Floats:
+    return _alike(_recalls(confusion), _there(confusion))
+
+
+def _f1_macro(confusion: Floats) -> Floats:
+    return _alike(_f1s(confusion), _there(confusion))
 
 
 def _mcc(confusion: Floats) -> Floats:
@@ -130,103 +148,107 @@ def _hits(confusion: Floats) -> Floats:
     return np.asarray(np.diagonal(confusion, axis1=-2, axis2=-1))
 
 
+def _precisions(confusion: Floats) -> Floats:
+    return np.asarray(np.nan_to_num(_hits(confusion) / confusion.sum(axis=-2)))
+
+
+def _recalls(confusion: Floats) -> Floats:
+    return np.asarray(np.nan_to_num(_hits(confusion) / confusion.sum(axis=-1)))
+
+
+def _f1s(confusion: Floats) -> Floats:
+    both = confusion.sum(axis=-2) + confusion.sum(axis=-1)
+    return np.asarray(np.nan_to_num(2 * _hits(confusion) / both))
+
+
+def _there(confusion: Floats) -> NDArray[np.bool_]:
+    """Tell which classes have a sample or a prediction."""
+    return np.asarray((confusion.sum(axis=-2) + confusion.sum(axis=-1)) > 0)
+
+
 def _by_frequency(confusion: Floats, values: Floats) -> Floats:
     weights = confusion.sum(axis=-1)
-    return np.asarray((weights * np.nan_to_num(values)).sum(axis=-1) / weights.sum(axis=-1))
+    return np.asarray((weights * values).sum(axis=-1) / weights.sum(axis=-1))
+
+
+def _alike(values: Floats, counted: NDArray[np.bool_]) -> Floats:
+    return np.asarray(np.where(counted, values, 0).sum(axis=-1) / counted.sum(axis=-1))
 
 
 @dataclass(frozen=True)
 class _Ranked:
-    """One class against the rest: weights in ascending order of the scores, shape (R, K, N).
+    """One class against the rest: its samples in ascending order of the scores, shape (K, N).
 
     Attributes:
-        first, last: where the run of equal scores around each place begins and ends, (K, N);
-            None if all scores differ.
+        first, last: where the run of equal scores around each place begins and ends.
     """
 
     positive: Floats
     negative: Floats
-    first: NDArray[np.int64] | None
-    last: NDArray[np.int64] | None
-
-    def at_first(self, values: Floats) -> Floats:
-        """Return the value at the beginning of each place's run."""
-        return values if self.first is None else np.take_along_axis(values, self.first[None], 2)
-
-    def at_last(self, values: Floats) -> Floats:
-        """Return the value at the end of each place's run."""
-        return values if self.last is None else np.take_along_axis(values, self.last[None], 2)
+    first: Labels
+    last: Labels
 
 
-def _ranked(positive_N: NDArray[np.bool_], scores_KN: Floats, weights_RN: Floats) -> _Ranked:
+def _ranked(positive_N: NDArray[np.bool_], scores_KN: Floats) -> _Ranked:
     order_KN = np.argsort(scores_KN, axis=1, kind="stable")
-    weights_RKN = weights_RN[:, order_KN]
-    positive_RKN = weights_RKN * positive_N[order_KN]
-    negative_RKN = weights_RKN - positive_RKN
+    positive_KN = positive_N[order_KN].astype(np.float64)
     sorted_KN = np.take_along_axis(scores_KN, order_KN, axis=1)
     starts_KN = np.diff(sorted_KN, prepend=-np.inf, axis=1) != 0
-    if starts_KN.all():
-        return _Ranked(positive_RKN, negative_RKN, None, None)
     places = np.arange(scores_KN.shape[1])
     first_KN = np.maximum.accumulate(np.where(starts_KN, places, 0), axis=1)
     ends_KN = np.roll(starts_KN, -1, axis=1)  # a run ends where the next begins
     backwards = np.where(ends_KN, places, places[-1])[:, ::-1]
     last_KN = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
-    return _Ranked(positive_RKN, negative_RKN, first_KN, last_KN)
+    return _Ranked(positive_KN, 1 - positive_KN, first_KN, last_KN)
 
 
 def _auroc(ranked: _Ranked) -> Floats:
-    """Return the chance that a positive scores above a negative, ties counted half (R, K)."""
-    upto_RKN = np.cumsum(ranked.negative, axis=2)
-    below_RKN = ranked.at_first(upto_RKN - ranked.negative)
-    area_RK = (ranked.positive * (below_RKN + ranked.at_last(upto_RKN))).sum(axis=2) / 2
-    return np.asarray(area_RK / (ranked.positive.sum(axis=2) * ranked.negative.sum(axis=2)))
+    """Return the chance that a positive scores above a negative, ties counted half (K,)."""
+    upto_KN = np.cumsum(ranked.negative, axis=1)
+    below_KN = np.take_along_axis(upto_KN - ranked.negative, ranked.first, axis=1)
+    pairs_KN = ranked.positive * (below_KN + np.take_along_axis(upto_KN, ranked.last, axis=1)) / 2
+    return np.asarray(
+        pairs_KN.sum(axis=1) / (ranked.positive.sum(axis=1) * ranked.negative.sum(axis=1))
+    )
 
 
 def _average_precision(ranked: _Ranked) -> Floats:
-    """Return the precision at each positive's score, averaged over the positives (R, K)."""
-    hits_RKN = np.cumsum(ranked.positive[..., ::-1], axis=2)[..., ::-1]
-    misses_RKN = np.cumsum(ranked.negative[..., ::-1], axis=2)[..., ::-1]
-    precision_RKN = np.nan_to_num(hits_RKN / (hits_RKN + misses_RKN))
-    area_RK = (ranked.positive * ranked.at_first(precision_RKN)).sum(axis=2)
-    return np.asarray(area_RK / ranked.positive.sum(axis=2))
+    """Return the precision at each positive's score, averaged over the positives (K,)."""
+    hits_KN = np.cumsum(ranked.positive[:, ::-1], axis=1)[:, ::-1]
+    precision_KN = hits_KN / np.arange(hits_KN.shape[1], 0, -1)
+    at_KN = np.take_along_axis(precision_KN, ranked.first, axis=1)
+    return np.asarray((ranked.positive * at_KN).sum(axis=1) / ranked.positive.sum(axis=1))
 
 
-def _over_classes(
-    metrics: dict[str, Callable[[_Ranked], Floats]],
-    labels_N: Labels,
-    probabilities_KNC: Floats,
-    weights_RN: Floats,
-) -> dict[str, Floats]:
-    """Average one-vs-rest metrics over the classes that have weight on both sides."""
-    count, samples, classes = probabilities_KNC.shape
-    sided = range(1, 2) if classes == 2 else range(classes)  # of two, the second is the positive
-    chunk = max(1, _CHUNK // max(1, count * samples))
-    parts: dict[str, list[Floats]] = {name: [] for name in metrics}
-    for start in range(0, len(weights_RN), chunk):
-        weights = weights_RN[start : start + chunk]
-        of_class = [_ranked(labels_N == c, probabilities_KNC[:, :, c], weights) for c in sided]
-        for name, metric in metrics.items():
-            values_CRK = np.stack([_unless_lonely(metric, ranked) for ranked in of_class])
-            sides_RK = (~np.isnan(values_CRK)).sum(axis=0)
-            parts[name].append(np.nansum(values_CRK, axis=0) / sides_RK)
-    return {name: np.concatenate(values) for name, values in parts.items()}
+def _over_classes(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]:
+    """Average one-vs-rest metrics over the classes that have samples on both sides."""
+    of_class = [
+        _ranked(labels_N == c, probabilities_KNC[:, :, c])
+        for c in sided(probabilities_KNC.shape[2])
+        if 0 < (labels_N == c).sum() < len(labels_N)
+    ]
+    if not of_class:
+        lonely_K = np.full(len(probabilities_KNC), np.nan)
+        return dict.fromkeys(OF_RANKS, lonely_K)
+    return {
+        name: np.mean([metric(ranked) for ranked in of_class], axis=0)
+        for name, metric in OF_RANKS.items()
+    }
 
 
-def _unless_lonely(metric: Callable[[_Ranked], Floats], ranked: _Ranked) -> Floats:
-    lonely_RK = (ranked.positive.sum(axis=2) == 0) | (ranked.negative.sum(axis=2) == 0)
-    return np.where(lonely_RK, np.nan, metric(ranked))
-
-
-_OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
+# Of counts (..., C, C) of each (true, predicted) pair of classes, to (...).
+OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "precision": _precision,
     "recall": _recall,
     "f1": _f1,
+    "precision_macro": _precision_macro,
+    "recall_macro": _recall_macro,
+    "f1_macro": _f1_macro,
     "mcc": _mcc,
 }
-_OF_RANKS: dict[str, Callable[[_Ranked], Floats]] = {
+OF_RANKS: dict[str, Callable[[_Ranked], Floats]] = {
     "auroc": _auroc,
     "auprc": _average_precision,
 }

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from sweep.space import METRICS
-from sweep.train.metrics import pooled, score, score_each
+from sweep.train.metrics import LOWER_IS_BETTER, pooled, score, score_each
 
 
 @st.composite
@@ -20,30 +20,30 @@ def predictions(draw: st.DrawFn):
     return labels, raw / raw.sum(axis=1, keepdims=True)
 
 
-def by_scikit_learn(labels, probabilities, weights=None) -> dict[str, float]:
+def by_scikit_learn(labels, probabilities) -> dict[str, float]:
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
     one_hot = np.eye(classes)[labels]
     sided = range(1, 2) if classes == 2 else range(classes)
-    average = {"average": "weighted", "zero_division": 0, "sample_weight": weights}
+    average = {"average": "weighted", "zero_division": 0}
+    macro = {"average": "macro", "zero_division": 0}
 
     def over_classes(metric) -> float:
-        of_class = [
-            metric(one_hot[:, c], probabilities[:, c], sample_weight=weights) for c in sided
-        ]
-        return float(np.mean(of_class))
+        return float(np.mean([metric(one_hot[:, c], probabilities[:, c]) for c in sided]))
 
     return {
         "auroc": over_classes(oracle.roc_auc_score),
         "auprc": over_classes(oracle.average_precision_score),
-        "accuracy": oracle.accuracy_score(labels, predicted, sample_weight=weights),
-        "balanced_accuracy": oracle.balanced_accuracy_score(
-            labels, predicted, sample_weight=weights
-        ),
+        "accuracy": oracle.accuracy_score(labels, predicted),
+        "balanced_accuracy": oracle.balanced_accuracy_score(labels, predicted),
         "precision": oracle.precision_score(labels, predicted, **average),
         "recall": oracle.recall_score(labels, predicted, **average),
         "f1": oracle.f1_score(labels, predicted, **average),
-        "mcc": oracle.matthews_corrcoef(labels, predicted, sample_weight=weights),
+        "precision_macro": oracle.precision_score(labels, predicted, **macro),
+        "recall_macro": oracle.recall_score(labels, predicted, **macro),
+        "f1_macro": oracle.f1_score(labels, predicted, **macro),
+        "brier": oracle.brier_score_loss(labels, probabilities, labels=np.arange(classes)),
+        "mcc": oracle.matthews_corrcoef(labels, predicted),
     }
 
 
@@ -52,23 +52,9 @@ def by_scikit_learn(labels, probabilities, weights=None) -> dict[str, float]:
 def test_every_metric_is_scikit_learns(drawn) -> None:
     labels, probabilities = drawn
     found = score(labels, probabilities)
-    assert set(found) == set(METRICS)
+    assert set(found) == {*METRICS, *LOWER_IS_BETTER}
     for name, value in by_scikit_learn(labels, probabilities).items():
-        assert found[name][0] == pytest.approx(value, abs=1e-12), name
-
-
-@given(predictions(), st.integers(0, 100))
-@settings(max_examples=50, deadline=None)
-def test_a_weight_counts_a_sample_that_often(drawn, seed: int) -> None:
-    labels, probabilities = drawn
-    weights = np.random.default_rng(seed).integers(0, 4, (3, len(labels))).astype(float)
-    weights[:, : probabilities.shape[1]] += 1  # every class keeps some weight
-    found = score(labels, probabilities, weights)
-    for row, weighting in enumerate(weights):
-        repeated = np.repeat(np.arange(len(labels)), weighting.astype(int))
-        expected = by_scikit_learn(labels[repeated], probabilities[repeated])
-        for name, value in expected.items():
-            assert found[name][row] == pytest.approx(value, abs=1e-12), name
+        assert found[name] == pytest.approx(value, abs=1e-12), name
 
 
 @given(st.lists(predictions(), min_size=1, max_size=1), st.integers(1, 5), st.booleans())
@@ -81,23 +67,38 @@ def test_many_predictions_at_once_score_as_each_alone(drawn, count: int, ties: b
     found = score_each(labels, together)
     for row, probabilities in enumerate(together):
         for name, value in score(labels, probabilities).items():
-            assert found[name][row] == pytest.approx(value[0], abs=1e-12)
+            assert found[name][row] == pytest.approx(value, abs=1e-12)
 
 
-def test_ranks_are_not_a_number_where_one_class_has_all_the_weight() -> None:
-    labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
-    weights = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0]])
-    found = score(labels, probabilities, weights, ("auroc", "auprc"))
-    assert np.isnan(found["auroc"][0])
-    assert np.isnan(found["auprc"][0])
-    assert found["auroc"][1] == 1
+def test_ranks_are_not_a_number_where_one_class_has_all_samples() -> None:
+    found = score(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]]))
+    assert np.isnan(found["auroc"])
+    assert np.isnan(found["auprc"])
+    assert found["accuracy"] == 0.5
+
+
+def test_a_class_without_samples_is_left_out_of_the_mean() -> None:
+    labels = np.array([0, 1, 0, 1])
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.4, 0.1], [0.6, 0.2, 0.2]])
+    found = score(labels, probabilities)
+    expected = [oracle.roc_auc_score(labels == c, probabilities[:, c]) for c in (0, 1)]
+    assert found["auroc"] == pytest.approx(np.mean(expected))
+    assert found["balanced_accuracy"] == oracle.balanced_accuracy_score(
+        labels, probabilities.argmax(axis=1)
+    )
 
 
 def test_constant_predictions_score_as_chance() -> None:
-    labels = np.array([0, 1, 0, 1])
-    found = score(labels, np.full((4, 2), 0.5))
-    assert found["auroc"][0] == 0.5
-    assert found["mcc"][0] == 0
+    found = score(np.array([0, 1, 0, 1]), np.full((4, 2), 0.5))
+    assert found["auroc"] == 0.5
+    assert found["mcc"] == 0
+
+
+def test_the_calibration_error_is_the_gap_of_each_bin_by_its_share_of_the_samples() -> None:
+    # Two bins: 3 samples said with 0.9, of which 2 are right; 1 said with 0.6, which is right.
+    confidences = np.array([0.9, 0.9, 0.9, 0.6])
+    found = score(np.array([0, 0, 1, 0]), np.stack([confidences, 1 - confidences], axis=1))
+    assert found["ece"] == pytest.approx(3 / 4 * abs(2 / 3 - 0.9) + 1 / 4 * abs(1 - 0.6))
 
 
 def test_pooled_predictions_are_the_means_of_their_units() -> None:

@@ -1,0 +1,115 @@
+"""Was the search fair and wide enough? Expected scores at equal budget, rates at an edge."""
+
+from collections import defaultdict
+
+import numpy as np
+from scipy.special import gammaln
+
+from sweep.compare.comparison import Comparison, Row
+from sweep.compare.results import CellResult, SweepResults
+from sweep.compare.wording import listed
+from sweep.home import RunRecord
+from sweep.space import Range
+from sweep.train.metrics import Floats
+
+_EDGE = 0.1  # of the logarithmic range, at either end
+
+
+def best_values(trials: list[RunRecord]) -> Floats:
+    """Return the best validation score of each trial; one that diverged or failed is as the worst.
+
+    Pruned trials count with what they had reached.
+    """
+    found = [record.best.get("value", np.nan) for record in trials]
+    values = np.array(found, dtype=np.float64)
+    if np.isnan(values).all():
+        return np.array([])
+    return np.where(np.isnan(values), np.nanmin(values), values)
+
+
+def expected_best(values_T: Floats) -> Floats:
+    """Return the expected best of n of the T trials, drawn without replacement, n = 1 ... T.
+
+    Dodge et al. (2019), with the unbiased estimator of Tang et al. (2020): the i-th smallest is
+    the best of n in C(i-1, n-1) of C(T, n) draws. The trials of a sampler that learns are not
+    alike, so the curve is what such trials give in any order.
+    """
+    ordered_T = np.sort(values_T)
+    count = len(ordered_T)
+    places_T = np.arange(1.0, count + 1)
+    result = np.empty(count)
+    for n in range(1, count + 1):
+        draws = _log_choose(np.array(float(count)), n)
+        chances_T = np.exp(_log_choose(places_T - 1, n - 1) - draws)
+        result[n - 1] = ordered_T[n - 1 :] @ chances_T[n - 1 :]
+    return result
+
+
+def at_equal_budget(rows: list[Row]) -> tuple[int, dict[Row, float]]:
+    """Return the fewest trials that a cell of a dataset had, and every cell's expected best then.
+
+    Rows without trials are left out.
+    """
+    values = {row: best_values(row.cell.trials) for row in rows}
+    values = {row: found for row, found in values.items() if len(found)}
+    fewest = min((len(found) for found in values.values()), default=0)
+    return fewest, {row: float(expected_best(v)[fewest - 1]) for row, v in values.items()}
+
+
+def searched_less(comparison: Comparison) -> list[str]:
+    """Name the cells that had fewer trials than others of their dataset."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for dataset, rows in comparison.datasets.items():
+        counts = {row.label: row.cell.states.total() for row in rows}
+        most = max(counts.values(), default=0)
+        less = sorted(f"{label} ({count})" for label, count in counts.items() if count < most)
+        if less:
+            found[f"searched with fewer trials than others ({most}): {listed(less)}"].append(
+                dataset
+            )
+    return [
+        f"{', '.join(datasets)}: {text}. The report shows expected scores at equal budget"
+        for text, datasets in found.items()
+    ]
+
+
+def rates_at_an_edge(sweeps: list[SweepResults]) -> list[str]:
+    """Name the cells whose best rate lies at an end of the range: it may be too narrow."""
+    notes = []
+    for sweep in sweeps:
+        found: dict[str, list[str]] = defaultdict(list)
+        for cell in sweep.cells:
+            for end in _edges(cell, sweep):
+                found[end].append(f"{cell.dataset}/{cell.backbone}/{cell.mode}")
+        for end, names in found.items():
+            notes.append(
+                f"{sweep.name}: the best {end}; a wider range may give better models: "
+                f"{listed(names)}"
+            )
+    return notes
+
+
+def _edges(cell: CellResult, sweep: SweepResults) -> list[str]:
+    if not cell.confirmations:
+        return []
+    params, domain = cell.confirmations[0].params, sweep.space.learning_rate
+    ends = [_end("learning rate", params["learning_rate"], domain)]
+    scale = params.get("backbone_learning_rate")
+    if scale and domain.backbone_scale:
+        share = scale / params["learning_rate"]
+        ends.append(_end("share of the backbone's rate", share, domain.backbone_scale))
+    return [end for end in ends if end]
+
+
+def _end(name: str, value: float, domain: Range) -> str | None:
+    if domain.low == domain.high:
+        return None
+    place = np.log(value / domain.low) / np.log(domain.high / domain.low)
+    if place < _EDGE:
+        return f"{name} is near the lower end, {domain.low:g}"
+    return f"{name} is near the upper end, {domain.high:g}" if place > 1 - _EDGE else None
+
+
+def _log_choose(n: Floats, k: int) -> Floats:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))

@@ -1,0 +1,115 @@
+"""Which results may stand side by side: same test samples, same data, same selection."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TypeVar
+
+from sweep.compare.results import CellResult, SweepResults
+from sweep.errors import SweepError
+
+Value = TypeVar("Value")
+
+
+def require_comparable(sweeps: list[SweepResults]) -> None:
+    """Raise SweepError, naming all that differs, unless the sweeps can be compared.
+
+    They must have chosen their models by the same metric and, for each dataset they share, have
+    tested on the same samples and learnt from the same data.
+    """
+    problems = []
+    objectives = {sweep.name: sweep.space.objective for sweep in sweeps}
+    if len(set(objectives.values())) > 1:
+        said = ", ".join(f"{name} by {metric}" for name, metric in objectives.items())
+        problems.append(f"they chose their models by different metrics: {said}")
+    shared: dict[str, list[CellResult]] = defaultdict(list)
+    for cell in _tested(sweeps):
+        shared[cell.dataset].append(cell)
+    for dataset, cells in shared.items():
+        problems += [
+            text
+            for differs in (_tests_differ, _splits_differ, _pixels_differ)
+            if (text := differs(dataset, cells))
+        ][:1]
+    if problems:
+        names = ", ".join(sweep.name for sweep in sweeps)
+        raise SweepError(
+            f"{names} cannot be compared:\n"
+            + "\n".join(f"  {text}" for text in problems)
+            + "\nCompare each alone, or launch one again with the data, split and objective of "
+            "the other."
+        )
+
+
+def odd_tests(cells: list[CellResult]) -> list[CellResult]:
+    """Return the cells of one dataset of which some confirmations of folds are missing.
+
+    They were tested on fewer samples than the others, so that they cannot be paired with them.
+    """
+    most = max((cell.tests for cell in cells), key=len, default=())
+    return [cell for cell in cells if cell.tests != most]
+
+
+def _tested(sweeps: list[SweepResults]) -> list[CellResult]:
+    return [cell for sweep in sweeps for cell in sweep.cells if cell.confirmations]
+
+
+def _tests_differ(dataset: str, cells: list[CellResult]) -> str | None:
+    tests = _by_sweep(cells, lambda cell: frozenset(cell.tests))
+    most = {name: max(found, key=len) for name, found in tests.items()}
+    if len(set(most.values())) < 2:
+        return None
+    numbers = {cell.sweep: cell.fact("samples", {}).get("test", "?") for cell in cells}
+    said = ", ".join(f"{numbers[name]} in {name}" for name in most)
+    return f"{dataset} was tested on different samples ({said}): another split, or other data"
+
+
+def _splits_differ(dataset: str, cells: list[CellResult]) -> str | None:
+    """Compare labels and splits, among cells that learnt from the same share of the data."""
+    of_fraction = _values(cells, lambda cell: (str(cell.train_fraction),), "split_fingerprint")
+    return next(
+        (
+            f"{dataset} has other labels or another split into train and val in "
+            f"{' than in '.join(found)}"
+            for found in of_fraction
+        ),
+        None,
+    )
+
+
+def _pixels_differ(dataset: str, cells: list[CellResult]) -> str | None:
+    """Compare pixels, among cells that saw the images in the same way."""
+
+    def view(cell: CellResult) -> tuple[str, ...]:
+        size = cell.fact("image_size", cell.confirmations[0].params.get("image_size"))
+        return cell.model, str(cell.train_fraction), str(size)
+
+    found = next(iter(_values(cells, view, "fingerprint")), None)
+    if found is None:
+        return None
+    return f"{dataset} has other pixels (another fingerprint) in {' than in '.join(found)}"
+
+
+def _values(
+    cells: list[CellResult], alike: Callable[[CellResult], tuple[str, ...]], fact: str
+) -> list[list[str]]:
+    """Return the names of sweeps that differ in a fact of cells that are otherwise alike."""
+    differing = []
+    kinds: dict[tuple[str, ...], list[CellResult]] = defaultdict(list)
+    for cell in cells:
+        if cell.fact(fact) is not None:
+            kinds[alike(cell)].append(cell)
+    for same in kinds.values():
+        of_sweep = _by_sweep(same, lambda cell: str(cell.fact(fact)))
+        firsts = {name: min(values) for name, values in of_sweep.items()}
+        if len(set(firsts.values())) > 1:
+            differing.append(list(firsts))
+    return differing
+
+
+def _by_sweep(
+    cells: list[CellResult], value: Callable[[CellResult], Value]
+) -> dict[str, set[Value]]:
+    found: dict[str, set[Value]] = defaultdict(set)
+    for cell in cells:
+        found[cell.sweep].add(value(cell))
+    return found

@@ -1,0 +1,87 @@
+"""From sweeps to text: the comparison in one of its formats."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sweep.atomic import write_atomically, write_text
+from sweep.compare import latex, tables, tabular
+from sweep.compare.caveats import caveats
+from sweep.compare.comparison import Choices, Comparison, compared
+from sweep.compare.results import SweepResults
+from sweep.errors import SweepError, nearest
+from sweep.space import METRICS
+from sweep.train.metrics import LOWER_IS_BETTER
+
+TEXTS: dict[str, Callable[[Comparison], str]] = {
+    "markdown": tables.markdown,
+    "latex": latex.latex,
+    "csv": tabular.csv,
+    "json": tabular.as_json,
+}
+FORMATS = ("table", *TEXTS, "parquet")
+
+
+def checked_choices(
+    sweeps: list[SweepResults], metric: str | None, margin: float, resamples: int
+) -> Choices:
+    """Return the reader's choices; the metric is by default the first sweep's objective.
+
+    Raises SweepError for an unknown metric, or a margin or number that means nothing.
+    """
+    metric = metric or sweeps[0].space.objective
+    _require(metric, (*METRICS, *sorted(LOWER_IS_BETTER)), "metric")
+    if not 0 < margin < 1:
+        raise SweepError(f"margin {margin:g}: a difference between 0 and 1 that would not matter")
+    if resamples < 100:
+        raise SweepError(f"resamples {resamples}: too few for an interval; 5000 is usual")
+    return Choices(metric, margin, resamples)
+
+
+def compare_sweeps(
+    sweeps: list[SweepResults],
+    choices: Choices,
+    style: str,
+    output: Path | None,
+    width: int | None = None,
+) -> tuple[str, list[str]]:
+    """Return the comparison as text, and what to know about it; write it to a file if asked.
+
+    Raises SweepError for an unknown format, for Parquet without a file, and what `compared` does.
+    """
+    _require(style, FORMATS, "format")
+    if style == "parquet" and output is None:
+        raise SweepError("parquet is not for a terminal: say --output FILE.parquet")
+    comparison = compared(sweeps, choices)
+    require_scores(comparison)
+    if style == "parquet":
+        assert output is not None
+        frame = tabular.table(comparison)
+        write_atomically(output, lambda file: frame.to_parquet(file, index=False))
+        return "", caveats(comparison)
+    text = render(comparison, style, width)
+    if output:
+        write_text(output, f"{text}\n")
+        return "", caveats(comparison)
+    return text, caveats(comparison)
+
+
+def require_scores(comparison: Comparison) -> None:
+    """Raise SweepError if no cell has a scored confirmation."""
+    if not any(row.metrics for row in comparison.rows):
+        names = ", ".join(sweep.name for sweep in comparison.sweeps)
+        why = "".join(f"\n  {note}" for note in comparison.notes)
+        raise SweepError(f"nothing to compare yet: no cell of {names} is confirmed{why}")
+
+
+def render(comparison: Comparison, style: str, width: int | None = None) -> str:
+    """Return the comparison in one of the formats that are text."""
+    if style == "table":
+        return tables.terminal(comparison, width)
+    return TEXTS[style](comparison)
+
+
+def _require(value: str, allowed: tuple[str, ...], option: str) -> None:
+    if value not in allowed:
+        raise SweepError(
+            f"unknown {option} {value!r}; allowed: {', '.join(allowed)}{nearest(value, allowed)}"
+        )

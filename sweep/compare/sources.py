@@ -1,0 +1,35 @@
+"""Where the results of a sweep are: its folder, or MLflow if that is gone."""
+
+import os
+from pathlib import Path
+
+from sweep.compare.results import SweepResults, home_results
+from sweep.home import SweepFolder, existing
+
+
+def find_results(
+    names: tuple[str, ...], home: Path, tracking_uri: str | None
+) -> list[SweepResults]:
+    """Return the results of sweeps, each name once.
+
+    Args:
+        tracking_uri: read from this tracking store; by default a sweep's folder under `home`,
+            and the default tracking store for sweeps without one.
+
+    Raises SweepError, with the nearest names, for a sweep that is in neither.
+    """
+    return [_find(name, home, tracking_uri) for name in dict.fromkeys(names)]
+
+
+def _find(name: str, home: Path, tracking_uri: str | None) -> SweepResults:
+    folder = SweepFolder(home, name)
+    if tracking_uri is None and (folder.exists() or not _tracked_here()):
+        return home_results(existing(home, name))
+    from sweep.compare.tracked import tracked_results
+    from sweep.tracking import default_tracking_uri
+
+    return tracked_results(name, tracking_uri or default_tracking_uri(), home)
+
+
+def _tracked_here() -> bool:
+    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or Path("mlflow.db").is_file()
