@@ -170,6 +170,47 @@ def compare(
     _note(notes)
 
 
+@cli.command()
+@NAMES
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="Where to write it.",
+)
+@METRIC
+@MARGIN
+@RESAMPLES
+@click.option("--track/--no-track", default=True, help="Keep it in MLflow, too. [default: track]")
+@FROM_URI
+@HOME
+def report(
+    names: tuple[str, ...],
+    output: Path,
+    metric: str | None,
+    margin: float,
+    resamples: int,
+    track: bool,
+    tracking_uri: str | None,
+    home: Path | None,
+) -> None:
+    """Write the comparison as one HTML file: figures, tables, methods, a checklist."""
+    from rich.console import Console
+
+    from sweep.compare.rendering import checked_choices, write_report
+    from sweep.compare.sources import find_results
+
+    sweeps = find_results(names, _home(home), tracking_uri)
+    choices = checked_choices(sweeps, metric, margin, resamples)
+    with Console(stderr=True).status("comparing") as status:
+        notes = write_report(
+            sweeps, choices, output, track, lambda name: status.update(f"drawing {name}")
+        )
+    _note(notes)
+    click.echo(f"written to {output}: open it in a browser")
+
+
 @cli.group()
 def space() -> None:
     """Space files: what a sweep compares."""

@@ -90,6 +90,32 @@ class Tracker:
         self.send_all()
 
 
+def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
+    """Keep a report with a sweep's runs, where MLflow's interface shows it; the newest is kept.
+
+    Returns why that was not possible, or None.
+    """
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    key = f"{sweep_id}:comparison"
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(sweep)
+        if experiment is None:
+            return f"there is no experiment {sweep}"
+        found = client.search_runs([experiment.experiment_id], f"tags.`sweep.key` = '{key}'")
+        tags = {"sweep.kind": "comparison", "sweep.key": key}
+        run = (
+            found[0]
+            if found
+            else client.create_run(experiment.experiment_id, tags=tags, run_name="comparison")
+        )
+        client.log_artifact(run.info.run_id, str(report))
+        client.set_terminated(run.info.run_id)
+    except Exception as error:  # whatever the server or the network does
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return None
+
+
 class _Sender:
     """Knows which runs MLflow has already."""
 

@@ -99,7 +99,7 @@ def sweep_of(
             for n in range(count)
         }
         cells.append(cell_result(name, cell, records, lambda r, t=tables: t[r.number]))
-    return SweepResults(name, grid, cells, finished=True)
+    return SweepResults(name, f"id-{name}", grid, cells, True, "sqlite:///nowhere.db")
 
 
 def record(

@@ -1,5 +1,6 @@
 """From sweeps to text: the comparison in one of its formats."""
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,43 @@ def require_scores(comparison: Comparison) -> None:
         names = ", ".join(sweep.name for sweep in comparison.sweeps)
         why = "".join(f"\n  {note}" for note in comparison.notes)
         raise SweepError(f"nothing to compare yet: no cell of {names} is confirmed{why}")
+
+
+def write_report(
+    sweeps: list[SweepResults],
+    choices: Choices,
+    output: Path,
+    track: bool,
+    progress: Callable[[str], None],
+) -> list[str]:
+    """Write the report as one HTML file and keep it in MLflow; return what to know.
+
+    Args:
+        track: keep it with the runs of every sweep; where that fails is told, and no error.
+
+    Raises what `compare_sweeps` does.
+    """
+    from sweep.compare.report import report
+
+    comparison = compared(sweeps, choices)
+    require_scores(comparison)
+    write_text(output, report(comparison, progress))
+    notes = caveats(comparison)
+    return notes + (_track(sweeps, output, progress) if track else [])
+
+
+def _track(sweeps: list[SweepResults], output: Path, progress: Callable[[str], None]) -> list[str]:
+    from sweep.tracking import log_report
+
+    progress("MLflow")
+    notes = []
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / "report.html"
+        named.write_bytes(output.read_bytes())
+        for sweep in sweeps:
+            if problem := log_report(sweep.name, sweep.id, sweep.tracking_uri, named):
+                notes.append(f"the report is not in MLflow at {sweep.tracking_uri}: {problem}")
+    return notes
 
 
 def render(comparison: Comparison, style: str, width: int | None = None) -> str:

@@ -33,7 +33,7 @@ RESAMPLES = 5000
 
 _SEED = 20240212
 _NUMBERS_AT_ONCE = 1 << 23  # weights held at once: 64 MiB
-_BLOCKS = 1000  # of groups, left out in turn; more would not change an acceleration visibly
+BLOCKS = 1000  # of groups, left out in turn; more would not change an acceleration visibly
 
 
 def estimated(
@@ -97,9 +97,9 @@ def _weightings(groups_N: Labels, resamples: int, rng: np.random.Generator) -> I
 def _blocks(groups_N: Labels, rng: np.random.Generator) -> Labels:
     """Return which of at most so many blocks of groups each sample is in."""
     count = int(groups_N.max()) + 1
-    if count <= _BLOCKS:
+    if count <= BLOCKS:
         return groups_N
-    block_G = rng.permutation(np.arange(count) % _BLOCKS)
+    block_G = rng.permutation(np.arange(count) % BLOCKS)
     return np.asarray(block_G[groups_N])
 
 

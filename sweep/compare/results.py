@@ -151,12 +151,19 @@ class CellResult:
 
 @dataclass(frozen=True, eq=False)
 class SweepResults:
-    """One sweep: its space, its cells in the order of the grid, and whether it is finished."""
+    """One sweep: its space, its cells in the order of the grid, and whether it is finished.
+
+    Attributes:
+        id: unique among sweeps, also of the same name.
+        tracking_uri: the MLflow that holds its runs.
+    """
 
     name: str
+    id: str
     space: Space
     cells: list[CellResult]
     finished: bool
+    tracking_uri: str
 
 
 def home_results(folder: SweepFolder) -> SweepResults:
@@ -171,7 +178,9 @@ def home_results(folder: SweepFolder) -> SweepResults:
         return read_predictions(folder.path / "predictions" / str(record.predictions))
 
     cells = [cell_result(folder.name, cell, by_cell[cell.name], read) for cell in space.cells()]
-    return SweepResults(folder.name, space, cells, folder.is_finished())
+    kept = folder.settings()
+    finished = folder.is_finished()
+    return SweepResults(folder.name, kept.id, space, cells, finished, kept.tracking_uri)
 
 
 def cell_result(

@@ -77,7 +77,8 @@ def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
             if run.data.tags["sweep.kind"] == "cell" and run.info.status != "RUNNING"
         ]
         cells = [store.cell(name, cell, sweep_id, by_cell[cell.name]) for cell in space.cells()]
-    return SweepResults(name, space, cells, len(concluded) >= len(cells))
+    finished = len(concluded) >= len(cells)
+    return SweepResults(name, sweep_id, space, cells, finished, uri)
 
 
 class _Store:
@@ -88,13 +89,13 @@ class _Store:
         self._run_ids: dict[str, str] = {}
 
     def runs(self, condition: str) -> list[Run]:
-        """Return the runs of sweeps that meet a condition."""
+        """Return the runs of cells that meet a condition."""
         found, token = [], None
         while True:
             page = self._client.search_runs(
                 [self._experiment], condition, max_results=_PAGE, page_token=token
             )
-            found += [run for run in page if "sweep.key" in run.data.tags]
+            found += [run for run in page if "sweep.cell" in run.data.tags]
             token = page.token
             if not token:
                 return found

@@ -1,0 +1,111 @@
+"""How figures are drawn: matplotlib's SVG, in the colours of the page that it stands in.
+
+Text stays text, so that it is sharp in print, can be searched and read aloud. Ink and lines are
+written as the page's CSS variables, so that a figure is right in light and in dark.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+INK, LINE = "#010203", "#040506"  # stand for what the page decides
+# Okabe and Ito (2008): told apart by people who see colours differently, on white and on black.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00")
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.grid": True,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "grid.color": LINE,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "path.simplify": True,
+}
+_COLUMNS = 4
+_numbers = count()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the style of the report within this context."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def panel(width: float = 7.0, height: float = 3.0) -> tuple[Figure, Axes]:
+    """Return a figure of one panel, in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def grid(
+    panels: int, height: float = 1.6, sharex: bool = True, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of small panels of one kind; those too many are left empty."""
+    columns = min(_COLUMNS, max(1, panels))
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(1.9 * columns + 0.4, height * rows + 0.3), layout="constrained")
+    drawn = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    axes = drawn.ravel().tolist()
+    for empty in axes[panels:]:
+        empty.set_axis_off()
+    return figure, axes[:panels]
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write few and plain numbers along a logarithmic axis: 0.001 and not a power of ten."""
+    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0), numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def as_svg(figure: Figure, described: str) -> str:
+    """Return a figure as an SVG element that says to screen readers what it shows."""
+    buffer = io.StringIO()
+    # Another salt for each figure: names within one page must differ.
+    with mpl.rc_context({"svg.hashsalt": f"figure {next(_numbers)}"}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)  # of groups, which nothing refers to
+    text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", text)
+    text = text.replace(INK, "var(--ink)").replace(LINE, "var(--line)")
+    text = re.sub(r"\n\s*", "\n", text)
+    width = figure.get_figwidth() * 96
+    label = described.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    head = f'<svg role="img" aria-label="{label}" style="max-width: {width:.0f}px"'
+    return text.replace("<svg", head, 1)

@@ -1,0 +1,180 @@
+"""The report: one HTML file that needs no network, to look at, to print and to keep.
+
+Everything that comes from data (names of datasets, backbones, classes) is escaped by the
+template; scripts run only if they are the report's own (a content security policy).
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sweep import __version__
+from sweep.compare import figures, wording
+from sweep.compare.budgets import at_equal_budget
+from sweep.compare.caveats import caveats
+from sweep.compare.comparison import SIGNIFICANT, Comparison, Row
+from sweep.compare.costs import cheapest_good, cost, pareto
+from sweep.compare.methods import checklist, methods
+from sweep.compare.questions import questions
+from sweep.compare.ranks import ranks
+from sweep.compare.tables import REPORTED, columns, sentences
+from sweep.train.metrics import LOWER_IS_BETTER
+
+_MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for which, over all seeds of a cell."""
+
+    label: str
+    classes: list[str]
+    counts: list[list[int]]
+    shares: list[list[float]]
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """What the report shows of one dataset: its rows and drawn figures by their titles."""
+
+    name: str
+    rows: list[Row]
+    figures: dict[str, Markup]
+    folded_away: dict[str, Markup]
+    confusions: list[Confusion]
+    fewest: int
+    equal_budget: dict[Row, float]
+
+
+def report(comparison: Comparison, progress: Callable[[str], None] = lambda name: None) -> str:
+    """Return the report as one HTML document.
+
+    Args:
+        progress: told what is being drawn.
+    """
+    environment = Environment(
+        loader=PackageLoader("sweep.compare"), autoescape=True, undefined=StrictUndefined
+    )
+    script = _source(environment, "report.js")
+    found = ranks(comparison)
+    parts = []
+    for name, rows in comparison.datasets.items():
+        if rows:
+            progress(name)
+            parts.append(_part(comparison, name, rows))
+    main = columns(comparison.choices.metric)
+    with_seeds = [row for part in parts for row in part.rows]
+    return environment.get_template("report.html.j2").render(
+        comparison=comparison,
+        choices=comparison.choices,
+        title=wording.title(comparison.choices.metric),
+        said=sentences(comparison),
+        notes=caveats(comparison),
+        parts=parts,
+        main=main,
+        more=[
+            name for name in (*REPORTED, *_MORE) if name not in columns(comparison.choices.metric)
+        ],
+        best=_best_of_each(parts),
+        against={row: text for part in parts for row, text in _against(comparison, part).items()},
+        cheapest=[cheapest_good(comparison, part.name) for part in parts],
+        fronts=[row for part in parts for row in pareto(comparison, part.name)],
+        costs={row: cost(row.cell) for row in with_seeds},
+        questions=questions(comparison),
+        ranks=found,
+        rank_figure=Markup(figures.critical_distance(found)) if found else None,
+        methods=methods(comparison),
+        checklist=checklist(),
+        significant=SIGNIFICANT,
+        wording=wording,
+        version=__version__,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        style=Markup(_source(environment, "report.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
+    choices = comparison.choices
+    fewest, equal = at_equal_budget(rows)
+    objective = comparison.sweeps[0].space.objective
+    domain = next(s for s in comparison.sweeps if s.name == rows[0].cell.sweep).space.learning_rate
+    shown: dict[str, str | None] = {
+        "Scores with their intervals": figures.forest(name, rows, choices),
+        "Quality and cost": figures.cost_and_quality(name, rows, pareto(comparison, name), choices),
+        "Learning curves": figures.learning_curves(name, rows, choices),
+    }
+    searched = [row for row in rows if row.cell.trials]
+    away: dict[str, str | None] = {
+        "ROC curves": figures.roc_curves(name, rows),
+        "Reliability": figures.reliability(name, rows),
+    }
+    if searched:
+        away |= {
+            "Learning rates tried": figures.rate_response(name, searched, domain, objective),
+            "Expected score at equal budget": figures.expected_scores(
+                name, searched, fewest, objective
+            ),
+        }
+    away |= {
+        "Training curves: validation score": figures.training_curves(
+            name, rows, f"val/{objective}"
+        ),
+        "Training curves: loss": figures.training_curves(name, rows, "loss", logarithmic=True),
+    }
+    return DatasetPart(
+        name,
+        rows,
+        {heading: Markup(svg) for heading, svg in shown.items() if svg},
+        {heading: Markup(svg) for heading, svg in away.items() if svg},
+        [_confusion(row) for row in rows],
+        fewest,
+        equal,
+    )
+
+
+def _confusion(row: Row) -> Confusion:
+    classes = row.cell.classes
+    counts_CC = np.zeros((len(classes), len(classes)), dtype=np.int64)
+    for item in row.cell.predictions():
+        np.add.at(counts_CC, (item.labels_N, item.probabilities_NC.argmax(axis=1)), 1)
+    shares_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
+    return Confusion(row.label, classes, counts_CC.tolist(), shares_CC.tolist())
+
+
+def _against(comparison: Comparison, part: DatasetPart) -> dict[Row, str]:
+    """Say of each cell whether it is worse than the best of its dataset."""
+    best, *others = part.rows
+    paired = comparison.paired[part.name]
+    rivals = comparison.rivals(best) if best in paired else []
+    said = {best: "the best"}
+    for row in others:
+        if best not in paired or row not in paired:
+            said[row] = "not paired"
+        else:
+            said[row] = "cannot be told" if row in rivals else "worse"
+    return said
+
+
+def _best_of_each(parts: list[DatasetPart]) -> dict[tuple[str, str], str]:
+    """Return the best value of each dataset and metric, as it is written."""
+    found = {}
+    for part in parts:
+        for metric in part.rows[0].metrics:
+            choose: Any = min if metric in LOWER_IS_BETTER else max
+            best = choose(row.metrics[metric].mean for row in part.rows)
+            found[part.name, metric] = wording.number(best)
+    return found
