@@ -11,7 +11,10 @@ from sweep.compare.results import CellResult, Predictions, SweepResults, cell_re
 from sweep.home import RunRecord
 from sweep.space import Space
 
-PARAMETERS = {"small": 1_000_000, "large": 20_000_000, "other": 5_000_000}
+PARAMETERS = {
+    "small": 1_000_000, "large": 20_000_000, "other": 5_000_000,
+    "vit_s": 22_000_000, "vit_b": 87_000_000, "vit_l": 304_000_000,
+}  # fmt: skip
 
 
 def classifier(
@@ -30,7 +33,7 @@ def classifier(
             same number of samples.
     """
     rng = np.random.default_rng(seed)
-    common = np.random.default_rng(samples).normal(size=(samples, classes))
+    common = np.random.default_rng([samples, 1]).normal(size=(samples, classes))
     labels = np.arange(samples) % classes
     groups_N = np.arange(samples)
     if groups is not None:
@@ -81,6 +84,7 @@ def sweep_of(
     shared: float = 0.0,
     groups: int | None = None,
     classes: int = 2,
+    names: list[str] | None = None,
     **changes: object,
 ) -> SweepResults:
     """Return a sweep whose classifiers have these AUROCs, by the cell's name or its end.
@@ -92,10 +96,15 @@ def sweep_of(
     for place, cell in enumerate(grid.cells()):
         auroc = next((v for end, v in aurocs.items() if cell.name.endswith(end)), None)
         count = 0 if auroc is None else grid.seeds
-        records = [record(name, cell, "trial", n, 10 ** (-4 + n)) for n in range(cell.trials)]
+        records = [
+            record(name, cell, "trial", n, 10 ** (-4.5 + 3 * n / cell.trials))
+            for n in range(cell.trials)
+        ]
         records += [record(name, cell, "confirmation", n, 0.01, test=test) for n in range(count)]
         tables = {
-            n: as_table(classifier(samples, auroc or 0, 1000 * place + n, groups, shared, classes))
+            n: as_table(
+                classifier(samples, auroc or 0, 1000 * place + n, groups, shared, classes), names
+            )
             for n in range(count)
         }
         cells.append(cell_result(name, cell, records, lambda r, t=tables: t[r.number]))
@@ -113,8 +122,8 @@ def record(
         state="complete", number=number, seconds=2.0 if cell.freeze == "frozen" else 20.0,
         params={"learning_rate": rate, "objective": "auroc", "epochs": cell.epochs,
                 "image_size": 64, "batch_size": 32, "optimizer": "adam", "seed": number},
-        history=[{"epoch": e, "train/loss": 1 / e, "val/loss": 1 / e, "val/auroc": 0.7 + e / 20}
-                 for e in range(1, 4)],
+        history=[{"epoch": e, "train/loss": 1 / e, "val/loss": 1 / e, "val/auroc": 1 - 1 / (e + 2)}
+                 for e in range(1, cell.epochs + 1)],
         best={"epoch": 3, "value": 0.8 + number / 100, "val/auroc": 0.8 + number / 100},
         predictions="kept" if kind == "confirmation" else None,
         facts={"parameters": PARAMETERS[backbone], "learnable": 1000, "test_samples": test,

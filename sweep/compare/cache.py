@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -78,5 +79,5 @@ def _load(path: Path) -> dict[str, Bootstrapped] | None:
             strict=True,
         )
         return {name: Bootstrapped(point, *rest) for name, point, *rest in columns}
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return None

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 INK, LINE = "#010203", "#040506"  # stand for what the page decides
 # Okabe and Ito (2008): told apart by people who see colours differently, on white and on black.
@@ -79,14 +79,39 @@ def grid(
     axes = drawn.ravel().tolist()
     for empty in axes[panels:]:
         empty.set_axis_off()
+    for used in axes[:panels]:
+        used.locator_params(nbins=4)
     return figure, axes[:panels]
+
+
+def _rounded(attribute: re.Match[str]) -> str:
+    """Cut numbers to hundredths of a point, which is enough for print."""
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", attribute[0])
+
+
+def with_shared_styles(page: str) -> tuple[str, str]:
+    """Return a page whose figures name their styles by classes, and the classes as CSS.
+
+    matplotlib writes every line's style out, which is most of a page of many small panels.
+    """
+    names: dict[str, str] = {}
+
+    def named(match: re.Match[str]) -> str:
+        return f'class="{names.setdefault(match[1], f"f{len(names)}")}"'
+
+    def shortened(svg: re.Match[str]) -> str:
+        head, rest = svg[0].split(">", 1)
+        return head + ">" + re.sub(r'style="([^"]*)"', named, rest)
+
+    shorter = re.sub(r"<svg .*?</svg>", shortened, page, flags=re.DOTALL)
+    return shorter, "\n".join(f".{name} {{ {style} }}" for style, name in names.items())
 
 
 def plain_numbers(axis: Axis) -> None:
     """Write few and plain numbers along a logarithmic axis: 0.001 and not a power of ten."""
     axis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0), numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def as_svg(figure: Figure, described: str) -> str:
@@ -103,8 +128,11 @@ def as_svg(figure: Figure, described: str) -> str:
     text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", text)
+    text = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", text)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = text.replace(INK, "var(--ink)").replace(LINE, "var(--line)")
-    text = re.sub(r"\n\s*", "\n", text)
+    text = re.sub(r'="[^"]*"', _rounded, text)
+    text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")
     width = figure.get_figwidth() * 96
     label = described.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     head = f'<svg role="img" aria-label="{label}" style="max-width: {width:.0f}px"'

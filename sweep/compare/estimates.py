@@ -46,7 +46,8 @@ class Bootstrapped:
     """An estimate with its resamples: bias-corrected and accelerated (BCa; Efron 1987).
 
     Where no bias can be told (all resamples on one side of the point, or all alike) the
-    percentiles are taken as they are.
+    percentiles are taken as they are. Beyond the resamples `below` is that of a normal
+    distribution of their mean and spread: families of many tests ask for small p-values.
 
     Attributes:
         point: of the sample as it is.
@@ -63,12 +64,15 @@ class Bootstrapped:
         sound_R = self._sound()
         if not len(sound_R):
             return 0.5
-        share = _share_below(sound_R, value)
-        floor = 0.5 / len(sound_R)  # what so many resamples can tell
-        at = float(ndtri(min(max(share, floor), 1 - floor)))
+        share, floor = _share_below(sound_R, value), 0.5 / len(sound_R)
         bias, acceleration = self._correction(sound_R)
-        moved = at - bias
-        return float(ndtr(moved / (1 + acceleration * moved) - bias))
+        if floor < share < 1 - floor or not (spread := float(sound_R.std())):
+            moved = float(ndtri(min(max(share, floor), 1 - floor))) - bias
+            return float(ndtr(moved / (1 + acceleration * moved) - bias))
+        # Further out than the resamples reach: a normal tail, but none thicker than they allow.
+        reach = -float(ndtri(floor))
+        distance = max(reach, abs(value - float(sound_R.mean())) / spread)
+        return float(ndtr(distance if share > 0.5 else -distance))
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Return the BCa interval; without a width if nothing can be resampled."""

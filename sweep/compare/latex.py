@@ -22,8 +22,9 @@ def latex(comparison: Comparison) -> str:
     heads = (["Sweep"] if comparison.several else []) + ["Task", "Model", "Freeze"]
     lines = [
         r"% needs \usepackage{booktabs}",
-        r"% 95 % bootstrap intervals; " + ("means over seeds"),
-        rf"\begin{{tabular}}{{{'l' * len(heads)}{'c' * len(shown)}}}",
+        "% means over seeds with 95 % bootstrap intervals",
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{@{{}}{'l' * len(heads)}{'c' * len(shown)}@{{}}}}",
         r"\toprule",
         " & ".join([*heads, *(title(name) for name in shown)]) + r" \\",
     ]
@@ -36,8 +37,8 @@ def latex(comparison: Comparison) -> str:
             task = cell.dataset if row is rows[0] else ""
             names = [escaped(text) for text in (*own, task, cell.backbone, cell.mode)]
             values = [_value(row.metrics.get(name), best[name]) for name in shown]
-            lines.append(" & ".join([*names, *values]) + r" \\[6pt]")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+            lines.append(" & ".join([*names, *values]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\endgroup"])
 
 
 def escaped(text: str) -> str:
@@ -66,4 +67,5 @@ def _value(item: Interval | None, best: str | None) -> str:
         return "--"
     mean = f"{item.mean:.3f}"
     shown = rf"\textbf{{{mean}}}" if mean == best else mean
-    return rf"\shortstack{{{shown}\\{{\scriptsize [{item.low:.3f}, {item.high:.3f}]}}}}"
+    below = rf"{{\tiny [{item.low:.3f}, {item.high:.3f}]}}"
+    return rf"\begin{{tabular}}[t]{{@{{}}c@{{}}}}{shown}\\[-2pt]{below}\end{{tabular}}"

@@ -21,6 +21,7 @@ from sweep.compare.budgets import at_equal_budget
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import SIGNIFICANT, Comparison, Row
 from sweep.compare.costs import cheapest_good, cost, pareto
+from sweep.compare.drawing import with_shared_styles
 from sweep.compare.methods import checklist, methods
 from sweep.compare.questions import questions
 from sweep.compare.ranks import ranks
@@ -71,7 +72,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
             parts.append(_part(comparison, name, rows))
     main = columns(comparison.choices.metric)
     with_seeds = [row for part in parts for row in part.rows]
-    return environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").render(
         comparison=comparison,
         choices=comparison.choices,
         title=wording.title(comparison.choices.metric),
@@ -100,6 +101,8 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+    page, classes = with_shared_styles(page)
+    return page.replace("</style>", f"{classes}\n</style>", 1)
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -1,88 +1,178 @@
+"""The comparison in every format: complete, escaped, and what the next tool expects."""
+
 import csv
 import io
 import json
 import re
-from collections import Counter
+import shutil
+import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from sweep.compare.results import CellResult
-from sweep.compare.statistics import REPORTED, Interval
-from sweep.compare.tables import FORMATS, Row, render
-from sweep.home import RunRecord
+from sweep.compare.comparison import Choices, compared
+from sweep.compare.latex import escaped
+from sweep.compare.rendering import (
+    FORMATS,
+    TEXTS,
+    checked_choices,
+    compare_sweeps,
+    render,
+)
+from sweep.errors import SweepError
+from tests.simulated import sweep_of
+
+AUROCS = {
+    "small/frozen": 0.80, "small/full": 0.80, "large/frozen": 0.95, "large/full": 0.80,
+    "other/frozen": 0.60,
+}  # fmt: skip
+CHOICES = Choices("auroc", resamples=500)
 
 
-def confirmation() -> RunRecord:
-    return RunRecord(
-        "k", "s", "d", "b", "f", "confirmation", "complete", params={"learning_rate": 0.003}
-    )
+@pytest.fixture(scope="module")
+def comparison():
+    sweep = sweep_of(AUROCS)
+    sweep.cells[0].states.update({"pruned": 5, "failed": 1})
+    return compared([sweep], CHOICES)
 
 
-def row(backbone: str, auroc: float | None, dataset: str = "brain_mri", sweep: str = "s") -> Row:
-    states = Counter(complete=10, pruned=5, failed=1)
-    done = [confirmation(), confirmation()] if auroc else []
-    cell = CellResult(sweep, dataset, backbone, "frozen", states, done, 12.5, 0, 0, Path())
-    if auroc is None:
-        return Row(cell, {})
-    return Row(cell, {name: Interval(auroc, auroc - 0.02, auroc + 0.02) for name in REPORTED})
-
-
-ROWS = [row("small", 0.90), row("large_&_new", 0.95), row("broken", None), row("x", 0.7, "eyes")]
-
-
-def test_json_has_the_fields_of_the_contract() -> None:
-    found = json.loads(render(ROWS, "auroc", "json"))
+def test_json_has_the_fields_of_the_contract(comparison) -> None:
+    found = json.loads(render(comparison, "json"))
     assert found["sweeps"] == ["s"]
     assert found["metric"] == "auroc"
     best = found["cells"][0]
-    assert (best["dataset"], best["backbone"], best["freeze"]) == (
-        "brain_mri", "large_&_new", "frozen",
-    )  # fmt: skip
-    assert best["metrics"]["auroc"] == {"mean": 0.95, "low": pytest.approx(0.93), "high": 0.97}
-    assert {k: best[k] for k in ("learning_rate", "trials", "pruned", "failed", "seeds")} == {
-        "learning_rate": 0.003, "trials": 16, "pruned": 5, "failed": 1, "seeds": 2,
+    assert (best["dataset"], best["backbone"], best["freeze"]) == ("eyes", "large", "frozen")
+    assert set(best["metrics"]["auroc"]) == {"mean", "low", "high"}
+    assert best["metrics"]["auroc"]["mean"] == pytest.approx(0.95, abs=0.02)
+    small = next(c for c in found["cells"] if (c["backbone"], c["freeze"]) == ("small", "frozen"))
+    assert {k: small[k] for k in ("learning_rate", "trials", "pruned", "failed", "seeds")} == {
+        "learning_rate": 0.01, "trials": 10, "pruned": 5, "failed": 1, "seeds": 3,
     }  # fmt: skip
-    assert best["seconds"] == 12.5
-    assert found["cells"][2]["metrics"] == {}
+    assert small["seconds"] == 14
+    assert found["cells"][-1]["metrics"] == {}
 
 
-def test_csv_is_a_table_with_one_row_a_cell() -> None:
-    rows = list(csv.DictReader(io.StringIO(render(ROWS, "auroc", "csv"))))
-    assert len(rows) == 4
-    assert float(rows[0]["auroc_low"]) == pytest.approx(0.93)
-    assert rows[2]["auroc"] == ""
+def test_json_holds_differences_questions_and_notes(comparison) -> None:
+    found = json.loads(render(comparison, "json"))
+    assert len(found["differences"]) == 10
+    first = found["differences"][0]
+    assert first["low"] < first["difference"] < first["high"]
+    assert first["p"] <= first["p_holm"]
+    assert {q["question"] for q in found["questions"]} >= {
+        "Is training 'full' better than leaving the backbone frozen?"
+    }
+    assert found["questions"][0]["findings"][0]["verdict"] == "better"
+    assert any("no confirmation" in note for note in found["notes"])
 
 
-def test_latex_is_the_studys_table() -> None:
-    text = render(ROWS, "auroc", "latex")
-    assert r"Task & Model & Freeze & Accuracy & Precision & Recall & F1 \\" in text
-    assert r"brain\_mri & large\_\&\_new & frozen & 0.950 [0.930, 0.970]" in text
-    assert text.count(r"\midrule") == 2
-    assert text.endswith(r"\end{tabular}")
+def test_json_knows_no_nan() -> None:
+    text = render(compared([sweep_of(AUROCS, seeds=1)], CHOICES), "json")
+    assert "NaN" not in text
+    assert json.loads(text)["cells"][0]["spread"]["auroc"] is None
 
 
-def test_markdown_has_a_column_for_every_metric() -> None:
-    head, *_ = render(ROWS, "f1", "markdown").splitlines()
-    assert head.startswith("| Dataset | Backbone | Freeze | F1 | AUROC |")
+def test_csv_is_a_table_with_one_row_a_cell(comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(render(comparison, "csv"))))
+    assert len(rows) == 6
+    assert float(rows[0]["auroc_low"]) < float(rows[0]["auroc"]) < float(rows[0]["auroc_high"])
+    assert float(rows[0]["f1_macro_spread"]) > 0
+    assert float(rows[0]["parameters"]) == 20_000_000
+    assert rows[-1]["auroc"] == ""
 
 
-def test_the_terminal_table_names_the_best_of_each_dataset_and_its_rivals() -> None:
-    text = render(ROWS, "auroc", "table")
-    assert "brain_mri: large_&_new/frozen is best on test" in text
-    assert "no other cell's interval reaches it" in text
-    close = render([row("a", 0.90), row("b", 0.91)], "auroc", "table")
-    assert "the intervals of a/frozen overlap with it" in close
+def test_parquet_holds_the_same_table(tmp_path: Path, comparison) -> None:
+    path = tmp_path / "table.parquet"
+    compare_sweeps(comparison.sweeps, CHOICES, "parquet", path)
+    found = pd.read_parquet(path)
+    expected = pd.read_csv(io.StringIO(render(comparison, "csv")))
+    assert list(found.columns) == list(expected.columns)
+    assert found["auroc"].to_numpy()[:5] == pytest.approx(expected["auroc"].to_numpy()[:5])
+
+
+def test_parquet_needs_a_file(comparison) -> None:
+    with pytest.raises(SweepError, match="say --output FILE"):
+        compare_sweeps(comparison.sweeps, CHOICES, "parquet", None)
+
+
+def test_latex_is_the_studys_table_with_the_best_in_bold(comparison) -> None:
+    text = render(comparison, "latex")
+    assert r"Task & Model & Freeze & AUROC & Accuracy & Precision & Recall & F1 \\" in text
+    best = next(line for line in text.splitlines() if line.startswith("eyes & large & frozen"))
+    assert best.count(r"\textbf") == 5
+    assert text.count(r"\midrule") == 1
+    assert text.endswith("\\end{tabular}\n\\endgroup")
+    assert " & -- & --" in text  # the cell without confirmations
+
+
+def test_latex_compiles_without_a_warning(tmp_path: Path, comparison) -> None:
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+    table = render(comparison, "latex")
+    (tmp_path / "table.tex").write_text(table + "\n")
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs}\begin{document}\noindent"
+        + "\n\\input{table}\n\\end{document}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "Warning" not in done.stdout
+    assert "Overfull" not in done.stdout
+
+
+def test_latex_sees_no_command_in_a_name() -> None:
+    assert escaped(r"a_b&c%d$e#f{g}h~i^j\k") == (
+        r"a\_b\&c\%d\$e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k"
+    )
+
+
+def test_markdown_has_a_column_for_every_metric_and_the_sentences_below(comparison) -> None:
+    text = render(comparison, "markdown")
+    head, line, *_ = text.splitlines()
+    assert head.startswith("| Dataset | Backbone | Freeze | AUROC | Accuracy |")
+    assert head.count("|") == line.count("|")
+    assert len({row.count("|") for row in text.splitlines() if row.startswith("|")}) == 1
+    assert "**Which cell is best?**" in text
+    assert "- eyes: large/frozen is best on test, AUROC 0.9" in text
+
+
+def test_the_terminal_table_says_which_cell_wins_and_what_cannot_be_told(comparison) -> None:
+    text = render(comparison, "table")
+    assert "eyes: large/frozen is best on test" in text
+    assert "better than every other cell, beyond chance." in text
+    close = compared([sweep_of({"small/frozen": 0.8, "large/frozen": 0.8})], CHOICES)
+    assert re.search(r"the data cannot tell it from (small|large)/frozen", render(close, "table"))
 
 
 def test_several_sweeps_get_a_column() -> None:
-    rows = [row("a", 0.9, sweep="monday"), row("a", 0.8, sweep="tuesday")]
-    for style in FORMATS:
-        assert "monday" in render(rows, "auroc", style)
+    both = compared([sweep_of(AUROCS, "monday"), sweep_of(AUROCS, "tuesday")], CHOICES)
+    for style in ("table", *TEXTS):
+        assert "monday" in render(both, style)
 
 
-def test_the_table_fits_a_terminal_of_100_columns() -> None:
-    text = re.sub(r"\x1b\[[\d;]*m", "", render(ROWS, "auroc", "table", 100))
+def test_the_table_fits_a_terminal_of_100_columns(comparison) -> None:
+    text = re.sub(r"\x1b\[[\d;]*m", "", render(comparison, "table", 100))
     table = text.partition("test split")[0]
     assert max(map(len, table.splitlines())) <= 100
-    assert "[0.930, 0.970]" in table
+
+
+def test_unknown_formats_metrics_and_senseless_numbers_are_refused_in_words(comparison) -> None:
+    sweeps = comparison.sweeps
+    with pytest.raises(SweepError, match=r"unknown format 'markdwon'.*did you mean markdown"):
+        compare_sweeps(sweeps, CHOICES, "markdwon", None)
+    with pytest.raises(SweepError, match=r"unknown metric 'briar'.*did you mean brier"):
+        checked_choices(sweeps, "briar", 0.01, 5000)
+    with pytest.raises(SweepError, match="margin -1"):
+        checked_choices(sweeps, None, -1, 5000)
+    with pytest.raises(SweepError, match="resamples 5: too few"):
+        checked_choices(sweeps, None, 0.01, 5)
+    assert checked_choices(sweeps, None, 0.01, 5000).metric == "auroc"
+    assert "parquet" in FORMATS
+
+
+def test_nothing_confirmed_is_nothing_to_compare() -> None:
+    with pytest.raises(SweepError, match="nothing to compare yet: no cell of s is confirmed"):
+        compare_sweeps([sweep_of({})], CHOICES, "table", None)

@@ -1,0 +1,230 @@
+"""From sweeps to rows, pairs and notes; what cannot be compared is refused in words."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from sweep.compare.caveats import caveats
+from sweep.compare.comparison import Choices, Comparison, compared, holm
+from sweep.compare.estimates import Normal
+from sweep.compare.results import CellResult, SweepResults
+from sweep.errors import SweepError
+from tests.simulated import as_table, broken, classifier, space, sweep_of
+
+SIX = {
+    "small/frozen": 0.80, "small/full": 0.80, "large/frozen": 0.95,
+    "large/full": 0.80, "other/frozen": 0.60, "other/full": 0.62,
+}  # fmt: skip
+
+
+def compare(*sweeps: SweepResults, metric: str = "auroc", resamples: int = 500) -> Comparison:
+    return compared(list(sweeps), Choices(metric, resamples=resamples))
+
+
+def with_cells(sweep: SweepResults, **changes: object) -> SweepResults:
+    return replace(sweep, cells=[broken(cell, **changes) for cell in sweep.cells])
+
+
+def test_the_best_of_each_dataset_comes_first() -> None:
+    rows = compare(sweep_of(SIX)).rows
+    assert rows[0].label == "large/frozen"
+    assert rows[0].metrics["auroc"].mean == pytest.approx(0.95, abs=0.02)
+    means = [row.metrics["auroc"].mean for row in rows]
+    assert means == sorted(means, reverse=True)
+
+
+def test_of_a_calibration_error_the_smallest_comes_first() -> None:
+    means = [row.metrics["ece"].mean for row in compare(sweep_of(SIX), metric="ece").rows]
+    assert means == sorted(means)
+
+
+def test_a_cell_without_confirmations_comes_last_and_is_named() -> None:
+    comparison = compare(sweep_of({"small/frozen": 0.8, "small/full": 0.7}))
+    assert [row.metrics == {} for row in comparison.rows] == [False, False] + [True] * 4
+    assert "eyes/large/full of s has no confirmation: it is not compared" in comparison.notes
+
+
+def test_every_pair_of_a_dataset_is_compared_and_adjusted_by_holm() -> None:
+    (pairs,) = compare(sweep_of(SIX)).pairs.values()
+    assert len(pairs) == 15
+    assert [pair.adjusted for pair in pairs] == holm([pair.p for pair in pairs])
+    assert all(pair.adjusted >= pair.p for pair in pairs)
+
+
+def test_holm_multiplies_the_smallest_by_how_many_there_are() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_the_auroc_of_two_classes_is_compared_by_delong() -> None:
+    comparison = compare(sweep_of(SIX))
+    first, second = comparison.rows[:2]
+    assert isinstance(comparison.difference(first, second), Normal)
+    # The bootstrap says the same, but for its own error.
+    drawn = comparison.gain([(1, first), (-1, second)]).interval()
+    closed = comparison.difference(first, second).interval()
+    assert [drawn.low, drawn.high] == pytest.approx([closed.low, closed.high], abs=0.01)
+
+
+def test_other_metrics_and_more_classes_are_compared_by_the_bootstrap() -> None:
+    assert not compare(sweep_of(SIX), metric="f1").by_delong("eyes")
+    assert not compare(sweep_of(SIX, classes=3)).by_delong("eyes")
+
+
+def test_only_cells_that_differ_beyond_chance_are_no_rivals() -> None:
+    comparison = compare(sweep_of({**SIX, "large/full": 0.945}, shared=0.3))
+    best, (rival,) = comparison.rows[0], comparison.rivals(comparison.rows[0])
+    assert {best.label, rival.label} == {"large/frozen", "large/full"}
+
+
+def test_equal_classifiers_are_rarely_told_apart() -> None:
+    wrong = 0
+    for seed in range(40):
+        equal = dict.fromkeys(SIX, 0.8)
+        sweep = sweep_of(equal, samples=200 + 2 * seed, shared=0.3, seeds=1)
+        wrong += any(pair.adjusted < 0.05 for pair in compare(sweep).pairs["eyes"])
+    assert wrong <= 6  # 2 expected: the family's error is 5 %
+
+
+def test_the_spread_over_seeds_stands_beside_the_interval() -> None:
+    comparison = compare(sweep_of(SIX))
+    row = comparison.rows[0]
+    seeds = [p.probabilities_NC[:, 1] for p in row.cell.predictions()]
+    labels = row.cell.predictions()[0].labels_N
+    scores = [roc_auc_score(labels, probabilities) for probabilities in seeds]
+    assert row.spread["auroc"] == pytest.approx(np.std(scores, ddof=1))
+
+
+def test_of_one_seed_the_spread_is_not_known_and_that_is_said() -> None:
+    comparison = compare(sweep_of(SIX, seeds=1))
+    assert np.isnan(comparison.rows[0].spread["auroc"])
+    assert any("one seed only" in note for note in comparison.notes)
+
+
+def test_a_class_absent_from_test_is_named() -> None:
+    sweep = sweep_of(SIX, classes=3)
+    for cell in sweep.cells:
+        for place, table in enumerate(cell._tables):
+            cell._tables[place] = table.filter(np.asarray(table["label"]) != 2)
+    comparison = compare(sweep)
+    assert "eyes has no test sample of class2" in " ".join(comparison.notes)
+    assert 0.5 < comparison.rows[0].metrics["auroc"].mean < 1
+
+
+def test_predictions_that_are_not_numbers_leave_their_cell_out_in_words() -> None:
+    sweep = sweep_of(SIX)
+    cell = sweep.cells[0]
+    item = classifier(300, 0.8, 0)
+    item.probabilities_NC[7, 1] = np.nan
+    sweep.cells[0] = broken(cell, read=lambda record: as_table(item))
+    comparison = compare(sweep)
+    assert comparison.rows[-1].cell is sweep.cells[0]
+    assert "eyes/small/frozen of s predicted probabilities that are not numbers" in " ".join(
+        comparison.notes
+    )
+
+
+def test_constant_predictions_are_named_and_have_chance() -> None:
+    sweep = sweep_of(SIX)
+    constant = classifier(300, 0.8, 0)
+    constant.probabilities_NC[:] = 0.5
+    sweep.cells[0] = broken(sweep.cells[0], read=lambda record: as_table(constant))
+    comparison = compare(sweep)
+    row = next(row for row in comparison.rows if row.cell is sweep.cells[0])
+    assert row.metrics["auroc"].mean == 0.5
+    assert any("nothing was learnt: small/frozen" in note for note in comparison.notes)
+
+
+def test_few_groups_are_warned_of() -> None:
+    assert any("12 groups" in n for n in compare(sweep_of(SIX, groups=12)).notes)
+
+
+def test_a_best_rate_at_an_edge_of_the_range_is_warned_of() -> None:
+    narrow = sweep_of(SIX, learning_rate={"low": 1e-4, "high": 1.1e-2})
+    (note,) = (n for n in caveats(compare(narrow)) if "upper end" in n)
+    assert "near the upper end, 0.011" in note
+    wide = sweep_of(SIX, learning_rate={"low": 1e-4, "high": 1.0})
+    assert not any("end" in note for note in caveats(compare(wide)))
+
+
+def test_cells_that_were_searched_less_are_warned_of() -> None:
+    budget = {"trials": 4, "epochs": 3, "frozen": {"trials": 8}}
+    (note,) = (n for n in caveats(compare(sweep_of(SIX, budget=budget))) if "fewer trials" in n)
+    assert note.startswith("eyes: searched with fewer trials than others (8): ")
+    assert "small/full (4)" in note
+
+
+def test_two_sweeps_of_the_same_data_are_compared_cell_by_cell() -> None:
+    monday, tuesday = sweep_of(SIX, "monday"), sweep_of(SIX, "tuesday")
+    comparison = compare(monday, tuesday)
+    assert len(comparison.rows) == 12
+    assert len(comparison.pairs["eyes"]) == 66
+    assert comparison.several
+
+
+def test_groups_are_paired_though_each_home_hashes_their_names_otherwise() -> None:
+    here, there = sweep_of(SIX, "here", groups=60), sweep_of(SIX, "there", groups=60)
+
+    def renamed(cell: CellResult) -> CellResult:
+        def read(record):  # type: ignore[no-untyped-def]
+            table = cell.read(record)
+            names = [f"x{hash(name) % 97}{name}" for name in table["group"].to_pylist()]
+            return table.set_column(1, "group", [names])
+
+        return broken(cell, read=read)
+
+    moved = replace(there, cells=[renamed(cell) for cell in there.cells])
+    assert len(compare(here, moved).pairs["eyes"]) == 66
+
+
+def test_another_test_split_is_refused_naming_both() -> None:
+    with pytest.raises(SweepError) as caught:
+        compare(sweep_of(SIX, "a"), sweep_of(SIX, "b", test="other"))
+    assert "a, b cannot be compared" in str(caught.value)
+    assert "eyes was tested on different samples (300 in a, 300 in b)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [("fingerprint", "other pixels"), ("split_fingerprint", "other labels or another split")],
+)
+def test_other_data_are_refused(fact: str, said: str) -> None:
+    other = sweep_of(SIX, "b")
+    for cell in other.cells:
+        for record in cell.confirmations:
+            record.facts[fact] = "else"
+    with pytest.raises(SweepError, match=f"eyes has {said}.* in a than in b"):
+        compare(sweep_of(SIX, "a"), other)
+
+
+def test_models_chosen_by_another_metric_are_refused() -> None:
+    with pytest.raises(SweepError, match="different metrics: a by auroc, b by f1"):
+        compare(sweep_of(SIX, "a"), sweep_of(SIX, "b", objective="f1"))
+
+
+def test_sweeps_of_different_datasets_stand_side_by_side() -> None:
+    other = [{"name": "lungs", "layout": "folder", "path": "x"}]
+    comparison = compare(sweep_of(SIX, "a"), sweep_of(SIX, "b", datasets=other, test="x"))
+    assert list(comparison.datasets) == ["eyes", "lungs"]
+
+
+def test_equal_names_of_samples_with_other_labels_are_refused() -> None:
+    other = sweep_of(SIX, "b", groups=100)
+    with pytest.raises(SweepError, match="other labels, groups or classes: compare each alone"):
+        compare(sweep_of(SIX, "a"), other)
+
+
+def test_a_cell_that_lacks_folds_is_scored_but_not_paired() -> None:
+    sweep = sweep_of(SIX, split={"folds": 3})
+    for cell in sweep.cells:
+        for record in cell.confirmations:
+            record.facts["test_samples"] = f"fold {record.number}"
+    del sweep.cells[0].confirmations[-1]
+    comparison = compare(sweep)
+    row = next(row for row in comparison.rows if row.cell is sweep.cells[0])
+    assert row.metrics
+    assert row not in comparison.paired["eyes"]
+    assert any("lacks folds" in note for note in comparison.notes)
+    assert space(split={"folds": 3}).confirmations == 3
