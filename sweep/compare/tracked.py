@@ -35,7 +35,7 @@ from sweep.space import Cell, Space
 _PAGE = 5000
 _NUMBERS = {"threads", "peak_memory_mib", "left_out", "images_per_second", "micro_batch"}
 _AXES = {"dataset", "backbone", "freeze", "train_fraction"}
-_SIZES = {"parameters", "learnable"}
+_SIZES = {"parameters", "learnable"}  # which are facts, but params in MLflow
 
 
 def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
@@ -46,6 +46,7 @@ def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
 
     Raises SweepError if the store cannot be read or lacks the sweep.
     """
+    _require_file(uri)
     with _answering(uri):
         client = MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(name)
@@ -134,7 +135,8 @@ class _Store:
             name.removeprefix("sweep."): _fact(name.removeprefix("sweep."), value)
             for name, value in tags.items()
             if name.startswith("sweep.")
-        } | {name: int(params[name]) for name in _SIZES & params.keys()}
+        }
+        facts |= {k: int(v) for k, v in params.items() if k in {*_SIZES, "image_size"}}
         best = {}
         objective = f"best/{params.get('objective')}"
         if objective in metrics:
@@ -172,6 +174,13 @@ class _Store:
                 for metric in self._client.get_metric_history(run_id, name):
                     epochs[metric.step][name] = metric.value
         return [{"epoch": epoch, **values} for epoch, values in sorted(epochs.items())]
+
+
+def _require_file(uri: str) -> None:
+    """Raise SweepError for a SQLite file that is not there: MLflow would make an empty one."""
+    path = uri.partition("sqlite:///")[2]
+    if path and not Path(path).is_file():
+        raise SweepError(f"MLflow at {uri} cannot be read: there is no such file")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def test_the_intervals_come_from_the_stored_predictions(here: Here, compared) ->
 
 
 def test_mlflow_holds_a_parent_a_cell_and_a_child_a_run(here: Here) -> None:
-    runs = here.runs()
+    runs = [run for run in here.runs() if run.data.tags["sweep.kind"] != "comparison"]
     kinds = [run.data.tags["sweep.kind"] for run in runs]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "cell": 4, "trial": 32, "confirmation": 8,
@@ -193,9 +194,57 @@ def test_every_format_of_the_comparison(here: Here) -> None:
         csv.DictReader(io.StringIO(here.sweep("compare", "real", "--format", "csv").stdout))
     )
     assert len(rows) == 4
-    assert here.sweep("compare", "real", "--format", "markdown").stdout.count("\n") == 6
+    markdown = here.sweep("compare", "real", "--format", "markdown").stdout
+    assert sum(line.startswith("|") for line in markdown.splitlines()) == 6
     here.sweep("compare", "real", "--format", "latex", "--output", "table.tex")
     assert r"\toprule" in (here.folder / "table.tex").read_text()
+    here.sweep("compare", "real", "--format", "parquet", "--output", "table.parquet")
+    assert len(pd.read_parquet(here.folder / "table.parquet")) == 4
+
+
+def test_the_studys_questions_are_answered(here: Here) -> None:
+    table = here.sweep("compare", "real", "--margin", "0.02").stdout
+    assert "Is ImageNet pre-training better than random initialisation?" in table
+    assert "ImageNet pre-training is better than random initialisation: AUROC +0." in table
+
+
+def test_mlflow_alone_gives_the_same_comparison(here: Here) -> None:
+    plain = here.sweep("compare", "real", "--format", "json")
+    uri = f"sqlite:///{here.folder / 'mlflow.db'}"
+    for options in (["--home", "nowhere"], ["--home", "nowhere", "--tracking-uri", uri]):
+        alone = here.sweep("compare", "real", "--format", "json", *options)
+        assert alone.returncode == 0, alone.stderr
+        assert json.loads(alone.stdout) == json.loads(plain.stdout)
+        assert alone.stderr == plain.stderr
+
+
+def test_a_sweep_that_is_nowhere_is_refused_with_the_nearest_names(here: Here) -> None:
+    done = here.sweep("compare", "reel", "--home", "nowhere")
+    assert done.returncode == 2
+    assert "no sweep 'reel' in MLflow" in done.stderr
+    assert "did you mean real?" in done.stderr
+
+
+def test_the_report_is_written_and_shown_by_mlflow(here: Here) -> None:
+    done = here.sweep("report", "real", "--output", "out/report.html", "--resamples", "500")
+    assert done.returncode == 0, done.stderr
+    assert "written to out/report.html" in done.stdout
+    text = (here.folder / "out" / "report.html").read_text("utf-8")
+    assert "brain: lite0/frozen is best on test" in text
+    assert text.count("<figure>") == 2 * 8  # this many kinds for each dataset
+    client = MlflowClient(f"sqlite:///{here.folder / 'mlflow.db'}")
+    (run,) = (r for r in here.runs() if r.data.tags["sweep.kind"] == "comparison")
+    (artifact,) = client.list_artifacts(run.info.run_id)
+    assert artifact.path == "report.html"
+    again = here.sweep("report", "real", "--output", "r.html", "--resamples", "500",
+                       "--home", "nowhere")  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    comparisons = [r for r in here.runs() if r.data.tags["sweep.kind"] == "comparison"]
+    assert len(comparisons) == 1
+    # From MLflow alone it is the same, trials and training curves included.
+    without_time = [re.sub(r"\d\d:\d\d UTC|[mp][0-9a-f]{10}", "", t) for t in
+                    (text, (here.folder / "r.html").read_text("utf-8"))]  # fmt: skip
+    assert without_time[0] == without_time[1]
 
 
 def test_the_same_name_again_is_refused_with_what_to_do(here: Here) -> None:

@@ -8,13 +8,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from sweep.compare.results import home_results
+from sweep.compare.tracked import tracked_results
+from sweep.errors import SweepError
 from sweep.home import RunRecord, Settings, SweepFolder
 from sweep.space import Space
 from sweep.tracking import Tracker
+from tests.simulated import as_table, classifier
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +53,8 @@ def runs(uri: str) -> list[Run]:
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
+def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)  # where MLflow puts artifacts
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
@@ -131,6 +138,110 @@ def test_the_model_of_a_cell_is_an_artifact(tmp_path: Path, uri: str) -> None:
     (cell,) = runs(uri)
     names = [item.path for item in MlflowClient(uri).list_artifacts(cell.info.run_id, "model")]
     assert names == ["model/model.json"]
+
+
+def told(tmp_path: Path, uri: str) -> SweepFolder:
+    """A sweep to be sent: two trials of a cell, and a confirmation with predictions."""
+    folder = sweep_folder(tmp_path, uri)
+    path = folder.path / "predictions" / "p.parquet"
+    path.parent.mkdir()
+    pq.write_table(as_table(classifier(40, 0.8, 0)), path)
+    facts = {"test_samples": "t", "samples": {"train": 5, "val": 2, "test": 40},
+             "threads": 2, "images_per_second": 12.5, "weights_hash": "1234567890", "left_out": 0,
+             "parameters": 7, "learnable": 3, "torch": "2.14"}  # fmt: skip
+    folder.write_record(record(0, facts=facts))
+    folder.write_record(record(1, state="pruned", facts=facts))
+    confirmed = {"test": {"auroc": 0.8}, "predictions": "p.parquet", "facts": facts}
+    folder.write_record(record(0, "confirmation", **confirmed))
+    return folder
+
+
+def test_what_was_sent_is_read_again_as_it_was(tmp_path: Path, uri: str) -> None:
+    folder = told(tmp_path, uri)
+    folder.write_record(
+        record(0, "cell", seconds=28.5, facts={"trials": {"complete": 1, "pruned": 1}})
+    )
+    Tracker(folder, uri).send_all()
+    (cell,) = (c for c in tracked_results("s", uri, tmp_path).cells if c.confirmations)
+    here = next(c for c in home_results(folder).cells if c.confirmations)
+    assert (cell.name, cell.states, cell.seconds) == (here.name, here.states, here.seconds)
+    (found,), (sent,) = cell.confirmations, here.confirmations
+    assert found.facts.items() >= sent.facts.items()
+    assert found.params.items() >= {k: v for k, v in sent.params.items() if v is not None}.items()
+    assert (found.number, found.key, found.best["value"]) == (0, sent.key, 0.9)
+    assert found.test == sent.test
+    assert cell.fetch_history(found) == [
+        {"epoch": e["epoch"], "train/loss": e["train/loss"], "val/auroc": e["val/auroc"]}
+        for e in sent.history
+    ]
+    assert [t.params["learning_rate"] for t in cell.trials] == [0.1 + 0.2] * 2
+    assert [t.state for t in cell.trials] == ["complete", "pruned"]
+    np.testing.assert_array_equal(
+        cell.predictions()[0].probabilities_NC, here.predictions()[0].probabilities_NC
+    )
+
+
+def test_an_interrupted_sweep_is_read_from_its_trials(tmp_path: Path, uri: str) -> None:
+    folder = told(tmp_path, uri)
+    Tracker(folder, uri).send_all()
+    results = tracked_results("s", uri, tmp_path)
+    assert not results.finished
+    cell = next(c for c in results.cells if c.confirmations)
+    assert cell.states == {"complete": 1, "pruned": 1}
+    assert cell.seconds == pytest.approx(3 * 9.5)
+
+
+def test_of_two_sweeps_of_one_name_the_newest_is_read(tmp_path: Path, uri: str) -> None:
+    folder = told(tmp_path, uri)
+    Tracker(folder, uri).send_all()
+    other = SweepFolder(tmp_path / "elsewhere", "s")
+    other.create(folder.space(), Settings("newer", "now", "", None, uri, None))
+    other.write_record(record(0, key="newer:digits/lite0/frozen:trial:0", started=500.0))
+    Tracker(other, uri).send_all()
+    results = tracked_results("s", uri, tmp_path)
+    assert results.id == "newer"
+    assert [cell.states.total() for cell in results.cells] == [1, 0]
+
+
+def test_no_path_of_the_space_is_in_mlflow(tmp_path: Path, uri: str) -> None:
+    folder = SweepFolder(tmp_path / "home", "s")
+    datasets = [{"name": "d", "layout": "folder", "path": "/secret/place", "train": "t",
+                 "test": ["u"]}]  # fmt: skip
+    backbones = [{"name": "b", "model": "resnet18", "weights": "hidden_in1k.safetensors"}]
+    space = Space.model_validate({"name": "s", "datasets": datasets, "backbones": backbones})
+    folder.create(space, Settings("id", "now", str(tmp_path), None, uri, None))
+    folder.write_record(record(0, dataset="d", backbone="b", key="id:d/b/frozen:trial:0"))
+    Tracker(folder, uri).send_all()
+    tags = str(MlflowClient(uri).get_experiment_by_name("s").tags)
+    assert "secret" not in tags
+    assert "hidden" not in tags
+    read = tracked_results("s", uri, tmp_path)
+    assert read.cells[0].pretraining == "ImageNet"  # which the name of the file told
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("sqlite:////nowhere/at/all.db", "cannot be read"),
+        ("http://127.0.0.1:9", "cannot be read"),
+        ("nonsense://x", "cannot be read"),
+    ],
+)
+def test_a_store_that_cannot_be_read_is_refused_in_words(
+    tmp_path: Path, uri: str, said: str
+) -> None:
+    with pytest.raises(SweepError, match=said):
+        tracked_results("s", uri, tmp_path)
+
+
+def test_predictions_that_are_gone_from_mlflow_are_named(tmp_path: Path, uri: str) -> None:
+    folder = told(tmp_path, uri)
+    Tracker(folder, uri).send_all()
+    for path in tmp_path.rglob("p.parquet"):
+        path.unlink()
+    cell = next(c for c in tracked_results("s", uri, tmp_path).cells if c.confirmations)
+    with pytest.raises(SweepError, match="MLflow at sqlite"):
+        cell.predictions()
 
 
 def free_port() -> int:

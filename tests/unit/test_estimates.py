@@ -59,7 +59,7 @@ def test_no_difference_has_p_1() -> None:
 
 def test_beyond_the_resamples_the_tail_is_normal_and_no_thicker_than_they_allow() -> None:
     resampled = np.random.default_rng(0).normal(size=500)
-    near, far = (Bootstrapped(x, x + resampled, np.zeros(5)) for x in (3.6, 8.0))
+    near, far = (Bootstrapped(x, x + resampled, np.zeros(5)) for x in (4.5, 8.0))
     assert two_sided(near) <= 1 / 500
     assert two_sided(far) == pytest.approx(2 * stats.norm.sf(8 / resampled.std()), rel=0.5)
     assert not_worse(far, 0.01) < 1e-12

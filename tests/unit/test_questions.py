@@ -49,7 +49,7 @@ def test_a_small_model_as_good_as_the_large_is_equivalent_within_the_margin() ->
     assert question.asked == "Is the larger large better than small, or is the small one as good?"
     assert {finding.verdict for finding in question.findings} == {"equivalent"}
     assert "equivalent within 0.05" in question.findings[0].text
-    assert "TOST p = 0.00" in question.findings[0].text
+    assert "TOST p < 0.001" in question.findings[0].text
 
 
 def test_too_few_samples_cannot_tell() -> None:
