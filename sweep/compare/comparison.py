@@ -191,10 +191,17 @@ def compared(sweeps: list[SweepResults], choices: Choices) -> Comparison:
 
 
 def holm(values: list[float]) -> list[float]:
-    """Return p-values adjusted for being a family (Holm 1979)."""
-    from statsmodels.stats.multitest import multipletests
+    """Return p-values adjusted for being a family (Holm 1979).
 
-    return [float(p) for p in multipletests(values, method="holm")[1]] if values else []
+    statsmodels' `multipletests` gives the same, and collects garbage at every call: with the
+    resamples of a large sweep in memory that took a third of the time of a report.
+    """
+    order = np.argsort(values)
+    factors = np.arange(len(values), 0, -1)
+    adjusted = np.minimum(np.maximum.accumulate(factors * np.take(values, order)), 1)
+    result = np.empty(len(values))
+    result[order] = adjusted
+    return result.tolist()
 
 
 def _rows(dataset: str, cells: list[CellResult], choices: Choices, notes: list[str]) -> list[Row]:

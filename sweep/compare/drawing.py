@@ -51,7 +51,7 @@ _STYLE = {
     "ytick.labelsize": 7,
     "path.simplify": True,
 }
-_COLUMNS = 4
+_COLUMNS, _PANEL = 4, 1.55  # of a grid: panels in a row, inches of one
 _numbers = count()
 
 
@@ -69,13 +69,40 @@ def panel(width: float = 7.0, height: float = 3.0) -> tuple[Figure, Axes]:
 
 
 def grid(
-    panels: int, height: float = 1.6, sharex: bool = True, sharey: bool = True
+    panels: int, height: float = 1.3, own_scales: bool = False, beside: float = 0.1
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure of small panels of one kind; those too many are left empty."""
+    """Return a figure of small panels of one kind; those too many are left empty.
+
+    Places are reckoned in inches: matplotlib's constrained layout draws everything three times.
+
+    Args:
+        height: of a panel.
+        own_scales: panels do not share their axes, so each needs room for its numbers.
+        beside: room to the right of the panels.
+    """
     columns = min(_COLUMNS, max(1, panels))
     rows = -(-panels // columns)
-    figure = Figure(figsize=(1.9 * columns + 0.4, height * rows + 0.3), layout="constrained")
-    drawn = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    across, down = (0.45, 0.45) if own_scales else (0.15, 0.3)
+    left, below, above = 0.6, 0.45, 0.25
+    width = left + columns * _PANEL + (columns - 1) * across + beside
+    tall = below + rows * height + (rows - 1) * down + above
+    figure = Figure(figsize=(width, tall))
+    places = {
+        "left": left / width,
+        "right": 1 - beside / width,
+        "bottom": below / tall,
+        "top": 1 - above / tall,
+        "wspace": across / _PANEL,
+        "hspace": down / height,
+    }
+    drawn = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        sharex=not own_scales,
+        sharey=not own_scales,
+        gridspec_kw=places,
+    )
     axes = drawn.ravel().tolist()
     for empty in axes[panels:]:
         empty.set_axis_off()
@@ -108,9 +135,11 @@ def with_shared_styles(page: str) -> tuple[str, str]:
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Write few and plain numbers along a logarithmic axis: 0.001 and not a power of ten."""
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0), numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    """Write few and plain numbers along a logarithmic axis, as far as it is drawn by now."""
+    low, high = axis.get_view_interval()
+    subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=4))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))
     axis.set_minor_locator(NullLocator())
 
 

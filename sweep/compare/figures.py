@@ -85,8 +85,8 @@ def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) 
                 axes.axvline(row.cell.learning_rate, color=COLOURS[2], linewidth=1)
             axes.set_title(row.label)
             axes.set_xscale("log")
-            plain_numbers(axes.xaxis)
             axes.set_xlim(domain.low / 1.5, domain.high * 1.5)
+            plain_numbers(axes.xaxis)
         figure.supxlabel("learning rate", fontsize=8)
         figure.supylabel(f"best val/{objective}", fontsize=8)
         return as_svg(figure, f"{dataset}: validation score of every trial over its learning rate")
@@ -99,7 +99,7 @@ def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool 
     """
     names = ("val/loss", "train/loss") if name == "loss" else (name,)
     with style():
-        figure, panels = grid(len(rows), sharex=False, sharey=not logarithmic)
+        figure, panels = grid(len(rows), own_scales=True)
         for axes, row in zip(panels, rows, strict=True):
             for place, record in enumerate(row.cell.confirmations):
                 history = row.cell.fetch_history(record)
@@ -122,7 +122,7 @@ def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool 
 def roc_curves(dataset: str, rows: list[Row]) -> str:
     """Draw the ROC curve of each class against the rest, all seeds together, a panel a cell."""
     with style():
-        figure, panels = grid(len(rows), height=1.9)
+        figure, panels = grid(len(rows), 1.55, beside=1.4)
         for axes, row in zip(panels, rows, strict=True):
             seeds = row.cell.predictions()
             labels_N = np.concatenate([item.labels_N for item in seeds])
@@ -151,7 +151,7 @@ def roc_curves(dataset: str, rows: list[Row]) -> str:
 def reliability(dataset: str, rows: list[Row]) -> str:
     """Draw how often the predicted class is right over how sure the model was, a panel a cell."""
     with style():
-        figure, panels = grid(len(rows), height=1.9)
+        figure, panels = grid(len(rows), 1.55)
         for axes, row in zip(panels, rows, strict=True):
             for place, item in enumerate(row.cell.predictions()):
                 gaps_N, bins_N = calibration_gaps(item.labels_N, item.probabilities_NC)
@@ -255,4 +255,4 @@ def _thinned(false_P: Floats, true_P: Floats) -> Floats:
 def _shared_legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > 1:
-        figure.legend(handles, labels, loc="outside right upper")
+        figure.legend(handles, labels, loc="upper right")

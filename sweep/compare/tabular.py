@@ -27,6 +27,9 @@ def csv(comparison: Comparison) -> str:
 def as_json(comparison: Comparison) -> str:
     """Return cells, differences, questions, ranks and notes as JSON."""
     rows = comparison.rows
+    scored = [name for name, found in comparison.datasets.items() if found]
+    fronts = {row for name in scored for row in pareto(comparison, name)}
+    cheapest = {cheapest_good(comparison, name) for name in scored}
     return json.dumps(
         _without_nan(
             {
@@ -34,7 +37,10 @@ def as_json(comparison: Comparison) -> str:
                 "metric": comparison.choices.metric,
                 "margin": comparison.choices.margin,
                 "resamples": comparison.choices.resamples,
-                "cells": [_cell(comparison, row) for row in rows],
+                "cells": [
+                    {**_cell(row), "pareto": row in fronts, "cheapest_good": row in cheapest}
+                    for row in rows
+                ],
                 "differences": [
                     _pair(pair) for pairs in comparison.pairs.values() for pair in pairs
                 ],
@@ -78,9 +84,8 @@ def _search(row: Row) -> dict[str, Any]:
     }
 
 
-def _cell(comparison: Comparison, row: Row) -> dict[str, Any]:
+def _cell(row: Row) -> dict[str, Any]:
     cell = row.cell
-    scored = bool(row.metrics)
     return {
         "sweep": cell.sweep,
         "dataset": cell.dataset,
@@ -91,8 +96,6 @@ def _cell(comparison: Comparison, row: Row) -> dict[str, Any]:
         **_search(row),
         "pretraining": cell.pretraining,
         "cost": asdict(cost(cell)),
-        "pareto": scored and row in pareto(comparison, cell.dataset),
-        "cheapest_good": scored and row is cheapest_good(comparison, cell.dataset),
     }
 
 

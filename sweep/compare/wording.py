@@ -45,6 +45,11 @@ def p_value(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
+def short_p(p: float) -> str:
+    """Return a p-value for a table."""
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def listed(names: list[str], shown: int = 3) -> str:
     """Return names in a sentence, the first few of many."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, compared, holm
@@ -53,8 +56,12 @@ def test_every_pair_of_a_dataset_is_compared_and_adjusted_by_holm() -> None:
     assert all(pair.adjusted >= pair.p for pair in pairs)
 
 
-def test_holm_multiplies_the_smallest_by_how_many_there_are() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holms_adjustment_is_that_of_statsmodels(values: list[float]) -> None:
+    assert holm(values) == pytest.approx(multipletests(values, method="holm")[1].tolist())
+
+
+def test_no_p_values_are_no_family() -> None:
     assert holm([]) == []
 
 
