@@ -16,7 +16,8 @@ from machine import brain_mri, data_root, describe
 from torch.nn.functional import cross_entropy
 
 from sweep.backbones import load_backbone
-from sweep.data.datasets import default_cache, open_dataset
+from sweep.cache import default_cache
+from sweep.data.datasets import open_dataset
 from sweep.space import BackboneSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import autocast, normalise

@@ -17,7 +17,8 @@ from machine import brain_mri, data_root, describe, lite0
 from torch import Tensor
 
 from sweep.backbones import initial_head, load_backbone
-from sweep.data.datasets import default_cache, open_dataset
+from sweep.cache import default_cache
+from sweep.data.datasets import open_dataset
 from sweep.space import Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Rate

@@ -23,9 +23,10 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
 
 from sweep.backbones import Backbone, load_backbone
+from sweep.cache import default_cache
 from sweep.compare.resampling import estimated
 from sweep.compare.results import Predictions
-from sweep.data.datasets import Dataset, default_cache, open_dataset
+from sweep.data.datasets import Dataset, open_dataset
 from sweep.space import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise, open_features

@@ -65,8 +65,8 @@ def data_check(
     """Look for leaks, copies, damage and giveaways; exit code 1 if a comparison would be biased."""
     keys = {"layout": layout, "group": group, "modality": modality}
     spec, split = _dataset(name_or_path, space_name, data_root, keys)
+    from sweep.cache import default_cache
     from sweep.data.checks import check
-    from sweep.data.datasets import default_cache
 
     with _bars() as bars:
         checkup = check(spec, split, data_root, default_cache(), bars(spec.name))

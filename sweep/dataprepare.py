@@ -5,9 +5,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from sweep.cache import default_cache
 from sweep.catalog import is_medmnist
 from sweep.data.building import Progress
-from sweep.data.datasets import default_cache, open_twins, read_manifest
+from sweep.data.datasets import open_twins, read_manifest
 from sweep.data.extras import extra
 from sweep.data.layouts import location, missing
 from sweep.data.store import open_store

@@ -15,11 +15,11 @@ from typing import Never
 from rich.console import Console
 
 from sweep.atomic import write_text
+from sweep.cache import default_cache
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, Row, compared
 from sweep.compare.results import home_results
 from sweep.compare.tables import terminal
-from sweep.data.datasets import default_cache
 from sweep.errors import Interrupted, SweepError
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
 from sweep.plan import plan_cells, prepare

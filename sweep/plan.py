@@ -17,9 +17,10 @@ from sweep.backbones import (
     missing_weights,
     preprocessing,
 )
+from sweep.cache import default_cache
 from sweep.catalog import KNOWN_SIZES
 from sweep.data.building import Progress, StorePlan, release_workers
-from sweep.data.datasets import Dataset, default_cache, open_dataset, read_manifest, store_plan
+from sweep.data.datasets import Dataset, open_dataset, read_manifest, store_plan
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.errors import SweepError, gathered

@@ -9,10 +9,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sweep.atomic import write_atomically
+from sweep.cache import default_cache
 from sweep.compare.estimates import Bootstrapped
 from sweep.compare.resampling import estimated
 from sweep.compare.results import Predictions
-from sweep.data.datasets import default_cache
 
 _VERSION = b"1"  # of the resampling and of the metrics: another one makes old entries unknown
 

@@ -4,7 +4,7 @@
 returns.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -17,6 +17,7 @@ from sweep.compare.delong import Areas
 from sweep.compare.estimates import Bootstrapped, Estimate, Interval, contrast, two_sided
 from sweep.compare.resampling import RESAMPLES
 from sweep.compare.results import CellResult, Predictions, SweepResults
+from sweep.compare.wording import listed
 from sweep.errors import SweepError
 from sweep.train.metrics import LOWER_IS_BETTER, score
 
@@ -48,9 +49,12 @@ class Row:
     """A cell and its metrics; none if it has no scored confirmation.
 
     Attributes:
+        label: backbone and mode, as people name the cell within its dataset; with the sweep
+            where several have it.
         spread: standard deviation of each metric over the seeds; NaN for one seed.
     """
 
+    label: str
     cell: CellResult
     estimates: dict[str, Bootstrapped]
     spread: dict[str, float]
@@ -59,11 +63,6 @@ class Row:
     def metrics(self) -> dict[str, Interval]:
         """Each metric with its interval."""
         return {name: item.interval() for name, item in self.estimates.items()}
-
-    @property
-    def label(self) -> str:
-        """Backbone and mode, as people name the cell within its dataset."""
-        return f"{self.cell.backbone}/{self.cell.mode}"
 
 
 @dataclass(frozen=True)
@@ -183,9 +182,9 @@ def compared(sweeps: list[SweepResults], choices: Choices) -> Comparison:
     by_dataset: dict[str, list[CellResult]] = defaultdict(list)
     for cell in cells:
         by_dataset[cell.dataset].append(cell)
-    rows = []
+    rows, labels = [], _labels(cells)
     for dataset, own in by_dataset.items():
-        found = _rows(dataset, own, choices, notes)
+        found = _rows(dataset, own, labels, choices, notes)
         rows += sorted(found, key=lambda row: -_rank(row, choices))
     return Comparison(sweeps, choices, rows, notes)
 
@@ -204,7 +203,13 @@ def holm(values: list[float]) -> list[float]:
     return result.tolist()
 
 
-def _rows(dataset: str, cells: list[CellResult], choices: Choices, notes: list[str]) -> list[Row]:
+def _rows(
+    dataset: str,
+    cells: list[CellResult],
+    labels: dict[CellResult, str],
+    choices: Choices,
+    notes: list[str],
+) -> list[Row]:
     read: dict[CellResult, list[Predictions]] = {}
     for cell in cells:
         if not cell.confirmations:
@@ -224,11 +229,25 @@ def _rows(dataset: str, cells: list[CellResult], choices: Choices, notes: list[s
             "others, and is not paired with them"
         )
         found |= zip([cell], _estimates(dataset, [cell], read, choices), strict=True)
-    notes += _test_notes(dataset, together, read)
+    notes += _test_notes(dataset, together, read, labels)
     return [
-        Row(cell, found[cell], _spread(read[cell])) if cell in found else Row(cell, {}, {})
+        Row(
+            labels[cell],
+            cell,
+            found.get(cell, {}),
+            _spread(read[cell]) if cell in found else {},
+        )
         for cell in cells
     ]
+
+
+def _labels(cells: list[CellResult]) -> dict[CellResult, str]:
+    plain = {cell: f"{cell.backbone}/{cell.mode}" for cell in cells}
+    counts = Counter((cell.dataset, label) for cell, label in plain.items())
+    twice = {label for (_, label), count in counts.items() if count > 1}
+    return {
+        cell: f"{cell.sweep}: {label}" if label in twice else label for cell, label in plain.items()
+    }
 
 
 def _estimates(
@@ -263,10 +282,15 @@ def _test_notes(
     dataset: str,
     cells: list[CellResult],
     read: dict[CellResult, list[Predictions]],
+    labels: dict[CellResult, str],
 ) -> list[str]:
     """Say what about a test split or its predictions makes numbers less than they seem."""
     if not cells:
         return []
+
+    def named(found: list[CellResult]) -> str:
+        return listed([labels[cell] for cell in found])
+
     first, notes = read[cells[0]][0], []
     counts = np.bincount(first.labels_N, minlength=len(cells[0].classes))
     absent = [name for name, count in zip(cells[0].classes, counts, strict=True) if not count]
@@ -279,7 +303,7 @@ def _test_notes(
         notes.append(f"{dataset} has {groups} groups in its test split: its intervals are rough")
     alone = [cell for cell in cells if len(cell.confirmations) == 1 and not cell.folded]
     if alone:
-        notes.append(f"{dataset}: one seed only, so that its spread is not known: {_named(alone)}")
+        notes.append(f"{dataset}: one seed only, so that its spread is not known: {named(alone)}")
     constant = [
         cell
         for cell in cells
@@ -288,15 +312,9 @@ def _test_notes(
     if constant:
         notes.append(
             f"{dataset}: the same prediction for every sample, so that nothing was learnt: "
-            f"{_named(constant)}"
+            f"{named(constant)}"
         )
     return notes
-
-
-def _named(cells: list[CellResult], shown: int = 4) -> str:
-    names = [f"{cell.backbone}/{cell.mode}" for cell in cells]
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
 
 
 def _spread(seeds: list[Predictions]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sweep.compare.comparison import Comparison, Row
+from sweep.compare.comparison import Comparison
 
 _LEAST_METHODS = 3
 
@@ -59,13 +59,9 @@ def ranks(comparison: Comparison) -> Ranks | None:
 def _scores(comparison: Comparison) -> pd.DataFrame:
     """Return the gain of each method (column) on each dataset (row) that has them all."""
     metric, sign = comparison.choices.metric, comparison.choices.sign
-
-    def method(row: Row) -> str:
-        return f"{row.cell.sweep}: {row.label}" if comparison.several else row.label
-
     table = pd.DataFrame(
         {
-            dataset: {method(row): sign * row.estimates[metric].point for row in rows}
+            dataset: {row.label: sign * row.estimates[metric].point for row in rows}
             for dataset, rows in comparison.datasets.items()
         }
     ).T

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweep.atomic import write_atomically, write_text
-from sweep.compare import latex, tables, tabular
+from sweep.compare import latex, tables
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, compared
 from sweep.compare.results import SweepResults
@@ -13,13 +13,7 @@ from sweep.errors import SweepError, nearest
 from sweep.space import METRICS
 from sweep.train.metrics import LOWER_IS_BETTER
 
-TEXTS: dict[str, Callable[[Comparison], str]] = {
-    "markdown": tables.markdown,
-    "latex": latex.latex,
-    "csv": tabular.csv,
-    "json": tabular.as_json,
-}
-FORMATS = ("table", *TEXTS, "parquet")
+FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 
 
 def checked_choices(
@@ -55,6 +49,8 @@ def compare_sweeps(
     comparison = compared(sweeps, choices)
     require_scores(comparison)
     if style == "parquet":
+        from sweep.compare import tabular
+
         assert output is not None
         frame = tabular.table(comparison)
         write_atomically(output, lambda file: frame.to_parquet(file, index=False))
@@ -115,7 +111,13 @@ def render(comparison: Comparison, style: str, width: int | None = None) -> str:
     """Return the comparison in one of the formats that are text."""
     if style == "table":
         return tables.terminal(comparison, width)
-    return TEXTS[style](comparison)
+    if style == "markdown":
+        return tables.markdown(comparison)
+    if style == "latex":
+        return latex.latex(comparison)
+    from sweep.compare import tabular  # with pandas, which takes a moment
+
+    return tabular.csv(comparison) if style == "csv" else tabular.as_json(comparison)
 
 
 def _require(value: str, allowed: tuple[str, ...], option: str) -> None:

@@ -226,7 +226,8 @@ def cell_result(
 def read_predictions(path: Path) -> pa.Table:
     """Read a file of predictions; raises SweepError if it is gone or damaged."""
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            return file.read(use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
         first_line = str(error).splitlines()[0]
         raise SweepError(f"the predictions in {path} cannot be read: {first_line}") from None

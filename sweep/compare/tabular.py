@@ -54,13 +54,7 @@ def as_json(comparison: Comparison) -> str:
 
 
 def _record(row: Row) -> dict[str, Any]:
-    cell = row.cell
-    record: dict[str, Any] = {
-        "sweep": cell.sweep,
-        "dataset": cell.dataset,
-        "backbone": cell.backbone,
-        "freeze": cell.freeze,
-    }
+    cell, record = row.cell, _axes(row)
     for name, interval in row.metrics.items():
         record |= {
             name: interval.mean,
@@ -69,6 +63,16 @@ def _record(row: Row) -> dict[str, Any]:
             f"{name}_spread": row.spread[name],
         }
     return {**record, **_search(row), **asdict(cost(cell)), "pretraining": cell.pretraining}
+
+
+def _axes(row: Row) -> dict[str, Any]:
+    cell = row.cell
+    return {
+        "sweep": cell.sweep,
+        "dataset": cell.dataset,
+        "backbone": cell.backbone,
+        "freeze": cell.freeze,
+    }
 
 
 def _search(row: Row) -> dict[str, Any]:
@@ -87,10 +91,7 @@ def _search(row: Row) -> dict[str, Any]:
 def _cell(row: Row) -> dict[str, Any]:
     cell = row.cell
     return {
-        "sweep": cell.sweep,
-        "dataset": cell.dataset,
-        "backbone": cell.backbone,
-        "freeze": cell.freeze,
+        **_axes(row),
         "metrics": {name: vars(interval) for name, interval in row.metrics.items()},
         "spread": row.spread,
         **_search(row),
@@ -103,23 +104,13 @@ def _pair(pair: Pair) -> dict[str, Any]:
     interval = pair.estimate.interval()
     return {
         "dataset": pair.first.cell.dataset,
-        "first": _names(pair.first),
-        "second": _names(pair.second),
+        "first": {**_axes(pair.first), "train_fraction": pair.first.cell.train_fraction},
+        "second": {**_axes(pair.second), "train_fraction": pair.second.cell.train_fraction},
         "difference": interval.mean,
         "low": interval.low,
         "high": interval.high,
         "p": pair.p,
         "p_holm": pair.adjusted,
-    }
-
-
-def _names(row: Row) -> dict[str, Any]:
-    cell = row.cell
-    return {
-        "sweep": cell.sweep,
-        "backbone": cell.backbone,
-        "freeze": cell.freeze,
-        "train_fraction": cell.train_fraction,
     }
 
 

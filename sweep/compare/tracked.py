@@ -20,6 +20,7 @@ from sweep.tracking import space_of  # before mlflow: it sets how long MLflow wa
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from sweep.compare.results import (
     CellResult,
@@ -88,6 +89,7 @@ class _Store:
     def __init__(self, client: MlflowClient, uri: str, experiment: str) -> None:
         self._client, self._uri, self._experiment = client, uri, experiment
         self._run_ids: dict[str, str] = {}
+        self._artifacts: dict[str, str] = {}
 
     def runs(self, condition: str) -> list[Run]:
         """Return the runs of cells that meet a condition."""
@@ -130,7 +132,7 @@ class _Store:
         """Return the record that `sweep.tracking` made the run of, without its epochs."""
         tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
         key = tags["sweep.key"]
-        self._run_ids[key] = run.info.run_id
+        self._run_ids[key], self._artifacts[key] = run.info.run_id, run.info.artifact_uri
         facts = {
             name.removeprefix("sweep."): _fact(name.removeprefix("sweep."), value)
             for name, value in tags.items()
@@ -162,9 +164,11 @@ class _Store:
         )
 
     def _predictions(self, record: RunRecord) -> pa.Table:
-        run_id, path = self._run_ids[record.key], f"predictions/{record.predictions}"
+        # Not the client's download, which asks for the run, and for models, at every file.
+        artifacts = get_artifact_repository(self._artifacts[record.key], self._uri)
+        path = f"predictions/{record.predictions}"
         with _answering(self._uri), tempfile.TemporaryDirectory() as folder:
-            return read_predictions(Path(self._client.download_artifacts(run_id, path, folder)))
+            return read_predictions(Path(artifacts.download_artifacts(path, folder)))
 
     def _history(self, record: RunRecord) -> History:
         run_id = self._run_ids[record.key]

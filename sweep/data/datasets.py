@@ -1,6 +1,5 @@
 """A dataset ready to train on: its manifest, its splits and its decoded images."""
 
-import os
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.cache import default_cache
 from sweep.data.building import Progress, StorePlan
 from sweep.data.layouts import read_samples, source
 from sweep.data.leaks import find_leaks, settle_leaks
@@ -69,11 +69,6 @@ class Dataset:
         """Return a hash of labels and splits, the same at every size of the pixels."""
         labels, splits = self.labels.tolist(), self.manifest.splits.tolist()
         return canonical_hash([self.classes, self.manifest.ids, labels, splits])
-
-
-def default_cache() -> Path:
-    """Return ``$SWEEP_CACHE``, else ``~/.cache/sweep``: safe to delete, shared by all sweeps."""
-    return Path(os.environ.get("SWEEP_CACHE") or "~/.cache/sweep").expanduser()
 
 
 @lru_cache(maxsize=64)

@@ -61,6 +61,11 @@ def test_holms_adjustment_is_that_of_statsmodels(values: list[float]) -> None:
     assert holm(values) == pytest.approx(multipletests(values, method="holm")[1].tolist())
 
 
+def test_holms_adjustment_is_that_of_r() -> None:
+    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")
+    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
+
+
 def test_no_p_values_are_no_family() -> None:
     assert holm([]) == []
 
@@ -169,6 +174,9 @@ def test_two_sweeps_of_the_same_data_are_compared_cell_by_cell() -> None:
     assert len(comparison.rows) == 12
     assert len(comparison.pairs["eyes"]) == 66
     assert comparison.several
+    assert {row.label for row in comparison.rows} == {
+        f"{day}: {name}" for day in ("monday", "tuesday") for name in SIX
+    }
 
 
 def test_groups_are_paired_though_each_home_hashes_their_names_otherwise() -> None:
