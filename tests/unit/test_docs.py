@@ -43,7 +43,7 @@ def test_every_command_and_option_that_a_page_names_exists(page: Path) -> None:
             [command] if not isinstance(command, click.Group) else command.commands.values()
         )
         for parameter in item.params
-        for option in parameter.opts
+        for option in (*parameter.opts, *parameter.secondary_opts)
     }
     for option in re.findall(r"`(--[a-z-]+)", text):
         assert option in options | {"--exclude-editable"}, option
