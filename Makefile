@@ -25,6 +25,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[medical,medmnist,quickstart,test,lint]'
+	# An oracle of the tests. It asks for a setuptools that torch refuses, and uses none.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps confidenceinterval
 	@touch $@
 
 test: install-dev

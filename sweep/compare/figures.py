@@ -32,7 +32,7 @@ def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
             axes.plot(found, [place] * len(found), "|", color=INK, markersize=7)
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
         axes.invert_yaxis()
-        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | one seed")
+        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a seed or fold")
         return as_svg(figure, f"{dataset}: {title(metric)} of each cell with its interval")
 
 
