@@ -11,6 +11,7 @@ quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
 	else $(BIN)/sweep launch --space quickstart; fi
 	@echo
+	@echo "The same to look at:    $(BIN)/sweep report quickstart    (then open report.html)"
 	@echo "Every run is in MLflow: $(BIN)/sweep ui    (then open http://127.0.0.1:5000)"
 	@echo "Your own images next:   see README.md, 'Your own images'"
 

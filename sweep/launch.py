@@ -192,6 +192,8 @@ def _print_table(comparison: Comparison, console: Console) -> None:
     print(terminal(comparison, out.width if out.is_terminal else None))
     for note in caveats(comparison):
         console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
+    names = " ".join(sweep.name for sweep in comparison.sweeps)
+    console.print(f"to look at: sweep report {names}", highlight=False, markup=False)
 
 
 def _weights_dir(settings: Settings) -> Path | None:

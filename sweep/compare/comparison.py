@@ -301,6 +301,11 @@ def _test_notes(
         )
     if (groups := int(first.groups_N.max()) + 1) < 20:
         notes.append(f"{dataset} has {groups} groups in its test split: its intervals are rough")
+    if narrow := [cell for cell in cells if _never_wrong(read[cell])]:
+        notes.append(
+            f"{dataset}: no error at all, so that intervals have no width, which is not certainty "
+            f"(of {len(first.labels_N)} samples, up to 3 in as many may be wrong): {named(narrow)}"
+        )
     alone = [cell for cell in cells if len(cell.confirmations) == 1 and not cell.folded]
     if alone:
         notes.append(f"{dataset}: one seed only, so that its spread is not known: {named(alone)}")
@@ -315,6 +320,10 @@ def _test_notes(
             f"{named(constant)}"
         )
     return notes
+
+
+def _never_wrong(seeds: list[Predictions]) -> bool:
+    return all((p.probabilities_NC.argmax(axis=1) == p.labels_N).all() for p in seeds)
 
 
 def _spread(seeds: list[Predictions]) -> dict[str, float]:

@@ -55,7 +55,7 @@ def cost(cell: CellResult) -> Cost:
         float(np.mean(training)) if training else None,
         float(np.nanmax(memory)) if memory and not np.isnan(memory).all() else None,
         float(np.median(speeds)) if speeds else None,
-        f"{device}, {threads} threads" if cell.fact("accelerator", "cpu") == "cpu" else device,
+        device if cell.fact("accelerator", "cpu") != "cpu" else f"{device}, threads: {threads}",
     )
 
 
@@ -81,7 +81,7 @@ def cheapest_good(comparison: Comparison, dataset: str) -> Row | None:
     One-sided p-values of non-inferiority, adjusted by Holm among the dataset's cells.
     """
     rows = comparison.paired[dataset]
-    if not rows:
+    if not rows or np.isnan(rows[0].metrics[comparison.choices.metric].mean):
         return None
     best, others = rows[0], rows[1:]
     choices = comparison.choices

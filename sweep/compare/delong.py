@@ -31,13 +31,14 @@ class Areas:
         self.covariance_KK = self._covariance(placements_KN, first.groups_N)
 
     def difference(self, first: int, second: int) -> Normal:
-        """Return the first cell's area minus the second's."""
-        variance = (
-            self.covariance_KK[first, first]
-            + self.covariance_KK[second, second]
-            - 2 * self.covariance_KK[first, second]
-        )
+        """Return the first cell's area minus the second's; its error is unknown (infinite) if
+        all samples of a class are of one group.
+        """
         point = float(self.areas_K[first] - self.areas_K[second])
+        of_each = self.covariance_KK[first, first], self.covariance_KK[second, second]
+        if np.isinf(of_each).any():
+            return Normal(point, np.inf)
+        variance = sum(of_each) - 2 * self.covariance_KK[first, second]
         return Normal(point, float(np.sqrt(max(variance, 0.0))))
 
     def _components(self, predictions: Predictions) -> Floats:
@@ -61,12 +62,15 @@ class Areas:
         counts = [
             len(np.unique(groups_N[side_N])) for side_N in (self._positive_N, ~self._positive_N)
         ]
+        if min(counts) < 2:
+            return np.full((len(placements_KN),) * 2, np.inf)
         own_KK = [
-            _corrected(count) * sums_KG @ sums_KG.T / size**2
+            count / (count - 1) * sums_KG @ sums_KG.T / size**2
             for sums_KG, size, count in zip(sums, sizes, counts, strict=True)
         ]
         both_KK = sums[0] @ sums[1].T / (sizes[0] * sizes[1])
-        cross_KK = _corrected(sums[0].shape[1]) * (both_KK + both_KK.T)
+        groups = sums[0].shape[1]
+        cross_KK = groups / (groups - 1) * (both_KK + both_KK.T)
         return np.asarray(own_KK[0] + own_KK[1] + cross_KK)
 
 
@@ -78,7 +82,3 @@ def _midranks(values_N: Floats) -> Floats:
 
 def _group_sums(values_KN: Floats, groups_N: Labels) -> Floats:
     return np.stack([np.bincount(groups_N, weights=values_N) for values_N in values_KN])
-
-
-def _corrected(count: int) -> float:
-    return count / (count - 1) if count > 1 else 1.0

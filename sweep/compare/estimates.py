@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 from sweep.train.metrics import Floats
 
 LEVEL = 0.95
+_SOUND = 0.75  # of the resamples must have a meaning
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ class Bootstrapped:
         return Bootstrapped(self.point, moved_R, self.influences_J)
 
     def _sound(self) -> Floats:
-        return self.resampled_R[~np.isnan(self.resampled_R)]
+        """Return the resamples that have a meaning; none if too many have not to tell anything."""
+        sound_R = self.resampled_R[~np.isnan(self.resampled_R)]
+        return sound_R if len(sound_R) >= _SOUND * len(self.resampled_R) else sound_R[:0]
 
     def _correction(self, sound_R: Floats) -> tuple[float, float]:
         share = _share_below(sound_R, self.point)

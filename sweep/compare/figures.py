@@ -191,7 +191,8 @@ def expected_scores(dataset: str, rows: list[Row], fewest: int, objective: str) 
         axes.set_xlabel("trials")
         axes.set_ylabel(f"expected best val/{objective}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         return as_svg(figure, f"{dataset}: expected best validation score over trials")
 
 

@@ -26,6 +26,7 @@ from sweep.compare.methods import checklist, methods
 from sweep.compare.questions import questions
 from sweep.compare.ranks import ranks
 from sweep.compare.tables import REPORTED, columns, sentences
+from sweep.space import Range
 from sweep.train.metrics import LOWER_IS_BETTER
 
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
@@ -114,7 +115,7 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     choices = comparison.choices
     fewest, equal = at_equal_budget(rows)
     objective = comparison.sweeps[0].space.objective
-    domain = next(s for s in comparison.sweeps if s.name == rows[0].cell.sweep).space.learning_rate
+    domain = _rates(comparison, rows)
     shown: dict[str, str | None] = {
         "Scores with their intervals": figures.forest(name, rows, choices),
         "Quality and cost": figures.cost_and_quality(name, rows, pareto(comparison, name), choices),
@@ -147,6 +148,13 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
         fewest,
         equal,
     )
+
+
+def _rates(comparison: Comparison, rows: list[Row]) -> Range:
+    """Return the range that holds those of all sweeps of these rows."""
+    names = {row.cell.sweep for row in rows}
+    found = [sweep.space.learning_rate for sweep in comparison.sweeps if sweep.name in names]
+    return Range(low=min(item.low for item in found), high=max(item.high for item in found))
 
 
 def _confusion(row: Row) -> Confusion:

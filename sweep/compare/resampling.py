@@ -145,8 +145,8 @@ def _linear_scores(
     confusion_RCC = sums_RT[:, :cells].reshape(-1, classes, classes)
     with np.errstate(invalid="ignore", divide="ignore"):
         scores = {name: metric(confusion_RCC) for name, metric in OF_CONFUSION.items()}
-    scores["ece"] = np.abs(sums_RT[:, cells:-1]).sum(axis=1) / total_R
-    scores["brier"] = sums_RT[:, -1] / total_R
+        scores["ece"] = np.abs(sums_RT[:, cells:-1]).sum(axis=1) / total_R
+        scores["brier"] = sums_RT[:, -1] / total_R
     return scores
 
 

@@ -1,6 +1,7 @@
 """The comparison as a table for the terminal and for Markdown, with its sentences below."""
 
 import io
+import math
 
 from rich import box
 from rich.console import Console
@@ -30,6 +31,8 @@ def best_sentence(comparison: Comparison, dataset: str) -> str:
     """Say which cell wins a dataset, and which cannot be told from it."""
     rows, metric = comparison.datasets[dataset], comparison.choices.metric
     best = rows[0]
+    if math.isnan(best.metrics[metric].mean):
+        return f"{dataset}: {title(metric)} has no meaning on a test split of one class."
     text = f"{dataset}: {best.label} is best on test, "
     text += f"{title(metric)} {interval(best.metrics[metric])}"
     if len(rows) == 1:

@@ -64,8 +64,8 @@ def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
         text = space_of(sweep_id, experiment.tags)
         if text is None:
             raise SweepError(
-                f"the space of {name!r} is not in MLflow at {uri}: an older version sent it. "
-                f"'sweep sync {name}' where it was run sends what is missing"
+                f"the space of {name!r} is not in MLflow at {uri}, as an older version of sweep "
+                "sent it: compare it where it was run"
             )
         space = Space.model_validate_json(text)
         by_cell: dict[str, list[Run]] = defaultdict(list)

@@ -36,6 +36,8 @@ def interval(item: Interval | None, line_break: str = " ") -> str:
 
 def signed(item: Interval) -> str:
     """Return a difference and its interval, with its sign."""
+    if math.isinf(item.low) or math.isnan(item.mean):
+        return f"{number(item.mean)} [unknown]"
     mean, low, high = (f"{value + 0.0:+.3f}" for value in (item.mean, item.low, item.high))
     return f"{mean} [{low}, {high}]".replace("-0.000", "0.000").replace("+0.000", "0.000")
 

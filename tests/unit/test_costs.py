@@ -26,7 +26,7 @@ def test_a_cell_costs_its_search_and_one_training() -> None:
     assert (spent.search_s, spent.training_s, spent.total_s) == (80, 20, 100)
     assert (spent.parameters, spent.learnable, spent.memory_mib) == (1_000_000, 1000, 500)
     assert spent.images_per_s == 50
-    assert spent.device == "x86_64, 1 threads"
+    assert spent.device == "x86_64, threads: 1"
 
 
 def test_no_cell_beats_one_of_the_front_in_both_cost_and_quality() -> None:
@@ -64,7 +64,7 @@ def test_times_of_different_machines_are_warned_of() -> None:
     assert unlike_devices(found) is None
     for record in found.rows[0].cell.confirmations:
         record.facts |= {"device": "NVIDIA H100", "accelerator": "cuda"}
-    assert "NVIDIA H100, x86_64, 1 threads" in unlike_devices(found)
+    assert "NVIDIA H100, x86_64, threads: 1" in unlike_devices(found)
 
 
 def test_ranks_are_averages_over_the_datasets() -> None:

@@ -1,0 +1,91 @@
+"""Results as odd as they come are shown in every format and in the report, without a warning."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from sweep.compare.caveats import caveats
+from sweep.compare.comparison import Choices, Comparison, compared
+from sweep.compare.rendering import FORMATS, render
+from sweep.compare.report import report
+from sweep.compare.results import SweepResults
+from tests.simulated import broken, sweep_of
+
+AUROCS = {"small/frozen": 0.8, "large/frozen": 0.9}
+
+
+def shown(sweep: SweepResults) -> tuple[Comparison, str]:
+    """Render everything; return the comparison and the text for the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        comparison = compared([sweep], Choices("auroc", resamples=200))
+        texts = [render(comparison, style) for style in FORMATS[:-1]]
+        assert report(comparison).endswith("</html>")
+        return comparison, texts[0] + "\n".join(caveats(comparison))
+
+
+def altered(change: Callable[[pa.Table], pa.Table], **options: object) -> SweepResults:
+    sweep = sweep_of(AUROCS, **options)
+    for cell in sweep.cells:
+        if cell.confirmations:
+            cell._tables[:] = [change(table) for table in cell._tables]
+    return sweep
+
+
+def test_a_test_split_of_one_class() -> None:
+    _, text = shown(altered(lambda table: table.filter(np.asarray(table["label"]) == 1)))
+    assert "eyes: AUROC has no meaning on a test split of one class" in text
+    assert "eyes has no test sample of class0" in text
+
+
+def test_a_test_split_of_one_sample() -> None:
+    _, text = shown(altered(lambda table: table.slice(0, 1)))
+    assert "eyes has 1 groups in its test split" in text
+
+
+def test_one_patient_a_class_can_tell_nothing() -> None:
+    comparison, text = shown(sweep_of(AUROCS, groups=2))
+    (pair,) = comparison.pairs["eyes"]
+    assert pair.p == 1
+    assert "the data cannot tell it from" in text
+
+
+def test_predictions_that_are_always_right() -> None:
+    _, text = shown(sweep_of(dict.fromkeys(AUROCS, 1 - 1e-12)))
+    assert "no error at all, so that intervals have no width, which is not certainty" in text
+
+
+def test_records_of_which_hardly_anything_is_known() -> None:
+    sweep = sweep_of(AUROCS)
+    for cell in sweep.cells:
+        for record in [*cell.confirmations, *cell.trials]:
+            record.facts = {"test_samples": "t"}
+            record.history.clear()
+            record.best = {"epoch": 1, "value": 0.5} if record.kind == "confirmation" else {}
+    shown(sweep)
+
+
+def test_a_sweep_without_trials() -> None:
+    sweep = sweep_of(AUROCS)
+    cells = [broken(cell, fetch_trials=list, states=type(cell.states)()) for cell in sweep.cells]
+    shown(replace(sweep, cells=cells))
+
+
+@pytest.mark.parametrize("classes", [2, 12])
+def test_one_cell_alone(classes: int) -> None:
+    comparison, _ = shown(sweep_of({"small/frozen": 0.8}, classes=classes))
+    assert comparison.pairs["eyes"] == []
+
+
+def test_the_same_cell_in_two_sweeps_with_the_same_predictions() -> None:
+    sweeps = [sweep_of(AUROCS, name) for name in ("a", "b")]
+    comparison = compared(sweeps, Choices("f1", resamples=200))
+    twins = [
+        pair for pair in comparison.pairs["eyes"] if pair.first.cell.name == pair.second.cell.name
+    ]
+    assert [pair.p for pair in twins] == [1, 1]
+    assert report(comparison).endswith("</html>")
