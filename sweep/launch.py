@@ -192,8 +192,9 @@ def _print_table(comparison: Comparison, console: Console) -> None:
     print(terminal(comparison, out.width if out.is_terminal else None))
     for note in caveats(comparison):
         console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
-    names = " ".join(sweep.name for sweep in comparison.sweeps)
-    console.print(f"to look at: sweep report {names}", highlight=False, markup=False)
+    if any(row.metrics for row in comparison.rows):
+        name = comparison.sweeps[0].name
+        console.print(f"to look at: sweep report {name}", highlight=False, markup=False)
 
 
 def _weights_dir(settings: Settings) -> Path | None:
