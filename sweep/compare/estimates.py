@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 from sweep.train.metrics import Floats
 
 LEVEL = 0.95
+_LEAST = 0.1  # that a correction is divided by: BCa is not meant for skewness beyond that
 _SOUND = 0.75  # of the resamples must have a meaning
 
 
@@ -67,13 +68,13 @@ class Bootstrapped:
             return 0.5
         share, floor = _share_below(sound_R, value), 0.5 / len(sound_R)
         bias, acceleration = self._correction(sound_R)
-        if floor < share < 1 - floor or not (spread := float(sound_R.std())):
-            moved = float(ndtri(min(max(share, floor), 1 - floor))) - bias
-            return float(ndtr(moved / (1 + acceleration * moved) - bias))
-        # Further out than the resamples reach: a normal tail, but none thicker than they allow.
-        reach = -float(ndtri(floor))
-        distance = max(reach, abs(value - float(sound_R.mean())) / spread)
-        return float(ndtr(distance if share > 0.5 else -distance))
+        moved = float(ndtri(min(max(share, floor), 1 - floor))) - bias
+        place = moved / max(1 + acceleration * moved, _LEAST) - bias
+        # Further out than the resamples reach the tail is normal, where that is thinner.
+        if (spread := float(sound_R.std())) and not floor < share < 1 - floor:
+            distance = (value - float(sound_R.mean())) / spread
+            place = min(place, distance) if share < 0.5 else max(place, distance)
+        return float(ndtr(place))
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Return the BCa interval; without a width if nothing can be resampled."""
@@ -84,7 +85,7 @@ class Bootstrapped:
         tails = []
         for tail in ((1 - level) / 2, (1 + level) / 2):
             moved = bias + float(ndtri(tail))
-            tails.append(float(ndtr(bias + moved / (1 - acceleration * moved))))
+            tails.append(float(ndtr(bias + moved / max(1 - acceleration * moved, _LEAST))))
         low, high = np.quantile(sound_R, tails)
         return Interval(self.point, float(low), float(high))
 

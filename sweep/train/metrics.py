@@ -39,9 +39,9 @@ def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]
     with np.errstate(invalid="ignore", divide="ignore"):
         of_confusion = {name: metric(confusion_KCC) for name, metric in OF_CONFUSION.items()}
         of_ranks = _over_classes(labels_N, probabilities_KNC)
-    errors_KN = np.stack([squared_errors(labels_N, p_NC) for p_NC in probabilities_KNC])
     ece_K = np.array([_ece(labels_N, p_NC) for p_NC in probabilities_KNC])
-    return {**of_confusion, **of_ranks, "ece": ece_K, "brier": errors_KN.mean(axis=1)}
+    brier_K = np.array([squared_errors(labels_N, p_NC).mean() for p_NC in probabilities_KNC])
+    return {**of_confusion, **of_ranks, "ece": ece_K, "brier": brier_K}
 
 
 def pooled(

@@ -38,10 +38,10 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEP_CACHE", str(folder / "cache"))
         sweep = sweep_of(
-            AUROCS, "big", 600, shared=0.3, classes=4, names=HOSTILE, datasets=datasets,
+            AUROCS, "big", 300, shared=0.3, classes=4, names=HOSTILE, datasets=datasets,
             backbones=BACKBONES, budget={"trials": 16, "epochs": 30},
         )  # fmt: skip
-        comparison = compared([sweep], Choices("auroc", resamples=1000))
+        comparison = compared([sweep], Choices("auroc", resamples=300))
         (folder / "report.html").write_text(report(comparison), encoding="utf-8")
     return folder / "report.html"
 
@@ -155,7 +155,7 @@ def test_a_narrow_screen_does_not_scroll_sideways(page: Page) -> None:
 def test_it_says_how_the_numbers_came_about(page: Page) -> None:
     text = page.locator("main").inner_text()
     for said in (
-        "bias-corrected and accelerated", "1000 resamples of whole groups", "Holm", "seed 0",
+        "bias-corrected and accelerated", "300 resamples of whole groups", "Holm", "seed 0",
         "16 trials of 30 epochs", "train 800 of 400 groups", "timm resnet18", "fingerprint f",
         "weights wsmall", "TRIPOD+AI", "CLAIM",
     ):  # fmt: skip

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from sweep.compare.estimates import (
@@ -64,6 +66,15 @@ def test_beyond_the_resamples_the_tail_is_normal_and_no_thicker_than_they_allow(
     assert two_sided(far) == pytest.approx(2 * stats.norm.sf(8 / resampled.std()), rel=0.5)
     assert not_worse(far, 0.01) < 1e-12
     assert far.below(30) == pytest.approx(1)
+
+
+@given(st.integers(0, 1000), st.floats(-3, 3), st.floats(0.1, 3))
+def test_the_confidence_below_a_value_grows_with_it(seed: int, shift: float, skew: float) -> None:
+    rng = np.random.default_rng(seed)
+    estimate = Bootstrapped(shift, rng.gamma(skew, size=200), rng.normal(size=9) ** 3)
+    found = [estimate.below(value) for value in np.linspace(-5, 15, 101)]
+    assert found == sorted(found)
+    assert 0 <= found[0] <= found[-1] <= 1
 
 
 def test_resamples_without_a_meaning_are_left_out() -> None:

@@ -70,6 +70,11 @@ def test_many_predictions_at_once_score_as_each_alone(drawn, count: int, ties: b
             assert found[name][row] == pytest.approx(value, abs=1e-12)
 
 
+def test_no_prediction_has_no_scores() -> None:
+    found = score_each(np.array([0, 1]), np.zeros((0, 2, 2)))
+    assert {len(values) for values in found.values()} == {0}
+
+
 def test_ranks_are_not_a_number_where_one_class_has_all_samples() -> None:
     found = score(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]]))
     assert np.isnan(found["auroc"])
