@@ -1,6 +1,6 @@
 """Sweeps whose truth is known: simulated classifiers instead of trained ones."""
 
-from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -137,12 +137,4 @@ def record(
 
 def broken(cell: CellResult, **changes: object) -> CellResult:
     """Return a cell of which something is different."""
-    return CellResult(**{**vars_of(cell), **changes})
-
-
-def vars_of(cell: CellResult) -> dict[str, object]:
-    names = CellResult.__dataclass_fields__
-    return {name: getattr(cell, name) for name in names}
-
-
-__all__ = ["Counter", "as_table", "broken", "classifier", "record", "space", "sweep_of"]
+    return replace(cell, **changes)

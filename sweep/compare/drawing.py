@@ -6,7 +6,7 @@ written as the page's CSS variables, so that a figure is right in light and in d
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
@@ -51,6 +51,7 @@ _STYLE = {
     "ytick.labelsize": 7,
     "path.simplify": True,
 }
+_STYLE_OF_TAG = re.compile(r'style="([^"]*)"')
 _COLUMNS, _PANEL = 4, 1.55  # of a grid: panels in a row, inches of one
 _numbers = count()
 
@@ -111,11 +112,6 @@ def grid(
     return figure, axes[:panels]
 
 
-def _rounded(attribute: re.Match[str]) -> str:
-    """Cut numbers to hundredths of a point, which is enough for print."""
-    return re.sub(r"(\d\.\d\d)\d+", r"\1", attribute[0])
-
-
 def with_shared_styles(page: str) -> tuple[str, str]:
     """Return a page whose figures name their styles by classes, and the classes as CSS.
 
@@ -128,10 +124,24 @@ def with_shared_styles(page: str) -> tuple[str, str]:
 
     def shortened(svg: re.Match[str]) -> str:
         head, rest = svg[0].split(">", 1)
-        return head + ">" + re.sub(r'style="([^"]*)"', named, rest)
+        return f"{head}>{_in_tags(rest, lambda tag: _STYLE_OF_TAG.sub(named, tag))}"
 
     shorter = re.sub(r"<svg .*?</svg>", shortened, page, flags=re.DOTALL)
     return shorter, "\n".join(f".{name} {{ {style} }}" for style, name in names.items())
+
+
+def _in_tags(svg: str, change: Callable[[str], str]) -> str:
+    """Change the tags and leave the text alone: it may come from the data."""
+    return re.sub(r"<[^<>]+>", lambda tag: change(tag[0]), svg)
+
+
+def _shortened(tag: str) -> str:
+    """Cut numbers to hundredths of a point, names of groups that nothing refers to, and fonts."""
+    tag = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", tag)
+    tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", tag)
+    tag = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", tag)
+    tag = re.sub(r"(\d\.\d\d)\d+", r"\1", tag)
+    return tag.replace(INK, "var(--ink)").replace(LINE, "var(--line)")
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -153,14 +163,10 @@ def as_svg(figure: Figure, described: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", text)  # of groups, which nothing refers to
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", text)
-    text = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", text)
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
-    text = text.replace(INK, "var(--ink)").replace(LINE, "var(--line)")
-    text = re.sub(r'="[^"]*"', _rounded, text)
+    text = _in_tags(text, _shortened)
     text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")
     width = figure.get_figwidth() * 96
     label = described.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -81,9 +81,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         notes=caveats(comparison),
         parts=parts,
         main=main,
-        more=[
-            name for name in (*REPORTED, *_MORE) if name not in columns(comparison.choices.metric)
-        ],
+        more=[name for name in (*REPORTED, *_MORE) if name not in main],
         best=_best_of_each(parts),
         against={row: text for part in parts for row, text in _against(comparison, part).items()},
         cheapest=[cheapest_good(comparison, part.name) for part in parts],

@@ -14,7 +14,8 @@ from tests.simulated import sweep_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-HOSTILE = ["<img src=x onerror=alert(1)>", '$x_1$ & "more"', "</script><b>", "naïve ☃"]
+HOSTILE = ["<img src=x onerror=alert(1)>", '$x_1$ & "more"', "</script><b>",
+           'style="} main { display: none } .x {" 0.123456']  # fmt: skip
 BACKBONES = [
     {"name": "small", "model": "resnet18", "pretraining": "ImageNet"},
     {"name": "large", "model": "resnet50", "pretraining": "ImageNet"},
@@ -82,6 +83,8 @@ def test_everything_from_the_data_is_escaped(page: Page) -> None:
     assert page.locator("img").count() == 0
     shown = page.locator("details").filter(has_text="Confusion matrices").first.inner_html()
     assert "&lt;img src=x onerror=alert(1)&gt;" in shown
+    assert page.locator("main").is_visible()
+    assert "0.123456" in (page.locator("svg").filter(has_text="</script>").first.text_content())
     headings = page.locator(".confusions table").first.locator("thead th").all_text_contents()
     assert headings == HOSTILE
 
