@@ -9,8 +9,12 @@ from pathlib import Path
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then put it in place in one step.
 
-    Raises whatever `write` raises; `path` is then as it was before.
+    Raises whatever `write` raises; `path` is then as it was before. A device or a pipe
+    (``/dev/stdout``) is written to as it is: it must not become a file.
     """
+    if path.exists() and not path.is_file():
+        write(path)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,15 @@ def test_a_written_record_comes_back_and_waits_in_the_spool(tmp_path: Path) -> N
     assert folder.records() == [record(3)]
     (marker,) = (folder.path / "spool").iterdir()
     assert folder.record_of(marker.name) == record(3)
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        write_text(pipe, "a table")
+        assert reader.communicate(timeout=10)[0] == "a table"
+    assert pipe.is_fifo()
 
 
 def test_only_one_process_runs_a_sweep_and_the_other_is_named(tmp_path: Path) -> None:
