@@ -39,6 +39,7 @@ from ray.tune.search import Searcher
 from sweep.search.trial import WaveTrainable
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
+_CLIENT_ATTEMPTS = 3
 
 Watcher = Callable[[list[CellProgress]], None]
 
@@ -58,7 +59,7 @@ def cluster(address: str | None) -> Iterator[None]:
     try:
         if address:
             _knock(address)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            _connect(address)
         else:
             ray.init(
                 address="local",
@@ -69,7 +70,7 @@ def cluster(address: str | None) -> Iterator[None]:
                 object_store_memory=_OBJECT_STORE_BYTES,
             )
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         hint = (
             "check the address, that `ray status` works there, and, where the cluster wants a "
@@ -103,6 +104,21 @@ def search(around: Surroundings, parameters: int, watch: Watcher) -> list[CellPr
     progress: list[CellProgress] = ray.get(remote.remote(around, parameters, None))
     watch(progress)
     return progress
+
+
+def _connect(address: str) -> None:
+    """Connect to a running cluster; through Ray's client, try again if its server does not start.
+
+    A client's own server on the head is forked by a process of many threads and now and then
+    dies at once (Ray 2.60: "epoll_wait error: Bad file descriptor"); the next one starts.
+    """
+    for left in reversed(range(_CLIENT_ATTEMPTS)):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionAbortedError:
+            if not left:
+                raise
 
 
 def _knock(address: str) -> None:
