@@ -127,9 +127,11 @@ class SweepFolder:
         return RunRecord(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
 
     def records(self) -> list[RunRecord]:
-        """Return the results of all runs that have ended."""
-        paths = sorted((self.path / "runs").glob("*.json"))
-        return [RunRecord(**from_json(path.read_bytes())) for path in paths]
+        """Return the results of all runs that have ended.
+
+        Raises SweepError, naming the file, if one is damaged.
+        """
+        return [_read_record(path) for path in sorted((self.path / "runs").glob("*.json"))]
 
     def is_finished(self) -> bool:
         """Tell whether the sweep ran to its end."""
@@ -184,6 +186,17 @@ class SweepFolder:
                 return False
         except Timeout:
             return True
+
+
+def _read_record(path: Path) -> RunRecord:
+    try:
+        return RunRecord(**from_json(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise SweepError(
+            f"the record of a run, {path}, is damaged ({first_line}): restore it, or remove it "
+            "and resume the sweep"
+        ) from None
 
 
 def default_home() -> Path:

@@ -135,7 +135,10 @@ class CellResult:
         return [self.read(record) for record in self.confirmations]
 
     def _as_predictions(self, table: pa.Table) -> Predictions:
-        probabilities = [table[name].to_numpy() for name in _columns(table)]
+        columns = _columns(table)
+        if not columns or not len(table) or not {"group", "label"} <= set(table.column_names):
+            raise SweepError(f"predictions of {self.name} of {self.sweep} are empty or damaged")
+        probabilities = [table[name].to_numpy() for name in columns]
         probabilities_NC = np.stack(probabilities, axis=1).astype(np.float64)
         if not np.isfinite(probabilities_NC).all():
             raise SweepError(

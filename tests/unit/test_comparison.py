@@ -139,6 +139,15 @@ def test_predictions_that_are_not_numbers_leave_their_cell_out_in_words() -> Non
     )
 
 
+@pytest.mark.parametrize("damage", ["label", "group", "rows"])
+def test_damaged_predictions_leave_their_cell_out_in_words(damage: str) -> None:
+    sweep = sweep_of(SIX)
+    table = as_table(classifier(300, 0.8, 0))
+    damaged = table.slice(0, 0) if damage == "rows" else table.drop_columns([damage])
+    sweep.cells[0] = broken(sweep.cells[0], read=lambda record: damaged)
+    assert "eyes/small/frozen of s are empty or damaged" in " ".join(compare(sweep).notes)
+
+
 def test_constant_predictions_are_named_and_have_chance() -> None:
     sweep = sweep_of(SIX)
     constant = classifier(300, 0.8, 0)

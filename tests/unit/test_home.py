@@ -23,6 +23,16 @@ def test_a_written_record_comes_back_and_waits_in_the_spool(tmp_path: Path) -> N
     assert folder.record_of(marker.name) == record(3)
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[1]", '{"nonsense": 1}'])
+def test_a_damaged_record_is_named(tmp_path: Path, damage: str) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    folder.write_record(record(3))
+    (path,) = (folder.path / "runs").iterdir()
+    path.write_text(damage)
+    with pytest.raises(SweepError, match=f"{path.name}, is damaged"):
+        folder.records()
+
+
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
