@@ -97,12 +97,16 @@ class SweepFolder:
         write_text(self.path / "launch.json", json.dumps(asdict(settings), indent=1))
 
     def space(self) -> Space:
-        """Return the space as it was launched."""
-        return Space.model_validate(yaml.safe_load((self.path / "space.yaml").read_text("utf-8")))
+        """Return the space as it was launched; raises SweepError if its file is damaged."""
+        path = self.path / "space.yaml"
+        with _naming(path):
+            return Space.model_validate(yaml.safe_load(path.read_text("utf-8")))
 
     def settings(self) -> Settings:
-        """Return how the sweep was launched."""
-        return Settings(**json.loads((self.path / "launch.json").read_text("utf-8")))
+        """Return how the sweep was launched; raises SweepError if its file is damaged."""
+        path = self.path / "launch.json"
+        with _naming(path):
+            return Settings(**json.loads(path.read_text("utf-8")))
 
     @property
     def ledger_url(self) -> str:
@@ -189,13 +193,20 @@ class SweepFolder:
 
 
 def _read_record(path: Path) -> RunRecord:
-    try:
+    with _naming(path):
         return RunRecord(**from_json(path.read_bytes()))
-    except (ValueError, TypeError) as error:
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged file of a sweep raises into a SweepError that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         first_line = str(error).splitlines()[0]
         raise SweepError(
-            f"the record of a run, {path}, is damaged ({first_line}): restore it, or remove it "
-            "and resume the sweep"
+            f"{path} is damaged ({first_line}): restore it; the record of a run can also be "
+            "removed, and the sweep resumed"
         ) from None
 
 

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.compare.results import (
     CellResult,
@@ -192,7 +193,7 @@ def _answering(uri: str) -> Iterator[None]:
     """Turn what a tracking store that cannot be read raises into a SweepError."""
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SweepError(f"MLflow at {uri} cannot be read: {first_line}") from None
 

@@ -234,6 +234,12 @@ def test_a_store_that_cannot_be_read_is_refused_in_words(
         tracked_results("s", uri, tmp_path)
 
 
+def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "junk.db").write_text("junk")
+    with pytest.raises(SweepError, match=r"cannot be read: .*file is not a database"):
+        tracked_results("s", f"sqlite:///{tmp_path / 'junk.db'}", tmp_path)
+
+
 def test_predictions_that_are_gone_from_mlflow_are_named(tmp_path: Path, uri: str) -> None:
     folder = told(tmp_path, uri)
     Tracker(folder, uri).send_all()

@@ -29,8 +29,12 @@ def test_a_damaged_record_is_named(tmp_path: Path, damage: str) -> None:
     folder.write_record(record(3))
     (path,) = (folder.path / "runs").iterdir()
     path.write_text(damage)
-    with pytest.raises(SweepError, match=f"{path.name}, is damaged"):
+    with pytest.raises(SweepError, match=f"{path.name} is damaged"):
         folder.records()
+    for name, read in (("space.yaml", folder.space), ("launch.json", folder.settings)):
+        (folder.path / name).write_text(damage)
+        with pytest.raises(SweepError, match=f"{name} is damaged"):
+            read()
 
 
 def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
