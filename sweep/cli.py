@@ -8,11 +8,12 @@ import click
 
 from sweep import __version__
 from sweep.cli_data import data
+from sweep.cli_head import ADDRESS, on_the_head
+from sweep.cli_living import living
 from sweep.cli_options import (
     DATA_ROOT,
     FROM_URI,
     HOME,
-    JSON,
     MARGIN,
     METRIC,
     NAMES,
@@ -21,6 +22,7 @@ from sweep.cli_options import (
     SET,
     WEIGHTS_DIR,
     console,
+    home_of,
     load_space_file,
 )
 from sweep.errors import Interrupted, SweepError
@@ -30,105 +32,6 @@ from sweep.errors import Interrupted, SweepError
 @click.version_option(__version__, prog_name="sweep")
 def cli() -> None:
     """Which pre-trained backbone, and how much of it frozen, for our medical images?"""
-
-
-@cli.command()
-@click.option("--space", "space_name", required=True, metavar="NAME|PATH", help="What to compare.")
-@click.option("--name", help="Name of the sweep. [default: the space's]")
-@SET
-@ONLY
-@DATA_ROOT
-@WEIGHTS_DIR
-@click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
-@HOME
-@click.option("--address", help="Ray cluster: auto or ray://HOST:10001. [default: this machine]")
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
-def launch(
-    space_name: str,
-    name: str | None,
-    overrides: tuple[str, ...],
-    only: tuple[str, ...],
-    data_root: Path,
-    weights_dir: Path | None,
-    tracking_uri: str | None,
-    home: Path | None,
-    address: str | None,
-    dry_run: bool,
-) -> None:
-    """Run a sweep to its end: search, confirm, compare."""
-    space = load_space_file(space_name, overrides, only, name)
-    if dry_run:
-        from sweep.dryrun import print_plan
-
-        print_plan(space, data_root, weights_dir, console())
-        return
-    from rich.console import Console
-
-    from sweep import launch as launching
-
-    settings = launching.new_settings(data_root, weights_dir, tracking_uri, address)
-    _end(launching.launch(space, _home(home), settings, Console(stderr=True)))
-
-
-@cli.command()
-@click.argument("name")
-@HOME
-def resume(name: str, home: Path | None) -> None:
-    """Go on with a sweep that was interrupted."""
-    from sweep.home import existing
-
-    folder = existing(_home(home), name)
-    from rich.console import Console
-
-    from sweep import launch as launching
-
-    _end(launching.resume(folder, Console(stderr=True)))
-
-
-@cli.command()
-@click.argument("name")
-@HOME
-def stop(name: str, home: Path | None) -> None:
-    """Stop a sweep that runs on this machine; it can be resumed."""
-    from sweep.home import existing
-
-    existing(_home(home), name).stop()
-    click.echo(f"stopped; go on with: sweep resume {name}")
-
-
-@cli.command()
-@click.argument("name", required=False)
-@HOME
-@JSON
-def status(name: str | None, home: Path | None, as_json: bool) -> None:
-    """Show how far a sweep is, or all of them."""
-    from sweep import status as statuses
-
-    where = _home(home)
-    if as_json:
-        click.echo(statuses.as_json(where, name))
-    else:
-        statuses.print_status(where, name, console())
-
-
-@cli.command()
-@click.argument("name")
-@HOME
-def sync(name: str, home: Path | None) -> None:
-    """Send results to MLflow that could not be sent before."""
-    from sweep.home import existing
-
-    folder = existing(_home(home), name)
-    from sweep.tracking import Tracker
-
-    uri = folder.settings().tracking_uri
-    tracker = Tracker(folder, uri)
-    before = tracker.waiting()
-    tracker.send_all()
-    left = tracker.waiting()
-    click.echo(f"{before - left} of {before} results sent to {uri}")
-    if left:
-        raise SweepError(f"{left} results still wait: {tracker.error}")
 
 
 @cli.command()
@@ -146,6 +49,8 @@ def sync(name: str, home: Path | None) -> None:
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
 @FROM_URI
 @HOME
+@ADDRESS
+@on_the_head
 def compare(
     names: tuple[str, ...],
     metric: str | None,
@@ -160,7 +65,7 @@ def compare(
     from sweep.compare.rendering import checked_choices, compare_sweeps
     from sweep.compare.sources import find_results
 
-    sweeps = find_results(names, _home(home), tracking_uri)
+    sweeps = find_results(names, home_of(home), tracking_uri)
     choices = checked_choices(sweeps, metric, margin, resamples)
     out = console()
     width = out.width if out.is_terminal and not output else None
@@ -185,6 +90,8 @@ def compare(
 @click.option("--track/--no-track", default=True, help="Keep it in MLflow, too. [default: track]")
 @FROM_URI
 @HOME
+@ADDRESS
+@on_the_head
 def report(
     names: tuple[str, ...],
     output: Path,
@@ -201,7 +108,7 @@ def report(
     from sweep.compare.rendering import checked_choices, write_report
     from sweep.compare.sources import find_results
 
-    sweeps = find_results(names, _home(home), tracking_uri)
+    sweeps = find_results(names, home_of(home), tracking_uri)
     choices = checked_choices(sweeps, metric, margin, resamples)
     with Console(stderr=True).status("comparing") as status:
         notes = write_report(
@@ -251,6 +158,8 @@ def space_check(name_or_path: str, overrides: tuple[str, ...], only: tuple[str, 
 
 
 cli.add_command(data)
+for command in living:
+    cli.add_command(command)
 
 
 @cli.group()
@@ -266,6 +175,8 @@ def weights_list(weights_dir: Path | None) -> None:
     from sweep.catalog import BACKBONES
     from sweep.space import BackboneSpec
 
+    if weights_dir and not weights_dir.is_dir():
+        raise SweepError(f"--weights-dir {weights_dir}: there is no such folder")
     for name in BACKBONES:
         problem = missing_weights(BackboneSpec.model_validate(name), weights_dir)
         click.echo(f"{name:16} {'there' if problem is None else problem}")
@@ -310,19 +221,6 @@ def main() -> None:
 def _fail(text: str, code: int) -> None:
     click.echo(f"Error: {text}" if code == SweepError.exit_code else text, err=True)
     sys.exit(code)
-
-
-def _end(failures: list[str]) -> None:
-    for line in failures:
-        click.echo(f"failed: {line}", err=True)
-    if failures:
-        sys.exit(1)
-
-
-def _home(home: Path | None) -> Path:
-    from sweep.home import default_home
-
-    return home or default_home()
 
 
 def _note(notes: list[str]) -> None:

@@ -62,3 +62,10 @@ def console() -> Any:
 
     out = Console()
     return out if out.is_terminal else Console(width=120)
+
+
+def home_of(home: Path | None) -> Path:
+    """Return the home that is given, else the default."""
+    from sweep.home import default_home
+
+    return home or default_home()

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import math
 import os
 import secrets
 import shutil
@@ -10,7 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,7 @@ class RunRecord:
     model: str | None = None
     error: str | None = None
     train_fraction: float = 1.0
+    log: str | None = None
 
     @property
     def cell(self) -> str:
@@ -78,6 +80,7 @@ class Settings:
     weights_dir: str | None
     tracking_uri: str
     address: str | None
+    retries: int = 2
 
 
 class SweepFolder:
@@ -91,7 +94,7 @@ class SweepFolder:
         return (self.path / "launch.json").is_file()
 
     def create(self, space: Space, settings: Settings) -> None:
-        """Write down the space and how it was launched."""
+        """Write down the space and how it was launched; again, what has changed of them."""
         document = yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False)
         write_text(self.path / "space.yaml", document)
         write_text(self.path / "launch.json", json.dumps(asdict(settings), indent=1))
@@ -137,6 +140,14 @@ class SweepFolder:
         """
         return [_read_record(path) for path in sorted((self.path / "runs").glob("*.json"))]
 
+    def reopen(self, forget_failures: bool) -> None:
+        """Take back that the sweep is finished; on demand, that trials of it failed."""
+        (self.path / "finished").unlink(missing_ok=True)
+        if forget_failures:
+            for path in (self.path / "runs").glob("*.json"):
+                if _read_record(path).state == "failed":
+                    path.unlink()
+
     def is_finished(self) -> bool:
         """Tell whether the sweep ran to its end."""
         return (self.path / "finished").is_file()
@@ -153,34 +164,91 @@ class SweepFolder:
         try:
             lock.acquire()
         except Timeout:
-            raise BusyError(f"the sweep {self.name} is already running ({_owner(owner)})") from None
+            raise BusyError(
+                f"the sweep {self.name} is already running ({self._told_owner()})"
+            ) from None
         try:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             about = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
             write_text(owner, json.dumps(about))
+            self._stop_request.unlink(missing_ok=True)
             yield
         finally:
             owner.unlink(missing_ok=True)
+            self._stop_request.unlink(missing_ok=True)
             if not self.exists():  # it was refused: leave no trace
                 shutil.rmtree(self.path, ignore_errors=True)
             lock.release()
 
-    def stop(self, timeout: float = 60) -> None:
-        """Ask the process that runs this sweep to stop, and wait until it did.
+    @property
+    def _stop_request(self) -> Path:
+        return self.path / "stop"
 
-        Raises SweepError if none runs, or none that can be reached from this machine.
+    def ask_to_stop(self) -> None:
+        """Ask whoever runs this sweep, on whatever machine, to drain it.
+
+        Raises SweepError if nobody does.
         """
-        if not self.is_running():
-            raise SweepError(f"the sweep {self.name} is not running")
+        self._require_running()
+        self._stop_request.touch()
+
+    def is_asked_to_stop(self) -> bool:
+        """Tell whether the sweep is to be drained."""
+        return self._stop_request.exists()
+
+    def interrupt(self) -> None:
+        """Interrupt the process that runs this sweep.
+
+        Raises SweepError if none runs, or none on this machine.
+        """
+        self._require_running()
         about = json.loads((self.path / "owner.json").read_text("utf-8"))
         if about["host"] != socket.gethostname():
-            raise SweepError(f"the sweep {self.name} runs on {about['host']}: stop it there")
+            raise SweepError(
+                f"the sweep {self.name} runs on {about['host']}: use --now there, or stop it "
+                "without --now from here"
+            )
         os.kill(about["pid"], signal.SIGTERM)
+
+    def wait_until_stopped(self, timeout: float = math.inf) -> None:
+        """Wait until no process runs this sweep; raises SweepError after `timeout` seconds."""
         end = time.monotonic() + timeout
         while self.is_running():
             if time.monotonic() > end:
-                raise SweepError(f"process {about['pid']} has not stopped in {timeout:.0f} s")
+                raise SweepError(f"the sweep {self.name} has not stopped in {timeout:.0f} s")
             time.sleep(0.1)
+
+    def owner(self) -> dict[str, Any]:
+        """Return pid, host and since when of the process that runs this sweep; empty if none."""
+        try:
+            about: dict[str, Any] = json.loads((self.path / "owner.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return about
+
+    def _told_owner(self) -> str:
+        about = self.owner()
+        if not about:
+            return "its process has only just started"
+        return f"process {about['pid']} on {about['host']} since {about['since']}"
+
+    def bytes_on_disk(self) -> int:
+        """Return how much room the files of the sweep take."""
+        total = 0
+        for path in self.path.rglob("*"):
+            with suppress(FileNotFoundError):  # of a sweep that runs
+                total += path.lstat().st_size
+        return total
+
+    def remove(self) -> None:
+        """Delete everything of the sweep; raises BusyError if it runs."""
+        with self.locked():
+            shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)  # the lock
+
+    def _require_running(self) -> None:
+        if not self.is_running():
+            raise SweepError(f"the sweep {self.name} is not running")
 
     def is_running(self) -> bool:
         """Tell whether a process runs this sweep now."""
@@ -256,11 +324,3 @@ def hashed_id(key: bytes, name: str) -> str:
 def _made(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _owner(path: Path) -> str:
-    try:
-        about = json.loads(path.read_text("utf-8"))
-        return f"process {about['pid']} on {about['host']} since {about['since']}"
-    except (OSError, ValueError, KeyError):
-        return "its process has only just started"

@@ -1,16 +1,17 @@
 """A sweep from its space to its table: prepare, search, confirm, conclude."""
 
 import contextlib
+import logging
 import shutil
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Never
+from typing import Any, Never
 
 from rich.console import Console
 
@@ -21,17 +22,26 @@ from sweep.compare.comparison import Choices, Comparison, Row, compared
 from sweep.compare.results import home_results
 from sweep.compare.tables import terminal
 from sweep.errors import Interrupted, SweepError
+from sweep.extension import extended
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
 from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
-from sweep.search.tuner import cluster, search
+from sweep.search.nodes import unwritable
+from sweep.search.resources import Allotment, ModelSize
+from sweep.search.tuner import allot, cluster, search
 from sweep.search.wave import Surroundings
 from sweep.space import Space
-from sweep.tracking import Tracker, default_tracking_uri
+from sweep.tracking import Tracker, default_tracking_uri, refuse_tracking
+
+log = logging.getLogger("sweep.launch")
 
 
 def new_settings(
-    data_root: Path, weights_dir: Path | None, tracking_uri: str | None, address: str | None
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    address: str | None,
+    retries: int = 2,
 ) -> Settings:
     """Return the settings of a sweep that is launched now."""
     return Settings(
@@ -41,7 +51,23 @@ def new_settings(
         weights_dir=str(weights_dir.absolute()) if weights_dir else None,
         tracking_uri=tracking_uri or default_tracking_uri(),
         address=address,
+        retries=retries,
     )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a resumed sweep does otherwise than when it was launched.
+
+    Attributes:
+        overrides: of its space; see `sweep.extension`.
+        settings: fields of `Settings` that are new: another machine has other paths.
+        retry_failed: forget the trials that failed, and begin as many anew.
+    """
+
+    overrides: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    retry_failed: bool = False
 
 
 def launch(space: Space, home: Path, settings: Settings, console: Console) -> list[str]:
@@ -56,20 +82,18 @@ def launch(space: Space, home: Path, settings: Settings, console: Console) -> li
     folder = SweepFolder(home, space.name)
     with _interruptible(folder) as stopped, folder.locked():
         _refuse_known(folder)
-        _prepare(space, settings, console)
-        with cluster(settings.address):
-            folder.create(space, settings)
-            return _run(folder, space, settings, console, stopped)
+        return _prepare_and_run(folder, space, settings, console, stopped)
 
 
-def resume(folder: SweepFolder, console: Console) -> list[str]:
+def resume(folder: SweepFolder, console: Console, changes: Changes = Changes()) -> list[str]:
     """Go on with a sweep that was launched, to its end; see `launch`."""
+    space = extended(folder, list(changes.overrides))
+    settings = replace(folder.settings(), **changes.settings)
+    more = changes.retry_failed or space != folder.space()
     with _interruptible(folder) as stopped, folder.locked():
-        space, settings = folder.space(), folder.settings()
-        if not folder.is_finished():
-            _prepare(space, settings, console)
-            with cluster(settings.address):
-                return _run(folder, space, settings, console, stopped)
+        if more or not folder.is_finished():
+            forget = changes.retry_failed
+            return _prepare_and_run(folder, space, settings, console, stopped, forget)
     comparison = _compared(folder)
     _print_table(comparison, console)
     return _failures(comparison.rows, space)
@@ -88,16 +112,20 @@ def _refuse_known(folder: SweepFolder) -> None:
         )
 
 
-def _prepare(space: Space, settings: Settings, console: Console) -> None:
-    with decoding_bars(console) as progress:
-        notes = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
-    for note in notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
-
-
-def _run(
-    folder: SweepFolder, space: Space, settings: Settings, console: Console, stopped: Event
+def _prepare_and_run(
+    folder: SweepFolder,
+    space: Space,
+    settings: Settings,
+    console: Console,
+    stopped: Event,
+    forget_failures: bool = False,
 ) -> list[str]:
+    """Find everything that stands in the way before anything of the sweep is written."""
+    refuse_tracking(settings.tracking_uri)
+    problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
+    if problems:
+        raise SweepError("\n".join(problems))
+    _prepare(space, settings, console)
     data_root = Path(settings.data_root)
     around = Surroundings(
         space,
@@ -107,8 +135,35 @@ def _run(
         _weights_dir(settings),
         default_cache().absolute(),
         hashing_key(folder.home),
+        folder.owner()["since"],
+        settings.retries,
     )
-    parameters = max(plan.parameters for plan in plan_cells(space, data_root))
+    sizes = {
+        plan.cell.name: ModelSize(plan.parameters, plan.learning)
+        for plan in plan_cells(space, data_root)
+    }
+    with cluster(settings.address), _logged(folder):
+        allotment = allot(around, sizes, shared=bool(settings.address))
+        folder.create(space, settings)
+        folder.reopen(forget_failures)
+        return _run(around, allotment, settings, console, stopped)
+
+
+def _prepare(space: Space, settings: Settings, console: Console) -> None:
+    with decoding_bars(console) as progress:
+        notes = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+    for note in notes:
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _run(
+    around: Surroundings,
+    allotment: Allotment,
+    settings: Settings,
+    console: Console,
+    stopped: Event,
+) -> list[str]:
+    folder, space = around.folder, around.space
     tracker = Tracker(folder, settings.tracking_uri)
     with tracker:
         with Display(space.objective, console) as display:
@@ -118,11 +173,14 @@ def _run(
                     raise KeyboardInterrupt
                 display.watch(cells)
 
-            search(around, parameters, watch)
+            log.info("the search begins: %d cells", len(space.cells()))
+            if not search(around, allotment, watch):
+                raise Interrupted(f"stopped; go on with: sweep resume {folder.name}")
         comparison = _compared(folder)
         for row in comparison.rows:
             _conclude(folder, settings, row)
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
+    log.info("finished")
     _print_table(comparison, console)
     if waiting := tracker.waiting():
         console.print(
@@ -132,6 +190,22 @@ def _run(
             soft_wrap=True,
         )
     return _failures(comparison.rows, space)
+
+
+@contextlib.contextmanager
+def _logged(folder: SweepFolder) -> Iterator[None]:
+    """Write what happens to a sweep into its log, for `sweep logs`."""
+    handler = logging.FileHandler(folder.path / "sweep.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger = logging.getLogger("sweep")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
@@ -175,9 +249,11 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
             continue
         ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         reason = f": {row.cell.error}" if row.cell.error else ""
+        planned = next(cell.trials for cell in space.cells() if cell.name == row.cell.name)
+        given_up = sum(states.values()) < planned
         lines.append(
             f"{row.cell.name}: {confirmed} of {space.confirmations} confirmations; "
-            f"trials: {ended}{reason}"
+            f"trials: {ended}{f' of {planned}; given up' if given_up else ''}{reason}"
         )
     return lines
 

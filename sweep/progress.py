@@ -34,6 +34,9 @@ class CellProgress:
     best: float = -math.inf
     seconds: float = 0.0
     epochs: int = 0
+    images: int = 0  # that went through a network, as far as this driver has heard
+    retried: int = 0  # waves that were tried again
+    given_up: bool = False
 
     @property
     def name(self) -> str:
@@ -63,6 +66,50 @@ class CellProgress:
         return f" ({', '.join(named)})" if named else ""
 
 
+class Pace:
+    """How fast a sweep goes, and how long it may still take; from when it was made on."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._before: tuple[int, float] | None = None  # runs done and seconds spent, back then
+        self._cells: list[CellProgress] = []
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self._started
+
+    def note(self, cells: list[CellProgress]) -> None:
+        """Take note of how far the cells are."""
+        self._cells = list(cells)
+        if self._before is None:
+            self._before = _done(cells), sum(cell.seconds for cell in cells)
+
+    def runs_an_hour(self) -> float:
+        """Return how many trials and confirmations have ended in an hour, so far."""
+        before = self._before[0] if self._before else 0
+        return round((_done(self._cells) - before) * 3600 / max(1e-9, self.elapsed), 1)
+
+    def seconds_left(self) -> float | None:
+        """Estimate from what a run of the same cell, or of any cell, has cost so far.
+
+        None as long as nothing has ended since the start.
+        """
+        done, spent = _done(self._cells), sum(cell.seconds for cell in self._cells)
+        done_before, spent_before = self._before or (0, 0.0)
+        if done == done_before or not spent:
+            return None
+        left = 0.0
+        for cell in self._cells:
+            own = cell.trials_done + cell.confirmed
+            mean = cell.seconds / own if own else spent / done
+            if not cell.given_up:
+                left += mean * max(0, cell.trials_total + cell.seeds - own)
+        busy = max(1, sum(bool(cell.running) for cell in self._cells))
+        at_once = min(max(1.0, (spent - spent_before) / max(1e-9, self.elapsed)), busy)
+        return left / at_once
+
+
 class Display:
     """Shows the progress of a sweep as long as it is entered.
 
@@ -73,8 +120,7 @@ class Display:
     def __init__(self, objective: str, console: Console | None = None) -> None:
         self._console = console or Console(file=sys.stderr)
         self._objective = objective
-        self._started = time.monotonic()
-        self._done_before: int | None = None
+        self._pace = Pace()
         self._cells: list[CellProgress] = []
         self._last_line = -math.inf
         self._live = Live(
@@ -95,15 +141,11 @@ class Display:
     def watch(self, cells: list[CellProgress]) -> None:
         """Take note of how far the cells are."""
         self._cells = list(cells)
-        if self._done_before is None:
-            self._done_before = self._done()
+        self._pace.note(cells)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
             self._console.print(self._summary(), highlight=False, soft_wrap=True)
-
-    def _done(self) -> int:
-        return sum(cell.trials_done + cell.confirmed for cell in self._cells)
 
     def _summary(self) -> str:
         total = sum(cell.trials_total + cell.seeds for cell in self._cells)
@@ -111,26 +153,10 @@ class Display:
         leaders = [cell for cell in self._cells if math.isfinite(cell.best)]
         best = max(leaders, key=lambda cell: cell.best, default=None)
         leader = f", best val/{self._objective} {best.best:.4f} ({best.name})" if best else ""
-        elapsed = _clock(time.monotonic() - self._started)
         return (
-            f"{elapsed}  {self._done()} of {total} runs done, {running} running{leader}, "
-            f"{self._time_left()}"
+            f"{clock(self._pace.elapsed)}  {_done(self._cells)} of {total} runs done, "
+            f"{running} running{leader}, {time_left(self._pace.seconds_left())}"
         )
-
-    def _time_left(self) -> str:
-        """Estimate from what a run of the same cell, or of any cell, has cost so far."""
-        elapsed = time.monotonic() - self._started
-        done = sum(cell.trials_done + cell.confirmed for cell in self._cells)
-        spent = sum(cell.seconds for cell in self._cells)
-        if not done or not spent or done == self._done_before:
-            return "time left not known yet"
-        left = 0.0
-        for cell in self._cells:
-            own = cell.trials_done + cell.confirmed
-            mean = cell.seconds / own if own else spent / done
-            left += mean * max(0, cell.trials_total + cell.seeds - own)
-        at_once = min(max(1.0, spent / elapsed), max(1, sum(bool(c.running) for c in self._cells)))
-        return f"about {_clock(left / at_once)} left"
 
     def _screen(self) -> Group:
         return Group(self._table(), Text(self._summary() if self._cells else "starting"))
@@ -152,7 +178,7 @@ class Display:
                 str(cell.running or ""),
                 f"{cell.confirmed}/{cell.seeds}",
                 f"{cell.best:.4f}" if math.isfinite(cell.best) else "",
-                _clock(cell.seconds) if cell.seconds else "",
+                clock(cell.seconds) if cell.seconds else "",
                 style="green" if finished else "",
             )
         return table
@@ -181,7 +207,17 @@ def decoding_bars(console: Console | None = None) -> Iterator[Callable[[str], Pr
         yield begin
 
 
-def _clock(seconds: float) -> str:
+def time_left(seconds: float | None) -> str:
+    """Say an estimate of the time left."""
+    return "time left not known yet" if seconds is None else f"about {clock(seconds)} left"
+
+
+def _done(cells: list[CellProgress]) -> int:
+    return sum(cell.trials_done + cell.confirmed for cell in cells)
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as minutes and seconds, or as hours, minutes and seconds."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -7,8 +7,10 @@ and nothing else; sending again makes no duplicates, as runs are found by their 
 import json
 import logging
 import os
+import re
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +24,55 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from sweep.errors import SweepError
 from sweep.home import RunRecord, SweepFolder
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
+_REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
+    "error code 401",
+    "error code 403",
+    "error code 404",
+    "not authenticated",
+    "Permission denied",
+    "password authentication failed",
+    "Invalid Host header",
+    "UnsupportedModelRegistryStoreURIException",
+    "Model registry functionality is unavailable",
+    "No module named",
+)
+_ACCESS = (
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
+    "or give another --tracking-uri"
+)
 _TAG_LENGTH = 4000  # of an experiment; MLflow takes 5,000
 
 
 def default_tracking_uri() -> str:
     """Return ``$MLFLOW_TRACKING_URI``, else MLflow's own default in the current folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
+
+
+def refuse_tracking(uri: str) -> None:
+    """Raise SweepError if a tracking server answers that it will take nothing from us.
+
+    One that does not answer is no reason to wait: results are kept until it does.
+    """
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    try:
+        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # whatever the server or the network does
+        text = " ".join(str(error).split())[:300]
+        if any(sign in text for sign in _REFUSALS):
+            raise SweepError(
+                f"MLflow at {without_password(uri)} refuses us: {without_password(text)}; {_ACCESS}"
+            ) from None
+
+
+def without_password(text: str) -> str:
+    """Return a text with the passwords of its URLs left out."""
+    return re.sub(r"(://[^/:@\s]*):[^/@\s]+@", r"\1:***@", text)
 
 
 class Tracker:
@@ -116,6 +157,15 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
     return None
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """A run that MLflow has: its id, its status, and its learning rate as MLflow writes it."""
+
+    run_id: str
+    status: str
+    rate: str | None
+
+
 class _Sender:
     """Knows which runs MLflow has already."""
 
@@ -125,25 +175,25 @@ class _Sender:
         self._experiment = self._experiment_id(folder.name)
         self._sweep_id = folder.settings().id
         self._tell_space()
-        self._runs: dict[str, tuple[str, str]] = {}  # key -> run id, status
+        self._runs: dict[str, _Sent] = {}
         self._list_runs()
 
     def send(self, record: RunRecord) -> None:
         """Make the run of a result, whole; one that is there already is left alone."""
         if record.kind == "cell":
-            run_id = self._parent(record)
+            run_id = self._renewed_parent(record)
         else:
             known = self._runs.get(record.key)
-            if known and known[1] != "RUNNING":
+            if known and known.status != "RUNNING" and known.rate == _rate(record):
                 return
-            if known:  # its sender died half-way
-                self._client.delete_run(known[0])
+            if known:  # its sender died half-way, or it confirmed what is the best no more
+                self._client.delete_run(known.run_id)
             parent = self._parent(record)
             run_id = self._create(record, record.key, _run_name(record), parent)
         self._log(run_id, record)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
-        self._runs[record.key] = (run_id, status)
+        self._runs[record.key] = _Sent(run_id, status, _rate(record))
 
     def _experiment_id(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -169,7 +219,9 @@ class _Sender:
                 page_token=token,
             )
             for run in page:
-                self._runs[run.data.tags["sweep.key"]] = (run.info.run_id, run.info.status)
+                rate = run.data.params.get("learning_rate")
+                sent = _Sent(run.info.run_id, run.info.status, rate)
+                self._runs[run.data.tags["sweep.key"]] = sent
             token = page.token
             if not token:
                 return
@@ -177,8 +229,26 @@ class _Sender:
     def _parent(self, record: RunRecord) -> str:
         key = f"{self._sweep_id}:{record.cell}:cell:0"
         if key not in self._runs:
-            self._runs[key] = (self._create(record, key, record.cell, None), "RUNNING")
-        return self._runs[key][0]
+            self._runs[key] = _Sent(self._create(record, key, record.cell, None), "RUNNING", None)
+        return self._runs[key].run_id
+
+    def _renewed_parent(self, record: RunRecord) -> str:
+        """Return the run of a cell: a new one if the cell has another best rate than it had.
+
+        MLflow's params are written once; the runs of trials are moved below the new one.
+        """
+        old = self._runs.get(record.key)
+        if old is None or old.rate in {None, _rate(record)}:
+            return self._parent(record)
+        new = self._create(record, record.key, record.cell, None)
+        children = [
+            sent for key, sent in self._runs.items()
+            if key.startswith(f"{self._sweep_id}:{record.cell}:") and key != record.key
+        ]  # fmt: skip
+        for sent in children:
+            self._client.set_tag(sent.run_id, "mlflow.parentRunId", new)
+        self._client.delete_run(old.run_id)
+        return new
 
     def _create(self, record: RunRecord, key: str, name: str, parent: str | None) -> str:
         tags = {
@@ -271,6 +341,11 @@ def _metrics(record: RunRecord) -> list[Metric]:
         else:
             final[f"best/{record.params['objective']}"] = record.best["value"]
     return result + [Metric(name, value, stamp, last) for name, value in final.items()]
+
+
+def _rate(record: RunRecord) -> str | None:
+    rate = record.params.get("learning_rate")
+    return None if rate is None else _text(rate)
 
 
 def _run_name(record: RunRecord) -> str:

@@ -3,11 +3,12 @@
 Knows nothing of Ray: waves go out by `deal`, reports come in by `hear` and `finish`.
 """
 
+import logging
 import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep.home import RunRecord
 from sweep.progress import CellProgress
@@ -16,7 +17,9 @@ from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Cell
 from sweep.train.learner import Best, EpochScore, Rate
 
-RETRIES = 2
+GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
+
+log = logging.getLogger("sweep.search")
 
 
 @dataclass
@@ -28,6 +31,7 @@ class _Underway:
     histories: dict[int, dict[int, EpochScore]]
     best: dict[int, Best]
     open: set[int]
+    images: int = 0
 
 
 class _CellWork:
@@ -39,13 +43,36 @@ class _CellWork:
         self.again: list[Wave] = []  # of a driver that died, or that failed and is tried again
         self.searching = 0  # trials asked and not told
         self.confirming: set[int] = set()
-        self.confirmed: set[int] = set()
+        self.confirmed: dict[int, RunRecord] = {}
         self.waves = 0
         self.failures: Counter[str] = Counter()
+        self.lost_in_a_row = 0
+        self.paused = 0  # waves that a stop has left for the next time
 
     @property
     def searched(self) -> bool:
         return not (self.left or self.searching or self.again)
+
+    @property
+    def unfinished(self) -> bool:
+        """Tell whether the cell still has something to deal that can be dealt."""
+        if not self.searched or self.paused:
+            return True
+        return bool(self.unconfirmed(self.study.best()))
+
+    def unconfirmed(self, rate: Rate | None) -> set[int]:
+        """Return which confirmations of the best rate there are not.
+
+        Those of a rate that was the best before the budget was raised do not count.
+        """
+        if rate is None:
+            return set()
+        return {
+            index
+            for index in range(self.progress.seeds)
+            if index not in self.confirmed
+            or self.confirmed[index].params.get("learning_rate") != rate.learning_rate
+        }
 
 
 class Dealer:
@@ -60,6 +87,7 @@ class Dealer:
     ) -> None:
         self._around, self._changed = around, changed
         self._folder, self._space = around.folder, around.space
+        self._draining = False
         self._underway: dict[str, _Underway] = {}
         self._work: dict[str, _CellWork] = {}
         records: dict[str, list[RunRecord]] = defaultdict(list)
@@ -84,6 +112,17 @@ class Dealer:
         """Tell whether nothing is left to deal or to wait for."""
         return not self._underway and all(self._next(w) is None for w in self._work.values())
 
+    @property
+    def drained(self) -> bool:
+        """Tell whether it was stopped before its end."""
+        return self._draining and any(work.unfinished for work in self._work.values())
+
+    def drain(self) -> None:
+        """Deal no more; what is under way may end or pause."""
+        if not self._draining:
+            log.info("stopping: waves under way keep a checkpoint, no more are dealt")
+        self._draining = True
+
     def deal(self) -> Wave | None:
         """Return the next wave, or None if all there is to do is under way."""
         ready = [work for work in self._work.values() if self._next(work) is not None]
@@ -103,6 +142,7 @@ class Dealer:
             numbers,
         )
         work.progress.running += len(numbers)
+        log.info("%s: %s begins", wave.cell.name, _title(wave))
         self._changed()
         return wave
 
@@ -132,8 +172,11 @@ class Dealer:
         underway = self._underway.get(key)
         if underway is None:
             return
+        if report.paused:
+            self._pause(key)
+            return
         if report.error:
-            self.fail(key, report.error, report.retry)
+            self.fail(key, report.error, report.retry, report.log)
             return
         work = self._work[underway.wave.cell.name]
         self._note(underway, report)
@@ -144,27 +187,53 @@ class Dealer:
             self._end(underway, work, number, "diverged" if lost else "complete", report)
         del self._underway[key]
         self._forget_checkpoint(key)
+        work.lost_in_a_row = 0
+        log.info("%s: %s ends", underway.wave.cell.name, _title(underway.wave))
         self._changed()
 
-    def fail(self, key: str, error: str, retry: bool = True) -> None:
-        """Take note that a wave died; it is dealt again, twice at most."""
+    def fail(self, key: str, error: str, retry: bool = True, log_file: str | None = None) -> None:
+        """Take note that a wave died; it is dealt again, so often as the settings say."""
         underway = self._underway.pop(key, None)
         if underway is None:
             return
         work, wave = self._work[underway.wave.cell.name], underway.wave
         work.failures[key] += 1
-        if retry and work.failures[key] <= RETRIES:
+        if retry and work.failures[key] <= self._around.retries:
+            again = f"tried again, {work.failures[key]} of {self._around.retries} times"
+            log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
             work.progress.running -= len(underway.open)
+            work.progress.retried += 1
             rates = tuple(rate for rate in wave.rates if rate.number in underway.open)
-            work.again.append(Wave(wave.key, wave.kind, wave.cell, rates, wave.seed))
+            work.again.append(replace(wave, rates=rates))
         else:
+            log.error("%s: %s failed: %s", wave.cell.name, _title(wave), error)
             for number in sorted(underway.open):
-                self._end(underway, work, number, "failed", Report(error=error))
+                self._end(underway, work, number, "failed", Report(error=error, log=log_file))
             self._forget_checkpoint(key)
+            work.lost_in_a_row += 1
+            if not retry or work.lost_in_a_row >= GIVE_UP_AFTER:
+                self._give_up(work)
+        self._changed()
+
+    def _give_up(self, work: _CellWork) -> None:
+        """Deal no more trials of a cell that keeps failing; a resumed sweep tries it again."""
+        if work.left:
+            log.error("%s: given up, %d trials are not begun", work.cell.name, work.left)
+            work.left, work.progress.given_up = 0, True
+
+    def _pause(self, key: str) -> None:
+        """Leave a wave as the ledger has it: begun, and not told."""
+        underway = self._underway.pop(key)
+        work = self._work[underway.wave.cell.name]
+        work.progress.running -= len(underway.open)
+        work.paused += 1
+        log.info("%s: %s pauses", underway.wave.cell.name, _title(underway.wave))
         self._changed()
 
     def _next(self, work: _CellWork) -> Callable[[], Wave] | None:
         """Return what builds the cell's next wave, or None if it has to wait or is done."""
+        if self._draining:
+            return None
         if work.again:
             return lambda: work.again.pop(0)
         if work.left:
@@ -173,11 +242,12 @@ class Dealer:
                 return None  # the second wave learns from the first
             size = min(work.left, math.ceil(work.cell.trials / 2) if fused else 1)
             return lambda: self._search_wave(work, size)
-        if not work.searched:
-            return None
-        seeds = set(range(self._space.confirmations)) - work.confirmed - work.confirming
-        rate = work.study.best() if seeds else None
-        if rate is None:
+        return self._next_confirmation(work) if work.searched else None
+
+    def _next_confirmation(self, work: _CellWork) -> Callable[[], Wave] | None:
+        rate = work.study.best()
+        seeds = work.unconfirmed(rate) - work.confirming
+        if rate is None or not seeds:
             return None
         return lambda: self._confirmation(work, min(seeds), rate)
 
@@ -190,6 +260,8 @@ class Dealer:
 
     def _confirmation(self, work: _CellWork, index: int, rate: Rate) -> Wave:
         work.confirming.add(index)
+        if stale := work.confirmed.pop(index, None):
+            work.progress.confirmations[stale.state] -= 1
         key = self._key(work.cell, "confirmation", index)
         confirmed = Rate(index, rate.learning_rate, rate.backbone_learning_rate)
         # A seed that the search did not choose the rate by.
@@ -199,6 +271,8 @@ class Dealer:
 
     def _note(self, underway: _Underway, report: Report) -> None:
         work = self._work[underway.wave.cell.name]
+        work.progress.images += max(0, report.images - underway.images)
+        underway.images = max(underway.images, report.images)
         for item in report.scores:
             history = underway.histories.get(item.number)
             if history is None or item.epoch in history:
@@ -242,7 +316,7 @@ class Dealer:
         else:
             progress.confirmations[record.state] += 1
             work.confirming.discard(record.number)
-            work.confirmed.add(record.number)
+            work.confirmed[record.number] = record
 
     def _as_record(self, underway: _Underway, number: int, state: str, report: Report) -> RunRecord:
         wave, best = underway.wave, underway.best[number]
@@ -283,6 +357,7 @@ class Dealer:
             predictions=report.predictions,
             model=report.model,
             error=report.error,
+            log=report.log,
         )
 
     def _key(self, cell: Cell, kind: str, number: int) -> str:
@@ -301,6 +376,7 @@ class Dealer:
         """
         work = _CellWork(cell, study, progress)
         ended = {record.number: record for record in records if record.kind == "trial"}
+        work.left += len(study.failed() - set(ended))  # forgotten: to be begun anew
         waves: dict[str, list[Rate]] = defaultdict(list)
         for asked in study.unfinished():
             number = asked.rate.number
@@ -325,3 +401,8 @@ def _share_dealt(work: _CellWork) -> float:
     asked = work.cell.trials - work.left - sum(len(wave.rates) for wave in work.again)
     confirming = len(work.confirming) + len(work.confirmed)
     return (asked + confirming) / (work.progress.trials_total + work.progress.seeds)
+
+
+def _title(wave: Wave) -> str:
+    numbers = ", ".join(str(rate.number) for rate in wave.rates)
+    return f"{wave.kind}{'s' if len(wave.rates) > 1 else ''} {numbers}"

@@ -1,8 +1,54 @@
-"""How many CPUs and how much of a GPU a wave gets."""
+"""How many CPUs and how much of a GPU a wave gets, and whether a cell fits any node at all.
 
-from dataclasses import dataclass
+A GPU is shared by what was measured: before a cell's first wave has reported its peak memory
+its share is estimated from the sizes of its model. Without GPUs, a wave gets threads.
+"""
 
-_GPU_SHARES = ((30e6, 0.25), (100e6, 0.5))  # models of up to so many parameters
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sweep.errors import SweepError, listing
+from sweep.space import Cell
+
+MARGIN = 1.25  # of a measured peak: other batches, other kernels, fragments
+CONTEXT_MIB = 600  # what CUDA itself takes of a GPU for each process
+_MOST_ON_A_GPU = 8  # more processes gain nothing and quarrel about the CPUs
+_BYTES = 4  # of a float32
+_STATES = 3  # for each number that learns: its gradient and Adam's two moments
+_FIRST_GUESS = ((30e6, 4), (100e6, 2))  # models of up to so many parameters: waves to a GPU
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node of the cluster has.
+
+    Attributes:
+        gpu_memory_mib: of the smallest of its GPUs; 0 if it has none.
+        memory_mib: that Ray may give to waves.
+        accelerator: Ray's resource for the type of its GPUs, as ``accelerator_type:A100``.
+    """
+
+    id: str
+    host: str
+    cpus: float
+    gpus: float = 0.0
+    gpu_memory_mib: float = 0.0
+    memory_mib: float = math.inf
+    accelerator: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Numbers in a cell's network, and those of them that learn."""
+
+    parameters: int
+    learning: int
+
+    @property
+    def least_mib(self) -> float:
+        """Memory without which not a single image can be trained on: weights and their states."""
+        return (self.parameters + _STATES * self.learning) * _BYTES / 2**20 + CONTEXT_MIB
 
 
 @dataclass(frozen=True)
@@ -10,22 +56,121 @@ class Resources:
     """What Ray reserves for one wave."""
 
     cpus: float
-    gpus: float
+    gpus: float = 0.0
+    accelerator: str | None = None
+
+    def bundle(self) -> dict[str, float]:
+        """Return it as a bundle of a placement group."""
+        bundle = {"CPU": self.cpus}
+        if self.gpus:
+            bundle["GPU"] = self.gpus
+        if self.accelerator:
+            bundle[self.accelerator] = 0.001
+        return bundle
 
 
-def wave_resources(cpus: float, gpus: float, cells: int, parameters: int) -> Resources:
-    """Share a cluster among the waves of a sweep.
-
-    Small models are trained several to a GPU. Without GPUs, as many waves run at once as there
-    are CPUs and cells for: on few cores one thread a wave is faster than several.
+@dataclass
+class Allotment:
+    """Shares the nodes of a cluster among the waves of a sweep.
 
     Args:
-        cpus, gpus: of the whole cluster.
-        cells: of the sweep.
-        parameters: of the largest backbone.
+        sizes: of each cell's network, by the cell's name.
+
+    Raises SweepError, with the numbers, if a cell fits no node.
     """
-    if gpus >= 1:
-        share = next((share for limit, share in _GPU_SHARES if parameters <= limit), 1.0)
-        return Resources(max(1.0, cpus * share // gpus), share)
-    at_once = max(1, min(cells, int(cpus)))
-    return Resources(max(1.0, cpus // at_once), 0.0)
+
+    nodes: list[Node]
+    sizes: dict[str, ModelSize]
+    _peaks: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._gpu_nodes = [node for node in self.nodes if node.gpus > 0]
+        self._cpu_nodes = [node for node in self.nodes if node.cpus >= 1]
+        if not self._cpu_nodes:
+            raise SweepError("no node of the cluster has a CPU for a wave: see 'ray status'")
+        self._refuse_what_does_not_fit()
+
+    def measured(self, cell: str, peak_mib: float) -> None:
+        """Take note of the most memory that a wave of the cell, by its name, has used."""
+        self._peaks[cell] = max(peak_mib, self._peaks.get(cell, 0.0))
+
+    def resources(self, cell: Cell) -> Resources:
+        """Return what the next wave of a cell gets."""
+        if not self._gpu_nodes:
+            return Resources(self._threads())
+        if cell.name not in self._peaks:
+            return self._on_gpus(self._guess(cell), self.sizes[cell.name].least_mib)
+        needed = self._peaks[cell.name] * MARGIN + CONTEXT_MIB
+        fitting = self._fitting(needed)
+        smallest = min(node.gpu_memory_mib for node in fitting)
+        at_once = max(1, math.floor(smallest / needed)) if smallest else 1
+        return self._on_gpus(min(at_once, _MOST_ON_A_GPU), needed)
+
+    def _threads(self) -> float:
+        """Share CPUs: as many waves at once as there are CPUs and cells for.
+
+        On few cores one thread a wave is faster than several.
+        """
+        total = sum(math.floor(node.cpus) for node in self._cpu_nodes)
+        at_once = max(1, min(len(self.sizes), total))
+        largest = min(math.floor(node.cpus) for node in self._cpu_nodes)
+        return float(max(1, min(total // at_once, largest)))
+
+    def _guess(self, cell: Cell) -> int:
+        size = self.sizes[cell.name].parameters
+        return next((count for limit, count in _FIRST_GUESS if size <= limit), 1)
+
+    def _on_gpus(self, at_once: int, needed_mib: float) -> Resources:
+        """Give a wave one of `at_once` parts of a GPU, of a type that is large enough."""
+        fitting = self._fitting(needed_mib)
+        cpus = min(math.floor(node.cpus / (node.gpus * at_once)) for node in fitting)
+        accelerator = None
+        if len(fitting) < len(self._gpu_nodes):
+            kinds = {node.accelerator for node in fitting}
+            others = {node.accelerator for node in self._gpu_nodes if node not in fitting}
+            # A bundle can ask for one type; it is told apart from all that are too small.
+            accelerator = next((kind for kind in sorted(kinds - others, key=str) if kind), None)
+        return Resources(float(max(1, cpus)), math.floor(1e4 / at_once) / 1e4, accelerator)
+
+    def _fitting(self, needed_mib: float) -> list[Node]:
+        """Return the nodes with GPUs that large; those with the largest if there are none.
+
+        There a network that was measured on them runs with smaller batches.
+        """
+        known = [node for node in self._gpu_nodes if node.gpu_memory_mib]
+        fitting = [node for node in known if node.gpu_memory_mib >= needed_mib]
+        if fitting or not known:
+            return fitting or self._gpu_nodes
+        largest = max(node.gpu_memory_mib for node in known)
+        return [node for node in known if node.gpu_memory_mib == largest]
+
+    def _refuse_what_does_not_fit(self) -> None:
+        if self._gpu_nodes:
+            room, what = max(n.gpu_memory_mib or math.inf for n in self._gpu_nodes), "GPU"
+        else:
+            room, what = max(node.memory_mib for node in self._cpu_nodes), "node's memory"
+        lines = [
+            f"{name}: needs at least {_gib(size.least_mib)} ({size.parameters / 1e6:.0f} million "
+            f"parameters, {size.learning / 1e6:.0f} million of them learn)"
+            for name, size in self.sizes.items()
+            if size.least_mib > room
+        ]
+        if lines:
+            raise SweepError(
+                f"{len(lines)} cells fit no node: the largest {what} has {_gib(room)}\n"
+                f"{listing(lines)}\nFreeze more of them, leave them out with --only, or add a "
+                "larger node."
+            )
+
+
+def seen(nodes: Iterable[Node]) -> str:
+    """Return what a cluster has, in words."""
+    parts = []
+    for node in nodes:
+        gpus = f", {node.gpus:g} GPUs of {_gib(node.gpu_memory_mib)}" if node.gpus else ""
+        parts.append(f"{node.host} ({node.cpus:g} CPUs{gpus})")
+    return ", ".join(parts)
+
+
+def _gib(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB"

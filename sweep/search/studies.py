@@ -77,6 +77,11 @@ class CellStudy:
         """Return how many trials were asked so far, whatever became of them."""
         return len(self._study.get_trials(deepcopy=False))
 
+    def failed(self) -> set[int]:
+        """Return the numbers of the trials that failed."""
+        failed = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return {trial.number for trial in failed}
+
     def ask(self, wave: str) -> Rate:
         """Begin a new trial in a wave."""
         return self._suggest(self._study.ask(), wave)

@@ -1,12 +1,13 @@
 """The worker: a Tune Trainable that runs one wave after the other on a warm actor."""
 
 import json
+import math
 import platform
 import re
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from sweep.train.probe import ProbeWave
 
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
 _MIN_CHECKPOINT_INTERVAL_S = 1.0
+_LOOK_EVERY_S = 1.0
 
 
 class WaveTrainable(tune.Trainable):  # type: ignore[misc]
@@ -64,11 +66,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._learner: Learner | None = None
         self._unsent: list[EpochScore] = []
         self._history: list[EpochScore] = []
-        self._seconds, self._speed = 0.0, 0.0
+        self._seconds, self._speed, self._computed = 0.0, 0.0, 0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
+        self._looked, self._stopping = -math.inf, False
         torch.set_num_threads(max(1, int(config["threads"])))
         keep_freed_memory()
         release_freed_memory()  # of the wave before
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another wave on this actor; nothing of the last one is left."""
@@ -77,8 +83,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train up to the next report, or to the end of the wave."""
+        if self._is_stopping():
+            self._pause()
+            report = Report(paused=True, done=True)
+            return {"report": report, "epoch": 0, "done": True}
         try:
             report = self._work()
+            if self._stopping and not report.done:  # its scores are told again next time
+                self._pause()
+                report = Report(paused=True, done=True)
         except DataError:  # it names files, which records must not
             text = f"dataset {self._wave.cell.dataset.name} is not as it was: see sweep data check"
             report = Report(error=text, retry=False, done=True)
@@ -88,13 +101,24 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             log = self._log()
             first_line = str(error).splitlines()[0] if str(error) else ""
             text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
-            report = Report(error=text, done=True)
+            report = Report(error=text, done=True, log=log.name)
         return {"report": report, "epoch": report.epoch, "done": report.done}
 
     def drop(self, numbers: list[int]) -> None:
         """Give up these members; called by the driver between two steps."""
         if self._learner is not None:
             self._learner.drop(numbers)
+
+    def _is_stopping(self) -> bool:
+        """Tell whether the sweep is to be stopped; looks once a second."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_EVERY_S:
+            self._looked, self._stopping = now, self._around.folder.is_asked_to_stop()
+        return self._stopping
+
+    def _pause(self) -> None:
+        if self._learner is not None and self._learner.epoch:
+            self._write_checkpoint(self._seconds)
 
     def _log(self) -> Path:
         """Keep the traceback of a failure; return where."""
@@ -125,7 +149,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             end = cell.epochs
         elif resumed and (not fused or learner.epoch in rungs(cell.epochs)):
             end = learner.epoch  # to be judged where it would have been
-        while learner.active and learner.epoch < end:
+        while learner.active and learner.epoch < end and not self._is_stopping():
             scores = learner.train_epoch()
             self._unsent += scores
             self._history += scores
@@ -138,7 +162,10 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._unsent = []
         if report.predictions:  # after the clock was read: it is no part of the training
             self._speed = self._throughput(learner.network())
-        return replace(report, seconds=self._seconds, facts=self._facts())
+        images = self._computed
+        if not fused:
+            images += learner.epoch * sum(len(self._dataset.rows(s)) for s in ("train", "val"))
+        return replace(report, seconds=self._seconds, facts=self._facts(), images=images)
 
     def _begin(self) -> Learner:
         space, cell = self._around.space, self._wave.cell
@@ -149,10 +176,12 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         classes = len(self._dataset.classes)
         units = self._dataset.units("val") if self._dataset.pooled else None
         if cell.freeze == "frozen":
-            features = _features(self._backbone, self._dataset, self._around.cache, device)
+            where = (self._around.node_cache(), device)
+            features = _features(self._backbone, self._dataset, *where)
+            self._computed, features.computed = features.computed, 0
             return ProbeWave(
                 self._backbone,
-                features,
+                features.rows,
                 labels,
                 classes,
                 list(self._wave.rates),
@@ -199,15 +228,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         since = time.monotonic() - self._last_checkpoint
         if since < max(self._checkpoint_cost / _CHECKPOINT_SHARE, _MIN_CHECKPOINT_INTERVAL_S):
             return
-        state = {
-            "learner": self._learner.state(),
-            "history": self._history,
-            "seconds": self._seconds + running,
-        }
         began = time.monotonic()
-        write_atomically(self._checkpoint_path, lambda file: torch.save(state, file))
+        self._write_checkpoint(self._seconds + running)
         self._last_checkpoint = time.monotonic()
         self._checkpoint_cost = self._last_checkpoint - began
+
+    def _write_checkpoint(self, seconds: float) -> None:
+        assert self._learner is not None
+        state = {"learner": self._learner.state(), "history": self._history, "seconds": seconds}
+        write_atomically(self._checkpoint_path, lambda file: torch.save(state, file))
 
     @property
     def _checkpoint_path(self) -> Path:
@@ -263,6 +292,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     def _facts(self) -> dict[str, Any]:
         cuda = torch.cuda.is_available()
         peak = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
+        reserved = torch.cuda.max_memory_reserved() if cuda else peak
         micro_batch = getattr(self._learner, "micro_batch", None)
         return {
             "version": __version__,
@@ -273,6 +303,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             "device": torch.cuda.get_device_name() if cuda else platform.machine(),
             "threads": torch.get_num_threads(),
             "peak_memory_mib": round(peak / 2**20),
+            "reserved_memory_mib": round(reserved / 2**20),
             "image_size": self._dataset.store.size,
             "model": full_name(self._backbone.spec),
             "weights_hash": self._backbone.weights_hash,
@@ -291,18 +322,30 @@ def _open(around: Surroundings, cell: Cell, fold: int) -> tuple[Backbone, Datase
     size = input_size(cell.backbone, around.space.image_size)
     backbone = load_backbone(cell.backbone, size, around.weights_dir)
     interpolation = backbone.preprocessing.interpolation
-    split, root, cache = around.space.split, around.data_root, around.cache
+    split, root, cache = around.space.split, around.data_root, around.node_cache()
     where = (cell.dataset, split, size, interpolation, root, cache)
     dataset = _open_dataset(*where, fold=fold, train_fraction=cell.train_fraction)
     return backbone, dataset
 
 
+@dataclass
+class _Features:
+    """The features of each split, and how many images had to be computed to have them."""
+
+    rows: dict[str, torch.Tensor]
+    computed: int
+
+
 @lru_cache(maxsize=1)
-def _features(
-    backbone: Backbone, dataset: Dataset, cache: Path, device: torch.device
-) -> dict[str, torch.Tensor]:
-    features = open_features(backbone, dataset.store, cache, device)
-    return {split: features.rows(dataset.rows(split)) for split in SPLITS}
+def _features(backbone: Backbone, dataset: Dataset, cache: Path, device: torch.device) -> _Features:
+    computed = [0]
+
+    def note(done: int, _: int) -> None:
+        computed[0] = done
+
+    features = open_features(backbone, dataset.store, cache, device, note)
+    rows = {split: features.rows(dataset.rows(split)) for split in SPLITS}
+    return _Features(rows, computed[0])
 
 
 @lru_cache(maxsize=8)

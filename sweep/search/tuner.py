@@ -4,10 +4,12 @@ The ledger is the truth; Tune's own experiment state is thrown away.
 """
 
 import logging
+import math
 import os
 import shutil
 import signal
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ from typing import Any
 from sweep.errors import SweepError
 from sweep.progress import CellProgress
 from sweep.search.dealer import Dealer
-from sweep.search.resources import wave_resources
+from sweep.search.nodes import survey
+from sweep.search.pulse import Pulse
+from sweep.search.resources import Allotment, ModelSize, seen
 from sweep.search.studies import Ledger
 from sweep.search.wave import Surroundings, Wave
 
@@ -40,6 +44,8 @@ from sweep.search.trial import WaveTrainable
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _CLIENT_ATTEMPTS = 3
+
+log = logging.getLogger("sweep.search")
 
 Watcher = Callable[[list[CellProgress]], None]
 
@@ -84,26 +90,40 @@ def cluster(address: str | None) -> Iterator[None]:
         ray.shutdown()
 
 
-def search(around: Surroundings, parameters: int, watch: Watcher) -> list[CellProgress]:
+def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Allotment:
+    """Look at the nodes of the connected cluster, and share them among the waves.
+
+    Args:
+        sizes: of each cell's network, by the cell's name.
+        shared: the cluster is not this machine alone.
+
+    Raises:
+        SweepError: a node lacks something, or a cell fits no node.
+    """
+    nodes = survey(around, shared)
+    log.info("nodes: %s", seen(nodes))
+    return Allotment(nodes, sizes)
+
+
+def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
     """Run every wave of a sweep that its ledger does not hold yet, on the connected cluster.
 
     Args:
-        parameters: of the largest backbone.
         watch: called with the progress of all cells after every change.
 
     Returns:
-        The progress at the end.
+        Whether it came to its end; False if it was drained by `sweep stop`.
 
     Raises:
         KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
     """
     if not ray.util.client.ray.is_connected():
-        return _run(around, parameters, watch)
+        return _run(around, allotment, watch)[0]
     # Through a client the driver runs in the cluster: the studies must be near the workers.
     remote = ray.remote(num_cpus=0)(_run)
-    progress: list[CellProgress] = ray.get(remote.remote(around, parameters, None))
+    ended, progress = ray.get(remote.remote(around, allotment, None))
     watch(progress)
-    return progress
+    return bool(ended)
 
 
 def _connect(address: str) -> None:
@@ -128,7 +148,9 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
-def _run(around: Surroundings, parameters: int, watch: Watcher | None) -> list[CellProgress]:
+def _run(
+    around: Surroundings, allotment: Allotment, watch: Watcher | None
+) -> tuple[bool, list[CellProgress]]:
     def changed() -> None:
         if watch:
             watch(dealer.progress)
@@ -136,35 +158,40 @@ def _run(around: Surroundings, parameters: int, watch: Watcher | None) -> list[C
     ledger = Ledger(around.folder.ledger_url, around.space.name)
     dealer = Dealer(around, ledger, changed)
     if dealer.finished:
-        return dealer.progress
-    cluster = ray.cluster_resources()
-    cells = len(around.space.cells())
-    share = wave_resources(cluster.get("CPU", 1), cluster.get("GPU", 0), cells, parameters)
-    bundle = {"CPU": share.cpus, **({"GPU": share.gpus} if share.gpus else {})}
+        return True, dealer.progress
+    for record in around.folder.records():  # of a driver before this one
+        if peak := record.facts.get("reserved_memory_mib"):
+            allotment.measured(record.cell, peak)
+    dealing = _Dealing(dealer, around, allotment)
     scratch = around.folder.path / "tune"
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
     try:
-        tune.Tuner(
-            tune.with_resources(WaveTrainable, PlacementGroupFactory([bundle])),
-            tune_config=tune.TuneConfig(
-                num_samples=-1,
-                search_alg=_Dealing(dealer, around, share.cpus),
-                scheduler=_Hearing(dealer),
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: trial.trial_id,
-            ),
-            run_config=tune.RunConfig(
-                name=around.space.name,
-                storage_path=str(scratch),
-                verbose=0,
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=0),
-            ),
-        ).fit()
+        with Pulse(around.folder, lambda: dealer.progress):
+            tune.Tuner(
+                tune.with_resources(WaveTrainable, _bundle),
+                tune_config=tune.TuneConfig(
+                    num_samples=-1,
+                    search_alg=dealing,
+                    scheduler=_Hearing(dealer, allotment),
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name=around.space.name,
+                    storage_path=str(scratch),
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return dealer.progress
+    return not dealer.drained, dealer.progress
+
+
+def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
+    return PlacementGroupFactory([config["bundle"]])
 
 
 def _silence() -> None:
@@ -176,17 +203,32 @@ def _silence() -> None:
 class _Dealing(Searcher):  # type: ignore[misc]
     """Gives each Tune trial the dealer's next wave."""
 
-    def __init__(self, dealer: Dealer, around: Surroundings, threads: float) -> None:
+    def __init__(self, dealer: Dealer, around: Surroundings, allotment: Allotment) -> None:
         super().__init__(metric="epoch", mode="max")
-        self._dealer, self._around, self._threads = dealer, around, threads
+        self._dealer, self._around, self._allotment = dealer, around, allotment
         self._waves: dict[str, Wave] = {}
+        self._looked = -math.inf
 
     def suggest(self, trial_id: str) -> Any:
+        self._look_for_a_stop()
         wave = self._dealer.deal()
         if wave is None:
             return Searcher.FINISHED if self._dealer.finished else None
         self._waves[trial_id] = wave
-        return {"around": self._around, "wave": wave, "threads": self._threads}
+        share = self._allotment.resources(wave.cell)
+        return {
+            "around": self._around,
+            "wave": wave,
+            "threads": share.cpus,
+            "bundle": share.bundle(),
+        }
+
+    def _look_for_a_stop(self) -> None:
+        now = time.monotonic()
+        if now - self._looked >= 1:
+            self._looked = now
+            if self._around.folder.is_asked_to_stop():
+                self._dealer.drain()
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -209,12 +251,16 @@ class _Dealing(Searcher):  # type: ignore[misc]
 class _Hearing(FIFOScheduler):  # type: ignore[misc]
     """Tells the dealer every report, and stops what it gives up."""
 
-    def __init__(self, dealer: Dealer) -> None:
+    def __init__(self, dealer: Dealer, allotment: Allotment) -> None:
         super().__init__()
-        self._dealer = dealer
+        self._dealer, self._allotment = dealer, allotment
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         wave: Wave = trial.config["wave"]
+        if peak := result["report"].facts.get("reserved_memory_mib"):
+            self._allotment.measured(wave.cell.name, peak)
+        if result["report"].paused:
+            return str(TrialScheduler.CONTINUE)  # it is done, and the searcher hears of it
         pruned, over = self._dealer.hear(wave.key, result["report"])
         if over:
             return str(TrialScheduler.STOP)

@@ -1,5 +1,6 @@
 """What passes between the driver and its workers: waves out, reports back."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ from sweep.train.learner import EpochScore, Rate
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every worker of a sweep needs to know; paths are on storage that all nodes share."""
+    """What every worker of a sweep needs to know.
+
+    Attributes:
+        folder, data_root, weights_dir: at these paths on every node.
+        cache: the driver's; see `node_cache`.
+        owner: since when the driver has run, which nodes read to know its folder.
+        retries: how often a wave that failed is tried again.
+    """
 
     space: Space
     sweep_id: str
@@ -20,6 +28,16 @@ class Surroundings:
     weights_dir: Path | None
     cache: Path
     ids_key: bytes = field(repr=False)
+    owner: str = ""
+    retries: int = 2
+
+    def node_cache(self) -> Path:
+        """Return where this node keeps stores and features: ``$SWEEP_CACHE`` if it has its own.
+
+        On storage that nodes share everything is computed once, on a node's own disk once a node.
+        """
+        own = os.environ.get("SWEEP_CACHE")
+        return Path(own).absolute() if own else self.cache
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,10 @@ class Report:
         done: no member of the wave learns any more.
         seconds: spent in training so far.
         test, predictions, model: of a confirmation, when it is done.
+        paused: the sweep is being stopped; the wave goes on from its checkpoint next time.
+        images: that went through a network so far.
         error: why the wave failed, if it did; `retry` tells whether to try again.
+        log: name of the file under ``logs/`` that tells all of it.
     """
 
     scores: list[EpochScore] = field(default_factory=list)
@@ -63,6 +84,9 @@ class Report:
     model: str | None = None
     error: str | None = None
     retry: bool = True
+    log: str | None = None
+    paused: bool = False
+    images: int = 0
 
 
 def rungs(epochs: int) -> list[int]:

@@ -1,0 +1,292 @@
+"""`sweep launch` and what comes after it: resume, stop, status, logs, list, sync, remove."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from sweep.cli_head import ADDRESS, ask_head, begin_on_head, on_the_head
+from sweep.cli_options import (
+    DATA_ROOT,
+    HOME,
+    JSON,
+    ONLY,
+    SET,
+    WEIGHTS_DIR,
+    console,
+    home_of,
+    load_space_file,
+)
+from sweep.errors import SweepError
+
+_TRACKING = click.option(
+    "--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]"
+)
+_CLUSTER = click.option(
+    "--address",
+    envvar="SWEEP_ADDRESS",
+    help="Ray cluster: auto, HOST:6379, ray://HOST:10001, or, to submit it as a job, "
+    "http://HOST:8265. [default: $SWEEP_ADDRESS, else this machine]",
+)
+_DETACH = click.option("--detach", is_flag=True, help="Submit the job, and do not follow it.")
+_RETRIES = click.option(
+    "--retries", type=click.IntRange(0), help="How often a failed wave is tried again. [default: 2]"
+)
+
+
+@click.command()
+@click.option("--space", "space_name", required=True, metavar="NAME|PATH", help="What to compare.")
+@click.option("--name", help="Name of the sweep. [default: the space's]")
+@SET
+@ONLY
+@DATA_ROOT
+@WEIGHTS_DIR
+@_TRACKING
+@HOME
+@_CLUSTER
+@_DETACH
+@_RETRIES
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+def launch(
+    space_name: str,
+    name: str | None,
+    overrides: tuple[str, ...],
+    only: tuple[str, ...],
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    home: Path | None,
+    address: str | None,
+    detach: bool,
+    retries: int | None,
+    dry_run: bool,
+) -> None:
+    """Run a sweep to its end: search, confirm, compare."""
+    from sweep.request import is_remote
+
+    space = load_space_file(space_name, overrides, only, name)
+    if dry_run:
+        from sweep.dryrun import print_plan
+
+        print_plan(space, data_root, weights_dir, console())
+        return
+    if is_remote(address):
+        begin_on_head(str(address), space.name, space.model_dump_json(), detach)
+        return
+    _refuse_detaching(detach)
+    from rich.console import Console
+
+    from sweep import launch as launching
+
+    settings = launching.new_settings(
+        data_root, weights_dir, tracking_uri, address, 2 if retries is None else retries
+    )
+    _end(launching.launch(space, home_of(home), settings, Console(stderr=True)), space.name)
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+    help="More of it: budget.trials=32, budget.frozen.trials=64, seeds=5.",
+)  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Begin trials that failed anew.")
+@click.option(
+    "--data-root", type=click.Path(path_type=Path, file_okay=False),
+    help="Where the data is now. [default: as launched]",
+)  # fmt: skip
+@click.option(
+    "--weights-dir", type=click.Path(path_type=Path, file_okay=False),
+    help="Where the weights are now. [default: as launched]",
+)  # fmt: skip
+@click.option("--tracking-uri", help="MLflow. [default: as launched]")
+@HOME
+@_CLUSTER
+@_DETACH
+@_RETRIES
+def resume(
+    name: str,
+    overrides: tuple[str, ...],
+    retry_failed: bool,
+    data_root: Path | None,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    home: Path | None,
+    address: str | None,
+    detach: bool,
+    retries: int | None,
+) -> None:
+    """Go on with a sweep, on this machine or another; with a larger budget, if you like."""
+    from sweep.request import is_remote
+
+    if is_remote(address):
+        begin_on_head(str(address), name, None, detach)
+        return
+    _refuse_detaching(detach)
+    from sweep.home import existing
+
+    folder = existing(home_of(home), name)
+    from rich.console import Console
+
+    from sweep import launch as launching
+
+    settings = {
+        "data_root": str(data_root.absolute()) if data_root else None,
+        "weights_dir": str(weights_dir.absolute()) if weights_dir else None,
+        "tracking_uri": tracking_uri,
+        "address": address,
+        "retries": retries,
+    }
+    changed = {key: value for key, value in settings.items() if value is not None}
+    changes = launching.Changes(overrides, changed, retry_failed)
+    _end(launching.resume(folder, Console(stderr=True), changes), name)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--now", is_flag=True, help="Interrupt it; what is under way loses an epoch or so.")
+@HOME
+@ADDRESS
+@on_the_head
+def stop(name: str, now: bool, home: Path | None) -> None:
+    """Drain a running sweep: what is under way keeps a checkpoint at its next epoch."""
+    from sweep.home import existing
+
+    folder = existing(home_of(home), name)
+    if now:
+        folder.interrupt()
+    else:
+        folder.ask_to_stop()
+        click.echo("waiting for the waves under way to reach their next epoch", err=True)
+    folder.wait_until_stopped(60 if now else float("inf"))
+    click.echo(f"stopped; go on with: sweep resume {name}")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--watch", is_flag=True, help="Show it again every few seconds, until it ends.")
+@HOME
+@JSON
+@ADDRESS
+def status(
+    name: str | None, watch: bool, home: Path | None, as_json: bool, address: str | None
+) -> None:
+    """Show how far a sweep is, how fast, and what failed; or all sweeps."""
+    from sweep.request import is_remote
+
+    if watch and (as_json or not name):
+        raise SweepError("--watch shows one sweep, in words: sweep status NAME --watch")
+    if is_remote(address):
+        from sweep.statusview import watch_head
+
+        if watch:
+            watch_head(lambda: ask_head(str(address)))
+        else:
+            ask_head(str(address))
+        return
+    from sweep import statusview
+
+    where = home_of(home)
+    if as_json:
+        click.echo(statusview.as_json(where, name))
+    elif watch and name:
+        statusview.watch(where, name, console())
+    else:
+        statusview.print_status(where, name, console())
+
+
+@click.command("list")
+@HOME
+@JSON
+@ADDRESS
+@on_the_head
+def list_sweeps(home: Path | None, as_json: bool) -> None:
+    """List the sweeps: how far, how large on disk."""
+    from sweep import statusview
+
+    if as_json:
+        click.echo(statusview.as_json(home_of(home), None))
+    else:
+        statusview.print_status(home_of(home), None, console())
+
+
+@click.command()
+@click.argument("name")
+@click.argument("cell", required=False)
+@HOME
+@ADDRESS
+@on_the_head
+def logs(name: str, cell: str | None, home: Path | None) -> None:
+    """Print what happened in a sweep; of a CELL also the tracebacks of its failures."""
+    from sweep.home import existing
+    from sweep.statusview import print_log
+
+    print_log(existing(home_of(home), name), cell)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@HOME
+@ADDRESS
+def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None:
+    """Delete a sweep's folder: ledger, records, predictions, models. Asks first."""
+    from sweep.request import is_remote
+
+    if is_remote(address):
+        if not yes:
+            click.confirm(f"Delete the sweep {name} on {address}?", abort=True)
+        ask_head(str(address), extra=() if yes else ("--yes",))
+        return
+    from sweep.home import existing
+    from sweep.statusview import what_is_lost
+
+    folder = existing(home_of(home), name)
+    if folder.is_running():
+        raise SweepError(f"the sweep {name} is running: stop it first, with: sweep stop {name}")
+    if not yes:
+        click.echo(what_is_lost(folder))
+        click.confirm(f"Delete the sweep {name}?", abort=True)
+    folder.remove()
+    click.echo(f"removed; MLflow and {'$SWEEP_CACHE'} are as they were")
+
+
+@click.command()
+@click.argument("name")
+@HOME
+@ADDRESS
+@on_the_head
+def sync(name: str, home: Path | None) -> None:
+    """Send results to MLflow that could not be sent before."""
+    from sweep.home import existing
+
+    folder = existing(home_of(home), name)
+    from sweep.tracking import Tracker
+
+    uri = folder.settings().tracking_uri
+    tracker = Tracker(folder, uri)
+    before = tracker.waiting()
+    tracker.send_all()
+    left = tracker.waiting()
+    click.echo(f"{before - left} of {before} results sent to {uri}")
+    if left:
+        raise SweepError(f"{left} results still wait: {tracker.error}")
+
+
+living = (launch, resume, stop, status, list_sweeps, logs, sync, remove)
+
+
+def _refuse_detaching(detach: bool) -> None:
+    if detach:
+        raise SweepError("--detach needs a cluster to run on: --address http://HOST:8265")
+
+
+def _end(failures: list[str], name: str) -> None:
+    for line in failures:
+        click.echo(f"failed: {line}", err=True)
+    if failures:
+        click.echo(
+            f"look into it with: sweep logs {name} CELL; then: sweep resume {name} --retry-failed",
+            err=True,
+        )
+        sys.exit(1)

@@ -1,0 +1,188 @@
+"""The nodes of a cluster: what each has, and whether each finds what a sweep needs.
+
+A path that is right on the head may be missing on one worker: that is told before the first
+trial, not by a trial that happens to land there.
+"""
+
+import hashlib
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweep import __version__
+from sweep.backbones import missing_weights, weights_file
+from sweep.data.layouts import missing as missing_data
+from sweep.errors import SweepError, listing
+from sweep.search.resources import Node
+from sweep.search.wave import Surroundings
+
+GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell: a MIG slice, say
+_ACCELERATOR = "accelerator_type:"
+_TIMEOUT_S = 120.0
+_LEAST_FREE_MIB = 64
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a node said of itself.
+
+    Attributes:
+        problems: what a sweep needs and does not find there.
+        weights: file names of weights, with the hashes of their contents.
+        gpu_memory_mib: of the smallest GPU that torch sees.
+    """
+
+    problems: list[str]
+    weights: dict[str, str]
+    gpu_memory_mib: float
+
+
+def survey(around: Surroundings, shared: bool) -> list[Node]:
+    """Return the nodes that can run waves.
+
+    Args:
+        shared: the cluster is not this machine alone, so that each node is asked whether it
+            finds the data, the weights, the home, a cache, and the same versions.
+
+    Raises:
+        SweepError: something is missing on a node; all of it is named.
+    """
+    nodes = [_node(entry) for entry in ray.nodes() if entry["Alive"]]
+    working = [node for node in nodes if node.cpus >= 1]
+    if not shared and not any(node.gpus for node in working):
+        return working
+    asked = {node.id: _ask(node, around, shared) for node in working}
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT_S)
+    found = {node.id: _answer(asked[node.id]) for node in working}
+    if shared:
+        _refuse(working, found)
+    return [
+        replace(node, gpu_memory_mib=node.gpu_memory_mib or found[node.id].gpu_memory_mib)
+        for node in working
+    ]
+
+
+def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
+    """Look, on the node where this runs, for everything that a wave needs.
+
+    Args:
+        versions: of the driver.
+    """
+    problems = [
+        f"{name} {own_versions()[name]} there, {wanted} on the driver: install the same"
+        for name, wanted in versions.items()
+        if own_versions()[name] != wanted
+    ]
+    problems += [
+        text for spec in around.space.datasets if (text := missing_data(spec, around.data_root))
+    ]
+    weights: dict[str, str] = {}
+    for backbone in around.space.backbones:
+        if text := missing_weights(backbone, around.weights_dir):
+            problems.append(f"backbone {backbone.name}: {text}")
+        elif file := weights_file(backbone, around.weights_dir):
+            with file.open("rb") as opened:
+                weights[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+    if around.owner != around.folder.owner().get("since"):
+        problems.append(
+            f"--home {around.folder.home} is not the folder that the driver has there: it must "
+            "be on storage that all nodes share"
+        )
+    else:
+        problems += unwritable(around.folder.path, "--home")
+    problems += unwritable(around.node_cache(), "$SWEEP_CACHE")
+    return Finding(problems, weights, _gpu_memory_mib())
+
+
+def unwritable(folder: Path, what: str) -> list[str]:
+    """Return why nothing can be written to a folder, or nothing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free / 2**20
+        if free < _LEAST_FREE_MIB:
+            return [f"{what} {folder}: the disk is full ({free:.0f} MiB are free)"]
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 20))
+    except OSError as error:
+        return [f"{what} {folder} cannot be written to: {error.strerror or error}"]
+    return []
+
+
+def own_versions() -> dict[str, str]:
+    """Return the versions that have to be the same on all nodes."""
+    return {"sweep": __version__, "Python": platform.python_version(), "Ray": ray.__version__}
+
+
+def _node(entry: dict[str, Any]) -> Node:
+    resources, labels = entry["Resources"], entry.get("Labels") or {}
+    kinds = [name for name in resources if name.startswith(_ACCELERATOR)]
+    return Node(
+        id=entry["NodeID"],
+        host=entry["NodeManagerHostname"],
+        cpus=resources.get("CPU", 0.0),
+        gpus=resources.get("GPU", 0.0),
+        gpu_memory_mib=float(labels.get(GPU_MEMORY_LABEL, 0.0)),
+        memory_mib=resources.get("memory", 0.0) / 2**20,
+        accelerator=kinds[0] if len(kinds) == 1 else None,
+    )
+
+
+def _ask(node: Node, around: Surroundings, shared: bool) -> Any:
+    there = NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
+    options = {"num_cpus": 0, "scheduling_strategy": there, "max_retries": 1}
+    if not shared:
+        return ray.remote(**options)(_only_gpus).remote()
+    return ray.remote(**options)(examine).remote(around, own_versions())
+
+
+def _only_gpus() -> Finding:
+    return Finding([], {}, _gpu_memory_mib())
+
+
+def _gpu_memory_mib() -> float:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(count)]
+    return min(sizes, default=0) / 2**20
+
+
+def _answer(reference: Any) -> Finding:
+    try:
+        finding: Finding = ray.get(reference, timeout=1.0)
+    except ray.exceptions.GetTimeoutError:
+        return Finding([f"it has not answered in {_TIMEOUT_S:.0f} s"], {}, 0.0)
+    except Exception as error:  # a node that died, a module that is not there
+        last_line = str(error).strip().splitlines()[-1]
+        hint = "; install sweep there" if "No module named 'sweep" in str(error) else ""
+        return Finding([f"it cannot run a task: {last_line[:200]}{hint}"], {}, 0.0)
+    return finding
+
+
+def _refuse(nodes: list[Node], found: dict[str, Finding]) -> None:
+    """Raise with what is missing on any node; weights that differ from the first node's too."""
+    lines: dict[str, list[str]] = {}
+    reference = found[nodes[0].id].weights
+    for node in nodes:
+        finding = found[node.id]
+        different = [
+            f"the weights {name} differ from those on {nodes[0].host}"
+            for name, digest in finding.weights.items()
+            if reference.get(name, digest) != digest
+        ]
+        for problem in [*finding.problems, *different]:
+            lines.setdefault(problem, []).append(f"{node.host} ({node.id[:8]})")
+    if lines:
+        told = [
+            f"on {'every node' if len(hosts) == len(nodes) > 1 else ', '.join(hosts)}: {problem}"
+            for problem, hosts in lines.items()
+        ]
+        raise SweepError(
+            f"{len(told)} things stand in the way on the nodes of the cluster:\n{listing(told, 30)}"
+        )
