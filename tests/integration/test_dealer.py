@@ -1,17 +1,20 @@
 """The dealer with a real ledger and real training, without Ray: any death loses nothing."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweep.home import RunRecord, SweepFolder
-from sweep.search.dealer import RETRIES, Dealer
+from sweep.search.dealer import GIVE_UP_AFTER, Dealer
 from sweep.search.studies import Ledger
 from sweep.search.trial import WaveTrainable
 from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Space
+from sweep.train.learner import EpochScore
 
 pytestmark = pytest.mark.integration
 
@@ -159,7 +162,7 @@ def test_a_result_that_was_written_but_not_told_is_told(tmp_path: Path) -> None:
 def test_a_failing_wave_is_tried_again_and_given_up_with_its_reason(tmp_path: Path) -> None:
     around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
     dealing = dealer(around)
-    for _ in range(RETRIES + 1):
+    for _ in range(around.retries + 1):
         wave = dealing.deal()
         assert wave is not None
         dealing.finish(wave.key, Report(error="a made-up reason", done=True))
@@ -176,6 +179,114 @@ def test_what_cannot_succeed_is_not_tried_again(tmp_path: Path) -> None:
     assert wave is not None
     dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
     assert dealing.finished
+
+
+def ended(wave: Wave) -> Report:
+    told = [EpochScore(r.number, 1, {"val/auroc": 0.5, "val/loss": 1.0}) for r in wave.rates]
+    return Report(told, 1, done=True)
+
+
+def test_a_cell_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
+    around = replace(
+        surroundings(tmp_path, freeze=["last:1", "last:2"], budget={"trials": 8, "epochs": 1}),
+        retries=0,
+    )
+    dealing, dealt = dealer(around), Counter[str]()
+    while (wave := dealing.deal()) is not None:
+        dealt[wave.cell.freeze] += 1
+        if wave.cell.freeze == "last:2":
+            dealing.finish(wave.key, Report(error="a made-up reason", done=True))
+        else:
+            dealing.finish(wave.key, ended(wave))
+    assert dealt["last:2"] == GIVE_UP_AFTER
+    assert dealt["last:1"] == 8 + 2  # and its confirmations
+    assert [cell.given_up for cell in dealing.progress] == [False, True]
+    again = dealer(around)  # a resumed sweep gives the cell another chance
+    assert again.deal() is not None
+
+
+def test_a_reason_that_holds_for_the_whole_cell_gives_it_up_at_once(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 8, "epochs": 1})
+    dealing = dealer(around)
+    wave = dealing.deal()
+    assert wave is not None
+    dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
+    assert dealing.finished
+    assert dealing.progress[0].given_up
+
+
+def test_failed_trials_can_be_begun_anew(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 2, "epochs": 1}, seeds=1)
+    dealing = dealer(around)
+    wave = dealing.deal()
+    assert wave is not None
+    dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
+    around.folder.reopen(forget_failures=True)
+    run_here(around)
+    states = Counter((r.kind, r.state) for r in around.folder.records())
+    assert states == {("trial", "complete"): 2, ("confirmation", "complete"): 1}
+
+
+def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> None:
+    around = surroundings(
+        tmp_path,
+        freeze=["last:1"],
+        budget={"trials": 1, "epochs": 1},
+        split={"val": 0.2, "test": 0.2, "folds": 3},
+    )
+    dealing = dealer(around)
+    search = dealing.deal()
+    assert search is not None
+    dealing.finish(search.key, ended(search))
+    waves = [dealing.deal() for _ in range(3)]
+    last = waves[2]
+    assert last is not None
+    dealing.fail(last.key, "the worker died")
+    again = dealing.deal()
+    assert again == last
+    assert again.fold == 2
+
+
+def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
+    whole, broken = surroundings(tmp_path / "whole"), surroundings(tmp_path / "broken")
+    run_here(whole)
+    dealing = dealer(broken)
+    wave = dealing.deal()
+    assert wave is not None
+    worker = begin(broken, wave)
+    dealing.hear(wave.key, worker.step()["report"])
+    (broken.folder.path / "stop").touch()
+    worker._looked = -math.inf
+    report = worker.step()["report"]
+    assert report.paused
+    dealing.drain()
+    dealing.finish(wave.key, report)
+    assert dealing.finished
+    assert dealing.drained
+    assert dealing.deal() is None
+    assert len(list((broken.folder.path / "checkpoints").glob("*.pt"))) == 1
+    (broken.folder.path / "stop").unlink()
+    run_here(broken)
+    assert outcomes(broken) == outcomes(whole)
+
+
+def test_a_larger_budget_adds_trials_and_confirms_the_new_best(tmp_path: Path) -> None:
+    shared = {"freeze": ["last:1"], "learning_rate": {"low": 1e-7, "high": 1e-1}}
+    small = surroundings(tmp_path, budget={"trials": 1, "epochs": 1}, **shared)
+    run_here(small)
+    first = {record.key: record for record in small.folder.records()}
+    large = surroundings(tmp_path, budget={"trials": 4, "epochs": 1}, **shared)
+    dealt = run_here(large)
+    after = {record.key: record for record in large.folder.records()}
+    trials = [record for record in after.values() if record.kind == "trial"]
+    best = max(trials, key=lambda r: (r.best["value"], -r.best["val/loss"]))
+    rates = {r.params["learning_rate"] for r in after.values() if r.kind == "confirmation"}
+    assert len(trials) == 4
+    assert rates == {best.params["learning_rate"]}
+    assert best.number > 0  # or this test would show nothing
+    assert sum(wave.kind == "confirmation" for wave in dealt) == 2
+    assert dealer(large).progress[0].confirmed == 2
+    assert after["id:digits/b/last:1:trial:0"] == first["id:digits/b/last:1:trial:0"]
 
 
 def test_diverged_trials_are_results(tmp_path: Path) -> None:

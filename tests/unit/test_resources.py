@@ -1,0 +1,107 @@
+"""How a cluster is shared: GPUs by measured memory, CPUs by node, and what fits nowhere."""
+
+import math
+
+import pytest
+
+from sweep.errors import SweepError
+from sweep.search.resources import CONTEXT_MIB, MARGIN, Allotment, ModelSize, Node
+from sweep.space import BackboneSpec, Cell, DatasetSpec
+
+SMALL, LARGE = ModelSize(5_000_000, 0), ModelSize(300_000_000, 300_000_000)
+WORKSTATION = Node("a", "ws", 16, 2, 24_000)
+A100 = Node("b", "big", 64, 8, 80_000, accelerator="accelerator_type:A100")
+T4 = Node("c", "small", 8, 1, 15_000, accelerator="accelerator_type:T4")
+
+
+def cell(name: str, mode: str = "full") -> Cell:
+    dataset = DatasetSpec.model_validate("digits")
+    spec = BackboneSpec(name=name, model="test_resnet", weights="none")
+    return Cell(dataset, spec, mode, 4, 4)
+
+
+def shared(nodes: list[Node], **sizes: ModelSize) -> Allotment:
+    return Allotment(nodes, {cell(name).name: size for name, size in sizes.items()})
+
+
+def test_before_anything_is_measured_small_models_share_a_gpu() -> None:
+    allotment = shared([WORKSTATION], small=SMALL, large=LARGE)
+    assert allotment.resources(cell("small")).gpus == 0.25
+    assert allotment.resources(cell("large")).gpus == 1.0
+
+
+def test_a_measured_peak_packs_as_many_waves_as_fit_with_a_margin() -> None:
+    allotment = shared([WORKSTATION], small=SMALL)
+    allotment.measured(cell("small").name, 3_000)
+    share = allotment.resources(cell("small"))
+    at_once = math.floor(1 / share.gpus)
+    assert at_once == math.floor(24_000 / (3_000 * MARGIN + CONTEXT_MIB)) == 5
+    assert share.cpus == 1
+
+
+def test_the_largest_of_several_peaks_counts() -> None:
+    allotment = shared([WORKSTATION], small=SMALL)
+    for peak in (1_000, 17_000, 500):
+        allotment.measured(cell("small").name, peak)
+    assert allotment.resources(cell("small")).gpus == 1.0
+
+
+def test_no_more_than_eight_share_a_gpu() -> None:
+    allotment = shared([A100], small=SMALL)
+    allotment.measured(cell("small").name, 100)
+    assert allotment.resources(cell("small")).gpus == 0.125
+
+
+def test_shares_of_a_gpu_never_add_up_to_more_than_one() -> None:
+    allotment = shared([A100], small=SMALL)
+    for peak in range(100, 80_000, 331):
+        allotment.measured(cell("small").name, peak)
+        share = allotment.resources(cell("small")).gpus
+        assert 0 < share <= 1
+        assert math.floor(1 / share + 1e-6) * share <= 1
+
+
+def test_what_fits_only_the_larger_gpus_is_sent_to_their_type() -> None:
+    allotment = shared([A100, T4], small=SMALL, large=LARGE)
+    allotment.measured(cell("large").name, 20_000)
+    share = allotment.resources(cell("large"))
+    assert share.bundle() == {"CPU": 2.0, "GPU": 0.3333, "accelerator_type:A100": 0.001}
+    assert allotment.resources(cell("small")).accelerator is None
+
+
+def test_a_peak_above_every_gpu_gets_the_largest_whole() -> None:
+    allotment = shared([A100, T4], large=LARGE)
+    allotment.measured(cell("large").name, 79_000)  # it fits there with smaller batches
+    assert allotment.resources(cell("large")).bundle()["GPU"] == 1.0
+    assert allotment.resources(cell("large")).accelerator == "accelerator_type:A100"
+
+
+def test_without_gpus_a_wave_never_asks_for_more_than_the_smallest_node_has() -> None:
+    nodes = [Node("a", "one", 2), Node("b", "two", 32)]
+    assert shared(nodes, small=SMALL).resources(cell("small")).bundle() == {"CPU": 2.0}
+
+
+def test_as_many_cells_at_once_as_there_are_cpus() -> None:
+    sizes = {f"m{i}": SMALL for i in range(8)}
+    assert shared([Node("a", "ws", 8)], **sizes).resources(cell("m0")).cpus == 1
+    assert shared([Node("a", "ws", 32)], **sizes).resources(cell("m0")).cpus == 4
+
+
+def test_a_node_without_cpus_runs_nothing() -> None:
+    with pytest.raises(SweepError, match="no node of the cluster has a CPU"):
+        shared([Node("a", "head", 0)], small=SMALL)
+
+
+def test_a_cell_that_fits_no_node_is_refused_with_the_numbers() -> None:
+    huge = ModelSize(6_000_000_000, 6_000_000_000)
+    with pytest.raises(SweepError) as caught:
+        shared([A100, T4], small=SMALL, huge=huge)
+    text = str(caught.value)
+    assert "1 cells fit no node: the largest GPU has 78.1 GiB" in text
+    assert "digits/huge/full: needs at least 90.0 GiB (6000 million parameters" in text
+    assert "small" not in text
+
+
+def test_without_gpus_the_memory_of_the_nodes_counts() -> None:
+    with pytest.raises(SweepError, match=r"the largest node's memory has 2\.0 GiB"):
+        shared([Node("a", "pi", 4, memory_mib=2048)], large=LARGE)
