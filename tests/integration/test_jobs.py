@@ -1,0 +1,236 @@
+"""A cluster of two nodes, driven through Ray's Jobs API with a token; a node leaves."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import write_images
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+TOKEN = "89abcdef" * 8
+RAY = str(Path(sys.executable).with_name("ray"))
+SPACE = {
+    "name": "digits",
+    "datasets": ["digits"],
+    "backbones": [{"name": "small", "model": "test_efficientnet", "weights": "none"}],
+    "freeze": ["frozen", "full"],
+    "image_size": 32,
+    "budget": {"trials": 3, "epochs": 10, "pruner": "none"},
+    "seeds": 2,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Cluster:
+    """A head on loopback, and further nodes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port, self.dashboard = folder, free_port(), free_port()
+        self.http = f"http://127.0.0.1:{self.dashboard}"
+        # What the nodes know; nothing of it is in the environment of those who submit.
+        self.of_nodes = {
+            **os.environ,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": TOKEN,
+            "SWEEP_CACHE": str(folder / "cache"),
+            "PATH": os.defpath,  # where no `python` has sweep
+        }
+        self.nodes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        node = subprocess.Popen(
+            [*before, RAY, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1",
+             "--object-store-memory=80000000", "--disable-usage-stats", *arguments],
+            env=self.of_nodes, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.nodes.append(node)
+        return node
+
+    def start_head(self) -> None:
+        self.start("--head", f"--port={self.port}", f"--dashboard-port={self.dashboard}")
+        self.wait_for(1)
+
+    def join(self, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        node = self.start(f"--address=127.0.0.1:{self.port}", before=before)
+        self.wait_for(len(self.nodes))
+        return node
+
+    def wait_for(self, count: int) -> None:
+        code = (
+            f"import ray; ray.init('127.0.0.1:{self.port}', logging_level='ERROR'); "
+            f"import sys; sys.exit(sum(n['Alive'] for n in ray.nodes()) != {count})"
+        )
+        for _ in range(30):
+            if not subprocess.run([sys.executable, "-c", code], env=self.of_nodes, check=False,
+                                  capture_output=True).returncode:  # fmt: skip
+                return
+            time.sleep(1)
+        raise AssertionError(f"{count} nodes have not come up")
+
+    def leave(self, node: subprocess.Popen[bytes]) -> None:
+        os.killpg(node.pid, signal.SIGKILL)
+        node.wait()
+
+    def sweep(
+        self, *arguments: str, code: int = 0, token: str = TOKEN, address: str | None = None
+    ) -> str:
+        """Type a command as somebody elsewhere would; return what it printed."""
+        environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+        done = subprocess.run(
+            [sys.executable, "-m", "sweep", *arguments, "--address", address or self.http],
+            cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    (cluster.folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
+    cluster.start_head()
+    yield cluster
+    subprocess.run([RAY, "stop", "--force"], check=False, capture_output=True)
+
+
+def test_what_a_node_lacks_is_told_before_the_first_trial(cluster: Cluster) -> None:
+    if shutil.which("unshare") is None or os.getuid() != 0:
+        pytest.skip("a node with another file system needs unshare and root")
+    data = cluster.folder / "data"
+    write_images(data / "skin" / "a", 12, 60)
+    write_images(data / "skin" / "b", 12, 190)
+    # The second node sees an empty folder where the head has the data.
+    hides = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {data} && exec "$@"', "sh")
+    node = cluster.join(before=hides)
+    dataset = {"name": "skin", "layout": "folder", "path": "skin"}
+    document = {**SPACE, "name": "skin", "datasets": [dataset]}
+    (cluster.folder / "skin.yaml").write_text(yaml.safe_dump(document))
+    told = cluster.sweep("launch", "--space", "skin.yaml", "--data-root", str(data), code=2)
+    assert "1 things stand in the way on the nodes of the cluster" in told
+    assert "skin" in told.partition("in the way")[2]
+    assert not (cluster.folder / "sweeps" / "skin").exists()
+    cluster.leave(node)
+    cluster.nodes.remove(node)
+
+
+def test_a_sweep_runs_on_both_nodes_one_leaves_and_it_finishes(cluster: Cluster) -> None:
+    cluster.wait_for(1)
+    node = cluster.join()
+    told = cluster.sweep("launch", "--space", "space.yaml", "--detach")
+    assert "submitted as job" in told
+    folder = cluster.folder / "sweeps" / "digits"
+    for _ in range(600):
+        log = (folder / "sweep.log").read_text() if (folder / "sweep.log").is_file() else ""
+        if "digits/small/full: trial 0 begins" in log and (folder / "pulse.json").is_file():
+            pulse = json.loads((folder / "pulse.json").read_text())
+            if len(pulse["nodes"]) == 2 and pulse["used"]["CPU"] == 2:
+                break
+        time.sleep(0.2)
+    else:
+        raise AssertionError(log)
+    cluster.leave(node)
+    cluster.nodes.remove(node)
+    for _ in range(100):
+        status = json.loads(cluster.sweep("status", "digits", "--json"))
+        if status["state"] != "running":
+            break
+    assert status["state"] == "finished"
+    assert [cell["states"] for cell in status["cells"]] == [{"complete": 3}] * 2
+    assert [cell["confirmations"] for cell in status["cells"]] == [2, 2]
+    assert "tried again" in cluster.sweep("logs", "digits")
+
+
+def test_results_are_read_from_anywhere(cluster: Cluster) -> None:
+    answer = json.loads(cluster.sweep("compare", "digits", "--format", "json", "--margin", "0.02"))
+    assert {cell["freeze"] for cell in answer["cells"]} == {"frozen", "full"}
+    cluster.sweep("compare", "digits", "--format", "parquet", "--output", "table.parquet")
+    assert (cluster.folder / "table.parquet").read_bytes().startswith(b"PAR1")
+
+
+def test_resume_follows_the_log_and_takes_a_larger_budget(cluster: Cluster) -> None:
+    told = cluster.sweep("resume", "digits", "--set", "budget.trials=4")
+    assert "digits: small/full is best on test" in told
+    status = json.loads(cluster.sweep("status", "digits", "--json"))
+    assert [cell["trials"] for cell in status["cells"]] == [4, 4]
+
+
+def test_stop_from_elsewhere_drains_the_sweep(cluster: Cluster) -> None:
+    cluster.sweep("launch", "--space", "space.yaml", "--name", "long", "--detach",
+                  "--set", "budget.epochs=200", "--only", "freeze=full")  # fmt: skip
+    folder = cluster.folder / "sweeps" / "long"
+    for _ in range(600):
+        if (folder / "sweep.log").is_file() and "begins" in (folder / "sweep.log").read_text():
+            break
+        time.sleep(0.2)
+    assert "stopped; go on with: sweep resume long" in cluster.sweep("stop", "long")
+    assert "interrupted" in cluster.sweep("status", "long")
+
+
+def test_the_exit_code_and_the_message_of_a_refusal_come_back(cluster: Cluster) -> None:
+    told = cluster.sweep("launch", "--space", "space.yaml", code=2)
+    assert "the sweep digits in" in told
+    assert "is finished" in told
+    assert "no sweep 'digit' under" in cluster.sweep("status", "digit", code=2)
+
+
+def test_a_wrong_token_is_one_message(cluster: Cluster) -> None:
+    told = cluster.sweep("status", token="0" * 64, code=2)
+    assert "does not take this token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN" in told
+
+
+def test_a_head_that_is_down_is_one_message(cluster: Cluster) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    assert f"no head answers at {address}" in cluster.sweep("status", code=2, address=address)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"hello", "is not Ray's dashboard (HTTP 200)"),
+        (b'{"ray_version": "1.0.0"}', "1.0.0 at http://127.0.0.1"),
+    ],
+)
+def test_a_stranger_or_another_version_is_one_message(
+    cluster: Cluster, body: bytes, told: str
+) -> None:
+    class Stranger(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert told in cluster.sweep("status", code=2, address=address)
+        server.shutdown()
+
+
+def test_a_password_does_not_travel(cluster: Cluster) -> None:
+    told = cluster.sweep("launch", "--space", "space.yaml", "--name", "x",
+                         "--tracking-uri", "http://user:hunter2@127.0.0.1:5000", code=2)  # fmt: skip
+    assert "a password in a URL would be shown" in told
+    assert "hunter2" not in told
