@@ -49,7 +49,7 @@ def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = 
     if output:
         arguments += ["--output", "{output}"]
     request = Request(arguments, environment=_environment(environment_here, context), answered=True)
-    answer = reach(address).ask(" ".join(context.command_path.split()[1:]), request)
+    answer = reach(address).ask(str(context.info_name), request)
     click.echo(answer.err, err=True, nl=False)
     if output and answer.output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> N
 
 def _named(context: click.Context) -> list[str]:
     """Return this command with its arguments, as they were given; paths are absolute."""
-    command = context.command_path.split()[1:]
+    command = [str(context.info_name)]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
         is_argument = isinstance(parameter, click.Argument)
