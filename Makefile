@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[medical,medmnist,quickstart,test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[medical,medmnist,quickstart,server,test,lint]'
 	# An oracle of the tests. It asks for a setuptools that torch refuses, and uses none.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps confidenceinterval
 	@touch $@
@@ -41,6 +41,8 @@ lint: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict deploy search_spaces
+	if command -v shellcheck > /dev/null; then shellcheck deploy/slurm/*.sbatch .ci/run; fi
 
 format: install-dev
 	$(BIN)/ruff check --fix .
