@@ -25,6 +25,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sweep import checksums
 from sweep.errors import BackboneError, listing, nearest
 from sweep.space import BackboneSpec
 
@@ -301,11 +302,23 @@ def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.M
         if missing:
             raise BackboneError(f"backbone {spec.name}: {missing}")
     kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
-    model: nn.Module = timm.create_model(spec.model, pretrained=True, num_classes=0, **kwargs)
+    return hub_model(spec, num_classes=0, **kwargs)
+
+
+def hub_model(spec: BackboneSpec, **kwargs: Any) -> nn.Module:
+    """Build timm's model with the weights in the hub's cache, without asking the network."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        model: nn.Module = timm.create_model(spec.model, pretrained=True, **kwargs)
+    finally:
+        constants.HF_HUB_OFFLINE = before
     return model
 
 
 def _read(file: Path, spec: BackboneSpec) -> StateDict:
+    checksums.verify(file)
     try:
         return load_file(file)
     except Exception as error:

@@ -182,6 +182,26 @@ def weights_list(weights_dir: Path | None) -> None:
         click.echo(f"{name:16} {'there' if problem is None else problem}")
 
 
+@weights.command("pull")
+@click.option("--space", "space_name", required=True, metavar="NAME|PATH", help="Whose backbones.")
+@click.option(
+    "--to", "folder", required=True, type=click.Path(path_type=Path, file_okay=False),
+    help="The folder that becomes the other site's --weights-dir.",
+)  # fmt: skip
+@SET
+@ONLY
+def weights_pull(
+    space_name: str, folder: Path, overrides: tuple[str, ...], only: tuple[str, ...]
+) -> None:
+    """Download a space's weights into a folder, to carry to a site without internet."""
+    loaded = load_space_file(space_name, overrides, only, None)
+    from sweep.pull import pull
+
+    for line in pull(loaded.backbones, folder):
+        click.echo(line)
+    click.echo(f"carry {folder} along, and launch there with: --weights-dir {folder.name}")
+
+
 @cli.command()
 @click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
 @click.option("--host", default="127.0.0.1", show_default=True)

@@ -4,7 +4,6 @@ A path that is right on the head may be missing on one worker: that is told befo
 trial, not by a trial that happens to land there.
 """
 
-import hashlib
 import platform
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep import __version__
 from sweep.backbones import missing_weights, weights_file
+from sweep.checksums import sha256
 from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError, listing
 from sweep.search.resources import Node
@@ -87,8 +87,7 @@ def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
         if text := missing_weights(backbone, around.weights_dir):
             problems.append(f"backbone {backbone.name}: {text}")
         elif file := weights_file(backbone, around.weights_dir):
-            with file.open("rb") as opened:
-                weights[file.name] = hashlib.file_digest(opened, "sha256").hexdigest()[:12]
+            weights[file.name] = sha256(file)
     if around.owner != around.folder.owner().get("since"):
         problems.append(
             f"--home {around.folder.home} is not the folder that the driver has there: it must "
