@@ -46,6 +46,9 @@ _RETRIES = click.option(
 @_CLUSTER
 @_DETACH
 @_RETRIES
+@click.option(
+    "--ledger", metavar="URL", help="Optuna storage of the search. [default: a file under --home]"
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 def launch(
     space_name: str,
@@ -59,6 +62,7 @@ def launch(
     address: str | None,
     detach: bool,
     retries: int | None,
+    ledger: str | None,
     dry_run: bool,
 ) -> None:
     """Run a sweep to its end: search, confirm, compare."""
@@ -78,9 +82,9 @@ def launch(
 
     from sweep import launch as launching
 
-    settings = launching.new_settings(
-        data_root, weights_dir, tracking_uri, address, 2 if retries is None else retries
-    )
+    tries = 2 if retries is None else retries
+    where = (data_root, weights_dir, tracking_uri, address)
+    settings = launching.new_settings(*where, tries, ledger)
     _end(launching.launch(space, home_of(home), settings, Console(stderr=True)), space.name)
 
 

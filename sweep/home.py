@@ -81,6 +81,7 @@ class Settings:
     tracking_uri: str
     address: str | None
     retries: int = 2
+    ledger: str | None = None
 
 
 class SweepFolder:
@@ -113,7 +114,7 @@ class SweepFolder:
 
     @property
     def ledger_url(self) -> str:
-        """The Optuna storage of the sweep."""
+        """The Optuna storage of a sweep that was launched without another one."""
         return f"sqlite:///{self.path / 'ledger.db'}"
 
     def file(self, folder: str, key: str, suffix: str) -> Path:

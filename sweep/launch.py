@@ -28,6 +28,7 @@ from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
 from sweep.search.nodes import unwritable
 from sweep.search.resources import Allotment, ModelSize
+from sweep.search.studies import refuse_ledger
 from sweep.search.tuner import allot, cluster, search
 from sweep.search.wave import Surroundings
 from sweep.space import Space
@@ -42,6 +43,7 @@ def new_settings(
     tracking_uri: str | None,
     address: str | None,
     retries: int = 2,
+    ledger: str | None = None,
 ) -> Settings:
     """Return the settings of a sweep that is launched now."""
     return Settings(
@@ -52,6 +54,7 @@ def new_settings(
         tracking_uri=tracking_uri or default_tracking_uri(),
         address=address,
         retries=retries,
+        ledger=ledger,
     )
 
 
@@ -122,6 +125,8 @@ def _prepare_and_run(
 ) -> list[str]:
     """Find everything that stands in the way before anything of the sweep is written."""
     refuse_tracking(settings.tracking_uri)
+    if settings.ledger:
+        refuse_ledger(settings.ledger, space, settings.id)
     problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
     if problems:
         raise SweepError("\n".join(problems))
@@ -137,6 +142,7 @@ def _prepare_and_run(
         hashing_key(folder.home),
         folder.owner()["since"],
         settings.retries,
+        settings.ledger or folder.ledger_url,
     )
     sizes = {
         plan.cell.name: ModelSize(plan.parameters, plan.learning)

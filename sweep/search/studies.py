@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+import re
 import sqlite3
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from sweep.errors import SweepError
 from sweep.home import RunRecord
 from sweep.identity import canonical_hash
 from sweep.search.wave import rungs
@@ -21,6 +23,7 @@ from sweep.space import Cell, Space
 from sweep.train.learner import Rate
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
+_ID = "sweep.id"
 _REDUCTION = 3  # one of so many trials passes a rung
 
 _STATES = {
@@ -42,7 +45,7 @@ class Asked:
 class Ledger:
     """Opens the studies of a sweep. Only the driver does."""
 
-    def __init__(self, url: str, sweep: str) -> None:
+    def __init__(self, url: str, sweep: str, sweep_id: str = "") -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.WARNING)
         if url.startswith("sqlite:///"):  # readers such as `sweep status` then never block it
@@ -50,7 +53,7 @@ class Ledger:
                 connection.execute("PRAGMA journal_mode=WAL")
             connection.close()
         self._storage = RDBStorage(url)
-        self._sweep = sweep
+        self._sweep, self._id = sweep, sweep_id
 
     def study(self, cell: Cell, space: Space) -> "CellStudy":
         """Open or create the study of a cell."""
@@ -63,7 +66,31 @@ class Ledger:
             sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
             pruner=_pruner(space.budget.pruner, cell.epochs, cell.trials),
         )
+        if self._id and _ID not in study.user_attrs:
+            study.set_user_attr(_ID, self._id)
         return CellStudy(study, space)
+
+
+def refuse_ledger(url: str, space: Space, sweep_id: str) -> None:
+    """Raise SweepError if a storage cannot be used, or holds another sweep of the same name."""
+    if re.search(r"://[^/@\s]*:[^/@\s]+@", url):
+        raise SweepError(
+            "--ledger: a password in the URL would be kept in launch.json; leave it out, and "
+            "set PGPASSWORD, or use ~/.pgpass"
+        )
+    try:
+        storage = RDBStorage(url)
+        studies = optuna.get_all_study_summaries(storage)
+    except Exception as error:  # of SQLAlchemy, of any driver
+        first_line = str(error).strip().splitlines()[0][:300]
+        raise SweepError(f"--ledger {url} cannot be opened: {first_line}") from None
+    for study in studies:
+        own = study.study_name.startswith(f"{space.name}/")
+        if own and study.user_attrs.get(_ID) != sweep_id:
+            raise SweepError(
+                f"the ledger at {url} holds another sweep called {space.name}: launch under "
+                "another --name"
+            )
 
 
 class CellStudy:

@@ -155,7 +155,7 @@ def _run(
         if watch:
             watch(dealer.progress)
 
-    ledger = Ledger(around.folder.ledger_url, around.space.name)
+    ledger = Ledger(around.ledger, around.space.name, around.sweep_id)
     dealer = Dealer(around, ledger, changed)
     if dealer.finished:
         return True, dealer.progress

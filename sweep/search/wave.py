@@ -19,6 +19,7 @@ class Surroundings:
         cache: the driver's; see `node_cache`.
         owner: since when the driver has run, which nodes read to know its folder.
         retries: how often a wave that failed is tried again.
+        ledger: URL of the Optuna storage.
     """
 
     space: Space
@@ -30,6 +31,7 @@ class Surroundings:
     ids_key: bytes = field(repr=False)
     owner: str = ""
     retries: int = 2
+    ledger: str = ""
 
     def node_cache(self) -> Path:
         """Return where this node keeps stores and features: ``$SWEEP_CACHE`` if it has its own.

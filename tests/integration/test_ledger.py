@@ -1,7 +1,9 @@
-"""The ledger on a real SQLite file: what was asked, told and pruned survives its process."""
+"""The ledger on SQLite and on PostgreSQL: what was asked, told, pruned survives its process."""
 
 import itertools
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from sweep.home import RunRecord
 from sweep.search.studies import CellStudy, Ledger
 from sweep.space import Space
+from tests.servers import create_database, postgresql
 
 pytestmark = pytest.mark.integration
 
@@ -21,9 +24,37 @@ def space(**changes: object) -> Space:
     return Space.model_validate(document)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"], autouse=True)
+def server(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run every test of this file on both storages."""
+    if request.param == "sqlite":
+        yield
+        return
+    folder = request.getfixturevalue("tmp_path_factory").mktemp("ledger") / "postgresql"
+    with postgresql(folder) as address:
+        SERVER.append(address)
+        yield
+        SERVER.clear()
+
+
+SERVER: list[str] = []  # the address of PostgreSQL, while a test is to use it
+
+
+def url(tmp_path: Path) -> str:
+    """Return the storage of a test: the same for the same folder."""
+    if not SERVER:
+        return f"sqlite:///{tmp_path / 'ledger.db'}"
+    name = re.sub(r"\W", "", str(tmp_path))[-40:]
+    marker = tmp_path / "database"
+    if not marker.exists():
+        marker.touch()
+        create_database(SERVER[0], name)
+    return f"{SERVER[0]}/{name}"
+
+
 def study(tmp_path: Path, of: Space | None = None) -> CellStudy:
     of = of or space()
-    return Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", of.name).study(of.cells()[0], of)
+    return Ledger(url(tmp_path), of.name).study(of.cells()[0], of)
 
 
 def record(number: int, value: float, state: str = "complete", loss: float = 1.0) -> RunRecord:
@@ -142,7 +173,7 @@ def test_without_a_pruner_nothing_is_pruned(tmp_path: Path) -> None:
 
 def test_cells_have_studies_and_seeds_of_their_own(tmp_path: Path) -> None:
     of = space(freeze=["frozen", "full"])
-    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", "s")
+    ledger = Ledger(url(tmp_path), "s")
     one, two = (ledger.study(cell, of) for cell in of.cells())
     one.ask("wave")
     assert (one.trials(), two.trials()) == (1, 0)
