@@ -21,6 +21,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
@@ -29,6 +30,7 @@ from sweep.home import RunRecord, SweepFolder
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
+_DATABASES = ("postgresql", "mysql", "mssql")
 _REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
     "error code 401",
     "error code 403",
@@ -61,6 +63,8 @@ def refuse_tracking(uri: str) -> None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
+        if uri.startswith(_DATABASES):  # which MLflow itself would try again for minutes
+            sqlalchemy.create_engine(uri).connect().close()
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     except Exception as error:  # whatever the server or the network does
         text = " ".join(str(error).split())[:300]

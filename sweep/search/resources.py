@@ -96,15 +96,26 @@ class Allotment:
 
     def resources(self, cell: Cell) -> Resources:
         """Return what the next wave of a cell gets."""
+        return self._share_of(cell.name)
+
+    def _share_of(self, cell: str) -> Resources:
         if not self._gpu_nodes:
             return Resources(self._threads())
-        if cell.name not in self._peaks:
-            return self._on_gpus(self._guess(cell), self.sizes[cell.name].least_mib)
-        needed = self._peaks[cell.name] * MARGIN + CONTEXT_MIB
+        if cell not in self._peaks:
+            return self._on_gpus(self._guess(cell), self.sizes[cell].least_mib)
+        needed = self._peaks[cell] * MARGIN + CONTEXT_MIB
         fitting = self._fitting(needed)
         smallest = min(node.gpu_memory_mib for node in fitting)
         at_once = max(1, math.floor(smallest / needed)) if smallest else 1
         return self._on_gpus(min(at_once, _MOST_ON_A_GPU), needed)
+
+    def at_once(self) -> int:
+        """Return how many waves run at once, as far as is known now."""
+        shares = [self._share_of(name) for name in self.sizes]
+        if not self._gpu_nodes:
+            return sum(math.floor(node.cpus / shares[0].cpus) for node in self._cpu_nodes)
+        smallest = min(share.gpus for share in shares)
+        return sum(math.floor(node.gpus / smallest + 1e-6) for node in self._gpu_nodes)
 
     def _threads(self) -> float:
         """Share CPUs: as many waves at once as there are CPUs and cells for.
@@ -116,8 +127,8 @@ class Allotment:
         largest = min(math.floor(node.cpus) for node in self._cpu_nodes)
         return float(max(1, min(total // at_once, largest)))
 
-    def _guess(self, cell: Cell) -> int:
-        size = self.sizes[cell.name].parameters
+    def _guess(self, cell: str) -> int:
+        size = self.sizes[cell].parameters
         return next((count for limit, count in _FIRST_GUESS if size <= limit), 1)
 
     def _on_gpus(self, at_once: int, needed_mib: float) -> Resources:

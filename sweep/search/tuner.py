@@ -166,6 +166,8 @@ def _run(
     scratch = around.folder.path / "tune"
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
+    # Tune would start one worker after the other, and none as long as short waves keep one warm.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(allotment.at_once())
     try:
         with Pulse(around.folder, lambda: dealer.progress):
             tune.Tuner(
@@ -211,6 +213,8 @@ class _Dealing(Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         self._look_for_a_stop()
+        if len(self._waves) > self._allotment.at_once():
+            return None  # one waits for its turn; more would be chosen knowing less
         wave = self._dealer.deal()
         if wave is None:
             return Searcher.FINISHED if self._dealer.finished else None

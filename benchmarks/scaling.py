@@ -1,0 +1,136 @@
+"""How far one driver carries: thousands of one-second trials on up to 64 nodes of fake resources.
+
+    python benchmarks/scaling.py [--nodes 1,4,16,64] [--trials 10000] [--ledger URL]
+
+Everything is real but the training: Ray with one raylet a node, Tune, the dealer, the ledger, the
+records. A trial sleeps for a second and tells a score. Printed: trials a second, of how many that
+would be possible, and how busy the driver is (CPU time of its process by time passed).
+"""
+
+import argparse
+import os
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+import ray
+from ray import tune
+from ray.cluster_utils import Cluster
+
+from sweep.home import SweepFolder
+from sweep.search import tuner
+from sweep.search.resources import Allotment, ModelSize, Node
+from sweep.search.wave import Report, Surroundings, Wave
+from sweep.space import Space
+from sweep.train.learner import EpochScore
+
+SECOND = 1.0
+
+
+class Sleeping(tune.Trainable):
+    """A worker that trains nothing."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self._wave: Wave = config["wave"]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        time.sleep(SECOND)
+        scores = [
+            EpochScore(r.number, 1, {"val/auroc": r.learning_rate, "val/loss": 1.0})
+            for r in self._wave.rates
+        ]
+        report = Report(scores, 1, done=True, seconds=SECOND, test={"auroc": 0.5})
+        return {"report": report, "epoch": 1, "done": True}
+
+
+def space(trials: int, cells: int) -> Space:
+    names = [{"name": f"b{i}", "model": "test_resnet", "weights": "none"} for i in range(cells)]
+    return Space.model_validate(
+        {"name": "scaling", "datasets": ["digits"], "backbones": names, "freeze": ["full"],
+         "budget": {"trials": max(1, trials // cells - 1), "epochs": 1, "pruner": "none"},
+         "seeds": 1}
+    )  # fmt: skip
+
+
+def measure(nodes: int, trials: int, ledger: str | None) -> str:
+    """Run `trials` trials on a cluster of so many nodes; return a row of the table."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}, shutdown_at_exit=False)
+    for _ in range(nodes):
+        cluster.add_node(num_cpus=1, object_store_memory=76 << 20)
+    ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
+    home = Path(tempfile.mkdtemp(prefix="scaling-"))
+    of = space(trials, min(100, max(4, trials // 20)))
+    folder = SweepFolder(home, "scaling")
+    folder.path.mkdir()
+    around = Surroundings(
+        of, "id", folder, home, None, home, b"key", ledger=ledger or folder.ledger_url
+    )
+    sizes = {cell.name: ModelSize(1, 1) for cell in of.cells()}
+    allotment = Allotment([Node(str(i), str(i), 1) for i in range(nodes)], sizes)
+    tuner.WaveTrainable = Sleeping
+    try:
+        warm = [_touch.options(scheduling_strategy="SPREAD").remote() for _ in range(nodes)]
+        ray.get(warm)
+        began, busy = time.monotonic(), _cpu()
+        tuner.search(around, allotment, lambda _: None)
+        seconds, busy = time.monotonic() - began, _cpu() - busy
+        done = len(folder.records())
+        size = folder.bytes_on_disk() / 2**20
+        if os.environ.get("DEBUG"):
+            print(
+                "\n".join(
+                    f"{r.started - t0:.2f} {r.ended - t0:.2f} {r.cell} {r.kind}"
+                    for t0 in [min(r.started for r in folder.records())]
+                    for r in sorted(folder.records(), key=lambda r: r.ended)
+                )
+            )
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        shutil.rmtree(home, ignore_errors=True)
+    possible = nodes / SECOND
+    kind = (ledger or "sqlite").partition(":")[0]
+    return (
+        f"| {nodes} | {done:,} | {kind} | {seconds:.0f} s | {done / seconds:.1f} "
+        f"| {done / seconds / possible:.0%} | {busy / seconds:.0%} | {1000 * busy / done:.0f} ms "
+        f"| {size:.0f} MiB |"
+    )
+
+
+@ray.remote(num_cpus=1)
+def _touch() -> None:
+    """Start a worker on a node."""
+    time.sleep(1)
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--nodes", default="1,4,16,64")
+    parser.add_argument("--trials", type=int, default=10_000, help="On the largest cluster.")
+    parser.add_argument("--ledger", help="An empty PostgreSQL database; else a SQLite file.")
+    options = parser.parse_args()
+    counts = [int(count) for count in options.nodes.split(",")]
+    print("| nodes | runs | ledger | time | runs a second | of possible | driver busy "
+          "| driver a run | home |")  # fmt: skip
+    print("|" + "---|" * 9)
+    for count in counts:
+        trials = options.trials * count // max(counts)
+        print(measure(count, trials, options.ledger), flush=True)
+
+
+if __name__ == "__main__":
+    main()
