@@ -13,6 +13,7 @@ import resource
 import shutil
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 import ray
 from ray import tune
 from ray.cluster_utils import Cluster
+from ray.tune.schedulers import FIFOScheduler
 
 from sweep.home import SweepFolder
 from sweep.search import tuner
+from sweep.search.dealer import Dealer
 from sweep.search.resources import Allotment, ModelSize, Node
+from sweep.search.studies import Ledger
 from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Space
 from sweep.train.learner import EpochScore
@@ -33,10 +37,10 @@ SECOND = 1.0
 
 
 class Sleeping(tune.Trainable):
-    """A worker that trains nothing."""
+    """A worker that trains nothing, and so imports nothing of torch: 64 fit one machine."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self._wave: Wave = config["wave"]
+        self._rates: list[tuple[int, float]] = config["rates"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
@@ -44,12 +48,38 @@ class Sleeping(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         time.sleep(SECOND)
-        scores = [
-            EpochScore(r.number, 1, {"val/auroc": r.learning_rate, "val/loss": 1.0})
-            for r in self._wave.rates
-        ]
-        report = Report(scores, 1, done=True, seconds=SECOND, test={"auroc": 0.5})
-        return {"report": report, "epoch": 1, "done": True}
+        return {"rates": self._rates, "epoch": 1, "done": True}
+
+
+def told(rates: list[tuple[int, float]]) -> Report:
+    """Return what a worker would have reported."""
+    scores = [EpochScore(n, 1, {"val/auroc": rate, "val/loss": 1.0}) for n, rate in rates]
+    return Report(scores, 1, done=True, seconds=SECOND, test={"auroc": 0.5})
+
+
+class LeanDealing(tuner._Dealing):
+    """Sends workers what can be read without sweep."""
+
+    def suggest(self, trial_id: str) -> Any:
+        config = super().suggest(trial_id)
+        if not isinstance(config, dict):
+            return config
+        rates = [(rate.number, rate.learning_rate) for rate in config["wave"].rates]
+        return {"rates": rates, "bundle": config["bundle"]}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        if result is not None:
+            result = {**result, "report": told(result["rates"])}
+        super().on_trial_complete(trial_id, result, error)
+
+
+class LeanHearing(FIFOScheduler):
+    """There is one report a trial, and the searcher hears it."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
 
 
 def space(trials: int, cells: int) -> Space:
@@ -59,6 +89,32 @@ def space(trials: int, cells: int) -> Space:
          "budget": {"trials": max(1, trials // cells - 1), "epochs": 1, "pruner": "none"},
          "seeds": 1}
     )  # fmt: skip
+
+
+def deal_alone(trials: int, at_once: int, url: str | None) -> str:
+    """Run the dealer and the ledger without Ray and without waiting; return a row."""
+    home = Path(tempfile.mkdtemp(prefix="scaling-"))
+    of = space(trials, 100)
+    folder = SweepFolder(home, "scaling")
+    folder.path.mkdir()
+    where = url or folder.ledger_url
+    around = Surroundings(of, "id", folder, home, None, home, b"key", ledger=where)
+    began, busy = time.monotonic(), _cpu()
+    dealer = Dealer(around, Ledger(where, of.name, "id"))
+    underway: deque[Wave] = deque()
+    while not dealer.finished:
+        while len(underway) < at_once and (wave := dealer.deal()):
+            underway.append(wave)
+        wave = underway.popleft()
+        rates = [(rate.number, rate.learning_rate) for rate in wave.rates]
+        dealer.finish(wave.key, told(rates))
+    seconds, busy, done = time.monotonic() - began, _cpu() - busy, len(folder.records())
+    shutil.rmtree(home, ignore_errors=True)
+    kind = where.partition(":")[0]
+    return (
+        f"| {done:,} | {kind} | {seconds:.0f} s | {1000 * seconds / done:.1f} ms "
+        f"| {1000 * busy / done:.1f} ms | {done / seconds:.0f} |"
+    )
 
 
 def measure(nodes: int, trials: int, ledger: str | None) -> str:
@@ -76,7 +132,7 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     )
     sizes = {cell.name: ModelSize(1, 1) for cell in of.cells()}
     allotment = Allotment([Node(str(i), str(i), 1) for i in range(nodes)], sizes)
-    tuner.WaveTrainable = Sleeping
+    tuner.WaveTrainable, tuner._Dealing, tuner._Hearing = Sleeping, LeanDealing, LeanHearing
     try:
         warm = [_touch.options(scheduling_strategy="SPREAD").remote() for _ in range(nodes)]
         ray.get(warm)
@@ -85,14 +141,6 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
         seconds, busy = time.monotonic() - began, _cpu() - busy
         done = len(folder.records())
         size = folder.bytes_on_disk() / 2**20
-        if os.environ.get("DEBUG"):
-            print(
-                "\n".join(
-                    f"{r.started - t0:.2f} {r.ended - t0:.2f} {r.cell} {r.kind}"
-                    for t0 in [min(r.started for r in folder.records())]
-                    for r in sorted(folder.records(), key=lambda r: r.ended)
-                )
-            )
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -122,7 +170,13 @@ def main() -> None:
     parser.add_argument("--nodes", default="1,4,16,64")
     parser.add_argument("--trials", type=int, default=10_000, help="On the largest cluster.")
     parser.add_argument("--ledger", help="An empty PostgreSQL database; else a SQLite file.")
+    parser.add_argument("--dealer", action="store_true", help="The dealer and ledger alone.")
     options = parser.parse_args()
+    if options.dealer:
+        print("| runs | ledger | time | a run | of it CPU | runs a second |")
+        print("|" + "---|" * 6)
+        print(deal_alone(options.trials, 64, options.ledger))
+        return
     counts = [int(count) for count in options.nodes.split(",")]
     print("| nodes | runs | ledger | time | runs a second | of possible | driver busy "
           "| driver a run | home |")  # fmt: skip
