@@ -1,11 +1,12 @@
 # make quickstart   .venv, install, a first sweep on real images, the comparison
 # make test         install what tests need and run them all
+# make soak         the long ones: clusters of several nodes, servers, Slurm (15 minutes)
 # make install      .venv with everything, so that .venv/bin/sweep works
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart install install-dev test unit lint format clean
+.PHONY: quickstart install install-dev test soak unit lint format clean
 
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
@@ -32,6 +33,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 test: install-dev
 	$(BIN)/python -m pytest -m 'not soak and not fuzz'
+
+soak: install-dev
+	$(BIN)/python -m pytest -m soak
 
 unit: install-dev
 	$(BIN)/python -m pytest tests/unit

@@ -18,7 +18,7 @@ import yaml
 
 from tests.conftest import write_images
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(900)]
 
 TOKEN = "89abcdef" * 8
 RAY = str(Path(sys.executable).with_name("ray"))

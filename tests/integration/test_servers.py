@@ -69,6 +69,7 @@ def eight_at_once() -> Iterator[str]:
         os.environ.pop(name)
 
 
+@pytest.mark.soak
 def test_the_quickstart_with_eight_trials_at_once_on_postgresql_and_s3(
     tmp_path: Path, tracking: str, database: str, store: dict[str, str], eight_at_once: str
 ) -> None:
