@@ -59,6 +59,11 @@ class Resources:
     gpus: float = 0.0
     accelerator: str | None = None
 
+    def __str__(self) -> str:
+        gpus = f", {self.gpus:g} of a GPU" if self.gpus else ""
+        kind = f" ({self.accelerator.partition(':')[2]})" if self.accelerator else ""
+        return f"{self.cpus:g} CPUs{gpus}{kind}"
+
     def bundle(self) -> dict[str, float]:
         """Return it as a bundle of a placement group."""
         bundle = {"CPU": self.cpus}

@@ -220,6 +220,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
             return Searcher.FINISHED if self._dealer.finished else None
         self._waves[trial_id] = wave
         share = self._allotment.resources(wave.cell)
+        log.info("%s: its wave gets %s", wave.cell.name, share)
         return {
             "around": self._around,
             "wave": wave,

@@ -1,7 +1,9 @@
 """A cluster of two nodes, driven through Ray's Jobs API with a token; a node leaves."""
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -69,8 +71,8 @@ class Cluster:
         self.start("--head", f"--port={self.port}", f"--dashboard-port={self.dashboard}")
         self.wait_for(1)
 
-    def join(self, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-        node = self.start(f"--address=127.0.0.1:{self.port}", before=before)
+    def join(self, *options: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+        node = self.start(f"--address=127.0.0.1:{self.port}", *options, before=before)
         self.wait_for(len(self.nodes))
         return node
 
@@ -236,3 +238,20 @@ def test_a_password_does_not_travel(cluster: Cluster) -> None:
     told = cluster.sweep(*launch, code=2)
     assert "a password in a URL would be shown" in told
     assert "hunter2" not in told
+
+
+def test_a_gpu_is_shared_by_what_was_measured(cluster: Cluster) -> None:
+    # Ray believes in the GPU; the memory that is measured is that of the process.
+    node = cluster.join("--num-gpus=1", "--labels", "sweep/gpu-memory-mib=12000")
+    cluster.sweep("launch", "--space", "space.yaml", "--name", "gpu")
+    log = cluster.sweep("logs", "gpu", "digits/small/full")
+    shares = re.findall(r"its wave gets \d+ CPUs, ([\d.]+) of a GPU", log)
+    assert shares[0] == "0.25"  # an estimate
+    records = (cluster.folder / "sweeps" / "gpu" / "runs").glob("*.json")
+    facts = [json.loads(path.read_text())["facts"] for path in records]
+    peak = max(fact["reserved_memory_mib"] for fact in facts)
+    least = math.floor(1e4 / min(8, math.floor(12_000 / (peak * 1.25 + 600)))) / 1e4
+    assert 0.125 <= float(shares[-1]) <= least
+    assert shares[-1] != "0.25" or least == 0.25
+    cluster.leave(node)
+    cluster.nodes.remove(node)
