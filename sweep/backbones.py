@@ -7,8 +7,6 @@ vector an image, below one new linear head.
 import copy
 import hashlib
 import importlib
-import logging
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +15,13 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sweep import checksums
+from sweep import checksums, hub
 from sweep.errors import BackboneError, listing, nearest
 from sweep.space import BackboneSpec
 
@@ -181,8 +177,8 @@ def fetch_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
     if missing is None or spec.weights != "hub":
         return missing
     try:
-        _require_hub()
-        with _quiet_hub():
+        hub.require()
+        with hub.quiet():
             timm.create_model(spec.model, pretrained=True, num_classes=0)
     except Exception:  # the hub's client raises many kinds; what to do is the same
         return missing
@@ -307,13 +303,8 @@ def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.M
 
 def hub_model(spec: BackboneSpec, **kwargs: Any) -> nn.Module:
     """Build timm's model with the weights in the hub's cache, without asking the network."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
+    with hub.offline():
         model: nn.Module = timm.create_model(spec.model, pretrained=True, **kwargs)
-    finally:
-        constants.HF_HUB_OFFLINE = before
     return model
 
 
@@ -410,46 +401,9 @@ def _missing_from_hub(spec: BackboneSpec) -> str | None:
             f"timm has no pre-trained weights for {spec.model}; name a variant that has, give "
             "a safetensors file, or use 'weights: none'"
         )
-    if _in_hub_cache(spec):
+    if hub.is_cached(config):
         return None
     return (
         f"{spec.model} ({config.hf_hub_id or config.url}) is not in the hub's cache: connect to "
         f"the network once, or put it as {spec.model}.safetensors into the --weights-dir"
     )
-
-
-def _in_hub_cache(spec: BackboneSpec) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    config = _pretrained_config(spec)
-    if not config.hf_hub_id:
-        name = Path(config.url).name
-        return (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file()
-    names = ("model.safetensors", "pytorch_model.bin")
-    return any(isinstance(try_to_load_from_cache(config.hf_hub_id, n), str) for n in names)
-
-
-@lru_cache
-def _require_hub() -> None:
-    """Raise OSError at once if there is no network: the hub's client would retry for a minute."""
-    from huggingface_hub import constants
-
-    if constants.HF_HUB_OFFLINE:
-        raise OSError("HF_HUB_OFFLINE is set")
-    if not getproxies():
-        host = urlsplit(constants.ENDPOINT)
-        default_port = 80 if host.scheme == "http" else 443
-        socket.create_connection((host.hostname or "", host.port or default_port), 5).close()
-
-
-@contextmanager
-def _quiet_hub() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("timm", "huggingface_hub", "httpx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
