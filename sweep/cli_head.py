@@ -34,12 +34,14 @@ def on_the_head(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = ()) -> None:
-    """Run this command on the head; print what it prints and exit as it does.
+def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = ()) -> str:
+    """Run this command on the head; print what it prints and exit as it does, unless that is 0.
 
     Args:
         output: the file that it is to write here.
         extra: arguments that the head's command gets, too.
+
+    Returns what it printed.
     """
     from sweep.cluster import reach
     from sweep.request import Request, environment_here
@@ -58,6 +60,7 @@ def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = 
     sys.stdout.flush()
     if answer.code:
         sys.exit(answer.code)
+    return answer.out
 
 
 def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> None:

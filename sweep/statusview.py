@@ -60,13 +60,16 @@ def watch(home: Path, name: str, console: Console) -> None:
             live.update(_one(status), refresh=True)
 
 
-def watch_head(show: Callable[[], None]) -> None:
-    """Show again and again what a head answers, until Ctrl-C."""
-    while True:
+def watch_head(show: Callable[[], str]) -> None:
+    """Show again and again what a head answers, until nothing runs the sweep any more.
+
+    Args:
+        show: prints the status and returns it.
+    """
+    while ": running, " in (told := show()) or ": stopping, " in told:
+        time.sleep(_WATCH_EVERY_S)
         if sys.stdout.isatty():
             sys.stdout.write("\033[2J\033[H")
-        show()
-        time.sleep(_WATCH_EVERY_S)
 
 
 def print_log(folder: SweepFolder, cell: str | None) -> None:

@@ -60,6 +60,8 @@ def refuse_tracking(uri: str) -> None:
 
     One that does not answer is no reason to wait: results are kept until it does.
     """
+    if uri.startswith("sqlite:"):  # a file, which is made when there is something to send
+        return
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:

@@ -183,5 +183,5 @@ def _refuse(nodes: list[Node], found: dict[str, Finding]) -> None:
             for problem, hosts in lines.items()
         ]
         raise SweepError(
-            f"{len(told)} things stand in the way on the nodes of the cluster:\n{listing(told, 30)}"
+            f"the nodes of the cluster lack what the sweep needs:\n{listing(told, 30)}"
         )

@@ -3,8 +3,8 @@
 A file in the sweep's folder for `sweep status`, and Ray's metrics for Prometheus.
 """
 
-import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -22,6 +22,8 @@ from sweep.home import SweepFolder
 from sweep.progress import CellProgress, Pace
 
 _EVERY_S = 2.0
+
+log = logging.getLogger("sweep.search")
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,10 @@ class Pulse:
 
     def _run(self) -> None:
         while True:
-            with contextlib.suppress(Exception):  # a beat that is missed harms nothing
+            try:
                 self.beat()
+            except Exception as error:  # a beat that is missed harms nothing but the display
+                log.warning("the pulse has missed a beat: %s", error)
             if self._stop.wait(_EVERY_S):
                 return
 

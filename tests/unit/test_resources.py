@@ -97,7 +97,7 @@ def test_a_cell_that_fits_no_node_is_refused_with_the_numbers() -> None:
     with pytest.raises(SweepError) as caught:
         shared([A100, T4], small=SMALL, huge=huge)
     text = str(caught.value)
-    assert "1 cells fit no node: the largest GPU has 78.1 GiB" in text
+    assert "cells that fit no node, 1 of 2: the largest GPU has 78.1 GiB" in text
     assert "digits/huge/full: needs at least 90.0 GiB (6000 million parameters" in text
     assert "small" not in text
 
