@@ -16,12 +16,18 @@ def sha256(path: Path) -> str:
 
 
 def known(folder: Path) -> dict[str, str]:
-    """Return the checksums that a folder was pulled with, by file name."""
+    """Return the checksums that a folder was pulled with, by file name.
+
+    Raises BackboneError if their file is damaged.
+    """
     path = folder / FILE
     if not path.is_file():
         return {}
-    pairs = (line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line)
-    return {name.removeprefix("*"): digest for digest, name in pairs}
+    try:
+        pairs = [line.split(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line]
+        return {name.removeprefix("*"): digest for digest, name in pairs}
+    except ValueError:
+        raise BackboneError(f"{path} is damaged: copy it again, or delete it") from None
 
 
 def add(path: Path) -> None:

@@ -130,6 +130,6 @@ def _failure(folder: SweepFolder, record: RunRecord) -> Failure:
 def _pulse(folder: SweepFolder) -> dict[str, Any] | None:
     try:
         pulse: dict[str, Any] = json.loads((folder.path / "pulse.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        return pulse if time.time() - pulse["at"] < _STALE_S else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    return pulse if time.time() - pulse["at"] < _STALE_S else None

@@ -173,7 +173,8 @@ class Allotment:
         ]
         if lines:
             raise SweepError(
-                f"cells that fit no node, {len(lines)} of {len(self.sizes)}: the largest {what} has {_gib(room)}\n"
+                f"cells that fit no node, {len(lines)} of {len(self.sizes)}: the largest {what} "
+                f"has {_gib(room)}\n"
                 f"{listing(lines)}\nFreeze more of them, leave them out with --only, or add a "
                 "larger node."
             )

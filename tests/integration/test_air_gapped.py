@@ -80,6 +80,17 @@ def test_a_file_that_was_damaged_on_the_way_is_refused(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("content", [b"nonsense\n", b"\xff\xfe\x00"])
+def test_damaged_checksums_are_one_message(
+    sweep: Command, hub: Path, space: str, content: bytes
+) -> None:
+    sweep("weights", "pull", "--space", space, "--to", "carried")
+    (Path("carried") / "SHA256SUMS").write_bytes(content)
+    done = sweep("launch", "--space", space, "--weights-dir", "carried")
+    assert done.code == 2
+    assert "SHA256SUMS is damaged" in done.err
+
+
 def test_what_cannot_be_pulled_is_named(sweep: Command, hub: Path, space: str) -> None:
     shutil.rmtree(hub)
     done = sweep("weights", "pull", "--space", space, "--to", "carried")
