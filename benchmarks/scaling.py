@@ -3,7 +3,7 @@
     python benchmarks/scaling.py [--nodes 1,4,16,64] [--trials 10000] [--ledger URL]
 
 Everything is real but the training: Ray with one raylet a node, Tune, the dealer, the ledger, the
-records. A trial sleeps for a second and tells a score. Printed: trials a second, of how many that
+records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: trials a second, of how many that
 would be possible, and how busy the driver is (CPU time of its process by time passed).
 """
 
@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 import ray
 from ray import tune
 from ray.cluster_utils import Cluster
+from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler
 
 from sweep.home import SweepFolder
@@ -33,39 +34,40 @@ from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Space
 from sweep.train.learner import EpochScore
 
-SECOND = 1.0
-
 
 class Sleeping(tune.Trainable):
     """A worker that trains nothing, and so imports nothing of torch: 64 fit one machine."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self._rates: list[tuple[int, float]] = config["rates"]
+        self._seconds: float = config["seconds"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        time.sleep(SECOND)
+        time.sleep(self._seconds)
         return {"rates": self._rates, "epoch": 1, "done": True}
 
 
 def told(rates: list[tuple[int, float]]) -> Report:
     """Return what a worker would have reported."""
     scores = [EpochScore(n, 1, {"val/auroc": rate, "val/loss": 1.0}) for n, rate in rates]
-    return Report(scores, 1, done=True, seconds=SECOND, test={"auroc": 0.5})
+    return Report(scores, 1, done=True, seconds=LeanDealing.seconds, test={"auroc": 0.5})
 
 
 class LeanDealing(tuner._Dealing):
     """Sends workers what can be read without sweep."""
+
+    seconds = 1.0
 
     def suggest(self, trial_id: str) -> Any:
         config = super().suggest(trial_id)
         if not isinstance(config, dict):
             return config
         rates = [(rate.number, rate.learning_rate) for rate in config["wave"].rates]
-        return {"rates": rates, "bundle": config["bundle"]}
+        return {"rates": rates, "bundle": config["bundle"], "seconds": self.seconds}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -145,7 +147,7 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
         ray.shutdown()
         cluster.shutdown()
         shutil.rmtree(home, ignore_errors=True)
-    possible = nodes / SECOND
+    possible = nodes / LeanDealing.seconds
     kind = (ledger or "sqlite").partition(":")[0]
     return (
         f"| {nodes} | {done:,} | {kind} | {seconds:.0f} s | {done / seconds:.1f} "
@@ -171,7 +173,12 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10_000, help="On the largest cluster.")
     parser.add_argument("--ledger", help="An empty PostgreSQL database; else a SQLite file.")
     parser.add_argument("--dealer", action="store_true", help="The dealer and ledger alone.")
+    parser.add_argument("--seconds", type=float, default=1.0, help="Of a trial.")
+    parser.add_argument("--one-pending", action="store_true", help="As Tune does by itself.")
     options = parser.parse_args()
+    LeanDealing.seconds = options.seconds
+    if options.one_pending:
+        tune_controller._get_max_pending_trials = lambda _: 1
     if options.dealer:
         print("| runs | ledger | time | a run | of it CPU | runs a second |")
         print("|" + "---|" * 6)
