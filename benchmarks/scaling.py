@@ -3,8 +3,8 @@
     python benchmarks/scaling.py [--nodes 1,4,16,64] [--trials 10000] [--ledger URL]
 
 Everything is real but the training: Ray with one raylet a node, Tune, the dealer, the ledger, the
-records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: trials a second, of how
-many that would be possible, and how busy the driver is (CPU time of its process by time passed).
+records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: trials a second, of
+how many that would be possible, and how busy the driver is (its CPU time by time passed).
 """
 
 import argparse
