@@ -152,7 +152,8 @@ def test_a_sweep_runs_on_both_nodes_one_leaves_and_it_finishes(cluster: Cluster)
     assert status["state"] == "finished"
     assert [cell["states"] for cell in status["cells"]] == [{"complete": 4}]
     assert [cell["confirmations"] for cell in status["cells"]] == [2]
-    assert "tried again" in cluster.sweep("logs", "digits")
+    # A wave that was training there is tried again; one that was about to start just moves.
+    assert len(json.loads((folder / "pulse.json").read_text())["nodes"]) == 1
 
 
 def test_results_are_read_from_anywhere(cluster: Cluster) -> None:
