@@ -20,7 +20,7 @@ SPACE = {
     "backbones": [{"name": "small", "model": "test_efficientnet", "weights": "none"}],
     "freeze": ["frozen", "full"],
     "image_size": 32,
-    "budget": {"trials": 2, "epochs": 8, "pruner": "none"},
+    "budget": {"trials": 2, "epochs": 20, "pruner": "none"},
     "seeds": 1,
 }
 
@@ -114,10 +114,10 @@ def test_the_log_tells_what_happened_to_a_cell(here: Here) -> None:
 
 
 def test_a_larger_budget_is_searched_and_mlflow_agrees(here: Here) -> None:
-    here.sweep("resume", "digits", "--set", "budget.trials=6", "--set", "seeds=2")
+    here.sweep("resume", "digits", "--set", "budget.trials=4", "--set", "seeds=2")
     status = here.status()
     cells = status["cells"]
-    assert [(c["trials"], c["of_trials"], c["confirmations"]) for c in cells] == [(6, 6, 2)] * 2
+    assert [(c["trials"], c["of_trials"], c["confirmations"]) for c in cells] == [(4, 4, 2)] * 2
     uri = f"sqlite:///{here.folder / 'mlflow.db'}"
     plain = here.sweep("compare", "digits", "--format", "json")
     alone = here.sweep("compare", "digits", "--format", "json", "--tracking-uri", uri)
@@ -127,7 +127,7 @@ def test_a_larger_budget_is_searched_and_mlflow_agrees(here: Here) -> None:
     assert experiment
     runs = client.search_runs([experiment.experiment_id])
     keys = [run.data.tags["sweep.key"] for run in runs]
-    assert len(keys) == len(set(keys)) == 2 * (1 + 6 + 2)
+    assert len(keys) == len(set(keys)) == 2 * (1 + 4 + 2)
     parents = {run.info.run_id for run in runs if run.data.tags["sweep.kind"] == "cell"}
     for run in runs:
         if run.info.run_id not in parents:
