@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
@@ -28,8 +28,8 @@ from ray.tune.schedulers import FIFOScheduler
 from sweep.home import SweepFolder
 from sweep.search import tuner
 from sweep.search.dealer import Dealer
+from sweep.search.ledger import Ledger
 from sweep.search.resources import Allotment, ModelSize, Node
-from sweep.search.studies import Ledger
 from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Space
 from sweep.train.learner import EpochScore
@@ -61,6 +61,9 @@ class LeanDealing(tuner._Dealing):
     """Sends workers what can be read without sweep."""
 
     seconds = 1.0
+    ended = 0
+    # When each worker ended its first trial: the time, the driver's CPU time, trials ended.
+    seen: ClassVar[dict[int, tuple[float, float, int]]] = {}
 
     def suggest(self, trial_id: str) -> Any:
         config = super().suggest(trial_id)
@@ -73,6 +76,8 @@ class LeanDealing(tuner._Dealing):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         if result is not None:
+            LeanDealing.ended += 1
+            self.seen.setdefault(result["pid"], (time.monotonic(), _cpu(), LeanDealing.ended))
             result = {**result, "report": told(result["rates"])}
         super().on_trial_complete(trial_id, result, error)
 
@@ -138,21 +143,25 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     try:
         warm = [_touch.options(scheduling_strategy="SPREAD").remote() for _ in range(nodes)]
         ray.get(warm)
-        began, busy = time.monotonic(), _cpu()
+        LeanDealing.seen, LeanDealing.ended = {}, 0
+        began = time.monotonic()
         tuner.search(around, allotment, lambda _: None)
-        seconds, busy = time.monotonic() - began, _cpu() - busy
+        ended = time.monotonic(), _cpu(), LeanDealing.ended
         done = len(folder.records())
         size = folder.bytes_on_disk() / 2**20
     finally:
         ray.shutdown()
         cluster.shutdown()
         shutil.rmtree(home, ignore_errors=True)
+    started = max(LeanDealing.seen.values())
+    seconds, cpu, runs = (end - start for end, start in zip(ended, started, strict=True))
     possible = nodes / LeanDealing.seconds
     kind = (ledger or "sqlite").partition(":")[0]
     return (
-        f"| {nodes} | {done:,} | {kind} | {seconds:.0f} s | {done / seconds:.1f} "
-        f"| {done / seconds / possible:.0%} | {busy / seconds:.0%} | {1000 * busy / done:.0f} ms "
-        f"| {size:.0f} MiB |"
+        f"| {nodes} | {done:,} | {kind} | {ended[0] - began:.0f} s "
+        f"| {len(LeanDealing.seen)} in {started[0] - began:.0f} s "
+        f"| {runs / seconds:.1f} | {runs / seconds / possible:.0%} | {cpu / seconds:.0%} "
+        f"| {1000 * cpu / runs:.0f} ms | {size:.0f} MiB |"
     )
 
 
@@ -185,9 +194,9 @@ def main() -> None:
         print(deal_alone(options.trials, 64, options.ledger))
         return
     counts = [int(count) for count in options.nodes.split(",")]
-    print("| nodes | runs | ledger | time | runs a second | of possible | driver busy "
-          "| driver a run | home |")  # fmt: skip
-    print("|" + "---|" * 9)
+    print("| nodes | runs | ledger | time | workers | then runs a second | of possible "
+          "| driver busy | driver a run | home |")  # fmt: skip
+    print("|" + "---|" * 10)
     for count in counts:
         trials = options.trials * count // max(counts)
         print(measure(count, trials, options.ledger), flush=True)

@@ -26,9 +26,9 @@ from sweep.extension import extended
 from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
 from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
+from sweep.search.ledger import refuse_ledger
 from sweep.search.nodes import unwritable
 from sweep.search.resources import Allotment, ModelSize
-from sweep.search.studies import refuse_ledger
 from sweep.search.tuner import allot, cluster, search
 from sweep.search.wave import Surroundings
 from sweep.space import Space

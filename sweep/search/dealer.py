@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from sweep.home import RunRecord
 from sweep.progress import CellProgress
-from sweep.search.studies import CellStudy, Ledger
+from sweep.search.ledger import Ledger
+from sweep.search.studies import CellStudy
 from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Cell
 from sweep.train.learner import Best, EpochScore, Rate
@@ -95,7 +96,7 @@ class Dealer:
             records[record.cell].append(record)
         for cell in self._space.cells():
             progress = CellProgress(cell, self._space.confirmations)
-            study = ledger.study(cell, self._space)
+            study = CellStudy(ledger.study(cell.name), cell, self._space)
             self._work[cell.name] = self._recover(cell, study, progress, records[cell.name])
 
     def __getstate__(self) -> dict[str, object]:
@@ -383,8 +384,7 @@ class Dealer:
             if number in ended:
                 study.tell(ended[number])
             else:
-                wave = asked.wave or f"{self._around.sweep_id}:{cell.name}:wave:{number}"
-                waves[wave].append(study.adopt(number, wave))
+                waves[asked.wave].append(asked.rate)
         for key, rates in waves.items():
             work.again.append(Wave(key, "trial", cell, tuple(rates), self._space.split.seed))
             work.searching += len(rates)

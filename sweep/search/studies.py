@@ -1,10 +1,7 @@
-"""The ledger: one Optuna study a cell, all in the storage of the sweep."""
+"""The study of one cell: which rates are tried next, which trials are given up, which is best."""
 
 import itertools
-import logging
 import math
-import re
-import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +9,16 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep.errors import SweepError
 from sweep.home import RunRecord
 from sweep.identity import canonical_hash
+from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.search.wave import rungs
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_ID = "sweep.id"
 _REDUCTION = 3  # one of so many trials passes a rung
 
 _STATES = {
@@ -36,146 +31,106 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A trial that was asked and not told: its rates and the wave it was dealt in, if any."""
+    """A trial that was asked and not told: its rates and the wave it was dealt in."""
 
     rate: Rate
-    wave: str | None
-
-
-class Ledger:
-    """Opens the studies of a sweep. Only the driver does."""
-
-    def __init__(self, url: str, sweep: str, sweep_id: str = "") -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        if url.startswith("sqlite:///"):  # readers such as `sweep status` then never block it
-            with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-        self._storage = RDBStorage(url)
-        self._sweep, self._id = sweep, sweep_id
-
-    def study(self, cell: Cell, space: Space) -> "CellStudy":
-        """Open or create the study of a cell."""
-        seed = int(canonical_hash([space.split.seed, cell.name], length=8), 16)
-        study = optuna.create_study(
-            storage=self._storage,
-            study_name=f"{self._sweep}/{cell.name}",
-            direction="maximize",
-            load_if_exists=True,
-            sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
-            pruner=_pruner(space.budget.pruner, cell.epochs, cell.trials),
-        )
-        if self._id and _ID not in study.user_attrs:
-            study.set_user_attr(_ID, self._id)
-        return CellStudy(study, space)
-
-
-def refuse_ledger(url: str, space: Space, sweep_id: str) -> None:
-    """Raise SweepError if a storage cannot be used, or holds another sweep of the same name."""
-    if re.search(r"://[^/@\s]*:[^/@\s]+@", url):
-        raise SweepError(
-            "--ledger: a password in the URL would be kept in launch.json; leave it out, and "
-            "set PGPASSWORD, or use ~/.pgpass"
-        )
-    try:
-        storage = RDBStorage(url)
-        studies = optuna.get_all_study_summaries(storage)
-    except Exception as error:  # of SQLAlchemy, of any driver
-        first_line = str(error).strip().splitlines()[0][:300]
-        raise SweepError(f"--ledger {url} cannot be opened: {first_line}") from None
-    for study in studies:
-        own = study.study_name.startswith(f"{space.name}/")
-        if own and study.user_attrs.get(_ID) != sweep_id:
-            raise SweepError(
-                f"the ledger at {url} holds another sweep called {space.name}: launch under "
-                "another --name"
-            )
+    wave: str
 
 
 class CellStudy:
-    """The trials of one cell: asked, reported, pruned, told."""
+    """The trials of one cell: asked, reported, pruned, told.
 
-    def __init__(self, study: optuna.Study, space: Space) -> None:
-        self._study, self._space = study, space
+    Args:
+        written: the cell's study in the ledger. It is read once; every change is written to it.
+    """
+
+    def __init__(self, written: WrittenStudy, cell: Cell, space: Space) -> None:
+        seed = int(canonical_hash([space.split.seed, cell.name], length=8), 16)
+        self._written, self._space = written, space
+        self._study = optuna.create_study(
+            direction=DIRECTION,
+            sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
+            pruner=_pruner(space.budget.pruner, cell.epochs, cell.trials),
+        )
+        self._study.add_trials(written.read())
         self._open: dict[int, Trial] = {}
 
     def trials(self) -> int:
         """Return how many trials were asked so far, whatever became of them."""
-        return len(self._study.get_trials(deepcopy=False))
+        return len(self._all())
 
     def failed(self) -> set[int]:
         """Return the numbers of the trials that failed."""
-        failed = self._study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return {trial.number for trial in failed}
+        return {trial.number for trial in self._all(TrialState.FAIL)}
 
     def ask(self, wave: str) -> Rate:
         """Begin a new trial in a wave."""
-        return self._suggest(self._study.ask(), wave)
-
-    def adopt(self, number: int, wave: str) -> Rate:
-        """Take up a trial that was begun, in this wave."""
-        frozen = self._frozen(number)
-        return self._suggest(Trial(self._study, frozen._trial_id), wave)
+        trial = self._study.ask()
+        domain = self._space.learning_rate
+        trial.suggest_float("learning_rate", domain.low, domain.high, log=True)
+        if scale := domain.backbone_scale:
+            trial.suggest_float("backbone_scale", scale.low, scale.high, log=True)
+        trial.set_user_attr("wave", wave)
+        self._open[trial.number] = trial
+        self._written.begin(self._frozen(trial.number))
+        return _rate(self._frozen(trial.number))
 
     def unfinished(self) -> list[Asked]:
         """Return the trials that were asked and not told: those of a driver that died."""
-        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [
-            Asked(_rate(trial) or Rate(trial.number, 0.0), trial.user_attrs.get("wave"))
-            for trial in running
-        ]
+        running = self._all(TrialState.RUNNING)
+        return [Asked(_rate(trial), trial.user_attrs["wave"]) for trial in running]
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Report a member's best validation score up to an epoch; again does no harm."""
-        trial = self._trial(number)
         if not any(step >= epoch for step in self._frozen(number).intermediate_values):
-            trial.report(value, epoch)
+            self._trial(number).report(value, epoch)
+            self._written.report(number, epoch, value)
 
     def should_prune(self, number: int) -> bool:
         """Tell whether the pruner gives the trial up."""
-        return bool(self._trial(number).should_prune())
+        known = self._frozen(number).system_attrs
+        given_up = bool(self._trial(number).should_prune())
+        noted = self._frozen(number).system_attrs  # such as a rung that it has passed
+        new = {name: value for name, value in noted.items() if name not in known}
+        self._written.note(number, new)
+        return given_up
 
     def tell(self, record: RunRecord) -> None:
         """Close a trial with its result; again does no harm."""
-        frozen = self._frozen(record.number)
-        if frozen.state.is_finished():
+        if self._frozen(record.number).state.is_finished():
             return
+        attributes: dict[str, float | str] = {}
+        if record.state == "complete":
+            attributes["loss"] = record.best["val/loss"]
+        elif record.state == "diverged":  # which Optuna has no state for
+            attributes["state"] = record.state
         trial = self._trial(record.number)
-        trial.set_user_attr("state", record.state)
-        if record.best:
-            trial.set_user_attr("loss", record.best["val/loss"])
+        for name, told in attributes.items():
+            trial.set_user_attr(name, told)
         value = record.best.get("value") if record.state == "complete" else None
-        self._study.tell(record.number, value, state=_STATES[record.state])
-        self._open.pop(record.number, None)
+        self._study.tell(trial, value, state=_STATES[record.state])
+        self._written.end(self._frozen(record.number), attributes)
+        del self._open[record.number]
 
     def best(self) -> Rate | None:
         """Return the rates of the best complete trial; among equals that of the lowest loss."""
-        complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        complete = self._all(TrialState.COMPLETE)
         if not complete:
             return None
         best = max(complete, key=lambda t: (t.value, -t.user_attrs.get("loss", math.inf)))
         return _rate(best)
 
-    def _suggest(self, trial: Trial, wave: str) -> Rate:
-        self._open[trial.number] = trial
-        domain = self._space.learning_rate
-        rate = trial.suggest_float("learning_rate", domain.low, domain.high, log=True)
-        trunk_rate = None
-        if scale := domain.backbone_scale:
-            trunk_rate = rate * trial.suggest_float(
-                "backbone_scale", scale.low, scale.high, log=True
-            )
-        trial.set_user_attr("wave", wave)
-        return Rate(trial.number, rate, trunk_rate)
-
-    def _trial(self, number: int) -> Trial:
-        if number not in self._open:
-            self._open[number] = Trial(self._study, self._frozen(number)._trial_id)
-        return self._open[number]
+    def _all(self, *states: TrialState) -> list[FrozenTrial]:
+        trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=states or None)
+        return trials
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+        return self._all()[number]
+
+    def _trial(self, number: int) -> Trial:
+        if number not in self._open:  # begun by a driver before this one
+            self._open[number] = Trial(self._study, self._frozen(number)._trial_id)
+        return self._open[number]
 
 
 class _SpreadThenTPE(TPESampler):  # type: ignore[misc]
@@ -264,9 +219,6 @@ def _pruner(kind: str, epochs: int, trials: int) -> BasePruner:
     return NopPruner()
 
 
-def _rate(trial: FrozenTrial) -> Rate | None:
-    rate = trial.params.get("learning_rate")
-    if rate is None:
-        return None
-    scale = trial.params.get("backbone_scale")
+def _rate(trial: FrozenTrial) -> Rate:
+    rate, scale = trial.params["learning_rate"], trial.params.get("backbone_scale")
     return Rate(trial.number, rate, None if scale is None else rate * scale)

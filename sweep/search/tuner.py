@@ -18,10 +18,10 @@ from typing import Any
 from sweep.errors import SweepError
 from sweep.progress import CellProgress
 from sweep.search.dealer import Dealer
+from sweep.search.ledger import Ledger
 from sweep.search.nodes import survey
 from sweep.search.pulse import Pulse
 from sweep.search.resources import Allotment, ModelSize, seen
-from sweep.search.studies import Ledger
 from sweep.search.wave import Surroundings, Wave
 
 # Read by Ray when it is imported or started.
@@ -40,6 +40,7 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweep.search.controller import patience
 from sweep.search.trial import WaveTrainable
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
@@ -169,7 +170,7 @@ def _run(
     # Tune would start one worker after the other, and none as long as short waves keep one warm.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(allotment.at_once())
     try:
-        with Pulse(around.folder, lambda: dealer.progress):
+        with Pulse(around.folder, lambda: dealer.progress), patience():
             tune.Tuner(
                 tune.with_resources(WaveTrainable, _bundle),
                 tune_config=tune.TuneConfig(

@@ -10,7 +10,7 @@ import pytest
 
 from sweep.home import RunRecord, SweepFolder
 from sweep.search.dealer import GIVE_UP_AFTER, Dealer
-from sweep.search.studies import Ledger
+from sweep.search.ledger import Ledger
 from sweep.search.trial import WaveTrainable
 from sweep.search.wave import Report, Surroundings, Wave
 from sweep.space import Space

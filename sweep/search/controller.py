@@ -1,0 +1,39 @@
+"""Tune's controller, but patient with workers that are being started."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray.tune import tune as _tune
+from ray.tune.execution.tune_controller import TuneController
+
+
+class PatientController(TuneController):  # type: ignore[misc]
+    """Leaves a trial to the worker that is being started for it.
+
+    Tune gives a waiting trial to any worker that has become free, and removes the one that was
+    requested for it. Where that one still waits for resources this is right: the free worker
+    holds them. But one that is being started has its own, and takes seconds: as long as waves
+    are shorter than that, workers would be started and removed without end, on a cluster of
+    which a few nodes work (Ray 2.60; benchmarks/scaling.py tells).
+    """
+
+    def _maybe_reuse_cached_actor(self, trial: Any) -> bool:
+        requested = self._trial_to_actor.get(trial)
+        if (
+            requested is not None
+            and trial not in self._resetting_trials
+            and self._actor_manager.is_actor_started(requested)
+        ):
+            return False
+        return bool(super()._maybe_reuse_cached_actor(trial))
+
+
+@contextmanager
+def patience() -> Iterator[None]:
+    """Let `tune.Tuner` use it: Tune has no parameter for its controller."""
+    own, _tune.TuneController = _tune.TuneController, PatientController
+    try:
+        yield
+    finally:
+        _tune.TuneController = own
