@@ -3,8 +3,12 @@
     python benchmarks/scaling.py [--nodes 1,4,16,64] [--trials 10000] [--ledger URL]
 
 Everything is real but the training: Ray with one raylet a node, Tune, the dealer, the ledger, the
-records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: trials a second, of
-how many that would be possible, and how busy the driver is (its CPU time by time passed).
+records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: how long the workers
+took to start, and from then on trials a second, of how many that would be possible, and how busy
+the driver is (its CPU time by time passed).
+
+Two agents that Ray runs on each node, for its page on the dashboard and to install packages, run
+on the head alone: on 64 nodes they are 128 Python processes, on a cluster two on each machine.
 """
 
 import argparse
@@ -14,6 +18,8 @@ import shutil
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +27,7 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 import ray
 from ray import tune
+from ray._private import ray_constants, services
 from ray.cluster_utils import Cluster
 from ray.tune.execution import tune_controller
 from ray.tune.schedulers import FIFOScheduler
@@ -124,11 +131,38 @@ def deal_alone(trials: int, at_once: int, url: str | None) -> str:
     )
 
 
+# A raylet waits for the ports of its agents: it is told those of the head's, which serve all.
+_AGENT = """for a; do case $a in --session-dir=*) s=${a#*=};; --node-id=*) n=${a#*=};; esac; done
+for p in dashboard_agent_listen metrics_agent metrics_export runtime_env_agent; do
+  set -- $s/${p}_port_*
+  cp $1 $s/$$ && mv $s/$$ $s/${p}_port_$n
+done
+exec sleep infinity"""
+
+
+@contextmanager
+def without_agents() -> Iterator[None]:
+    """Let the nodes that are started here use the agents of the head."""
+    names = "PROCESS_TYPE_DASHBOARD_AGENT", "PROCESS_TYPE_RUNTIME_ENV_AGENT"
+    agents = [getattr(ray_constants, name) for name in names]
+    real = services._build_python_executable_command_memory_profileable
+
+    def command(component: str, *others: Any, **options: Any) -> list[str]:
+        if component in agents:
+            return ["sh", "-c", _AGENT, "sh"]
+        return list(real(component, *others, **options))
+
+    services._build_python_executable_command_memory_profileable = command
+    yield
+    services._build_python_executable_command_memory_profileable = real
+
+
 def measure(nodes: int, trials: int, ledger: str | None) -> str:
     """Run `trials` trials on a cluster of so many nodes; return a row of the table."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0}, shutdown_at_exit=False)
-    for _ in range(nodes):
-        cluster.add_node(num_cpus=1, object_store_memory=76 << 20)
+    with without_agents():
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1, object_store_memory=76 << 20)
     ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
     home = Path(tempfile.mkdtemp(prefix="scaling-"))
     of = space(trials, min(100, max(4, trials // 20)))
@@ -138,7 +172,8 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
         of, "id", folder, home, None, home, b"key", ledger=ledger or folder.ledger_url
     )
     sizes = {cell.name: ModelSize(1, 1) for cell in of.cells()}
-    allotment = Allotment([Node(str(i), str(i), 1) for i in range(nodes)], sizes)
+    there = [Node(entry["NodeID"], "n", 1) for entry in ray.nodes() if "CPU" in entry["Resources"]]
+    allotment = Allotment(there, sizes)
     tuner.WaveTrainable, tuner._Dealing, tuner._Hearing = Sleeping, LeanDealing, LeanHearing
     try:
         warm = [_touch.options(scheduling_strategy="SPREAD").remote() for _ in range(nodes)]

@@ -4,6 +4,7 @@ A path that is right on the head may be missing on one worker: that is told befo
 trial, not by a trial that happens to land there.
 """
 
+import logging
 import platform
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell:
 _ACCELERATOR = "accelerator_type:"
 _TIMEOUT_S = 120.0
 _LEAST_FREE_MIB = 64
+
+log = logging.getLogger("sweep.search")
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,44 @@ def survey(around: Surroundings, shared: bool) -> list[Node]:
     found = {node.id: _answer(asked[node.id]) for node in working}
     if shared:
         _refuse(working, found)
-    return [
-        replace(node, gpu_memory_mib=node.gpu_memory_mib or found[node.id].gpu_memory_mib)
-        for node in working
-    ]
+    return [_with_gpus(node, found[node.id]) for node in working]
+
+
+class Roster:
+    """Follows the nodes of a cluster while a sweep runs on it.
+
+    A node that has come is asked what it has and what it lacks while the sweep goes on, and is
+    counted when it has answered. One that lacks something is named in the log: Ray sends waves
+    to it all the same.
+    """
+
+    def __init__(self, around: Surroundings, nodes: list[Node]) -> None:
+        self.nodes = nodes
+        self._around = around
+        self._asked: dict[str, Any] = {}
+
+    def changed(self) -> bool:
+        """Look again; tell whether `nodes` has changed."""
+        there = {entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"]}
+        known = {node.id for node in self.nodes}
+        for name, entry in there.items():
+            if name not in known | set(self._asked) and (node := _node(entry)).cpus >= 1:
+                self._asked[name] = _ask(node, self._around, shared=True)
+        stayed = [node for node in self.nodes if node.id in there]
+        came = [self._welcome(there[name]) for name in self._answered() if name in there]
+        changed = len(stayed) < len(self.nodes) or bool(came)
+        self.nodes = stayed + came
+        return changed
+
+    def _answered(self) -> list[str]:
+        return [name for name, asked in self._asked.items() if ray.wait([asked], timeout=0)[0]]
+
+    def _welcome(self, entry: dict[str, Any]) -> Node:
+        node = _node(entry)
+        finding = _answer(self._asked.pop(node.id))
+        for problem in finding.problems:
+            log.warning("the node %s (%s), which has come: %s", node.host, node.id[:8], problem)
+        return _with_gpus(node, finding)
 
 
 def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
@@ -130,6 +167,10 @@ def _node(entry: dict[str, Any]) -> Node:
         memory_mib=resources.get("memory", 0.0) / 2**20,
         accelerator=kinds[0] if len(kinds) == 1 else None,
     )
+
+
+def _with_gpus(node: Node, finding: Finding) -> Node:
+    return replace(node, gpu_memory_mib=node.gpu_memory_mib or finding.gpu_memory_mib)
 
 
 def _ask(node: Node, around: Surroundings, shared: bool) -> Any:

@@ -80,24 +80,37 @@ class Allotment:
 
     Args:
         sizes: of each cell's network, by the cell's name.
+        most_nodes: as many as an autoscaler may bring it to, if more waves wait than run.
 
     Raises SweepError, with the numbers, if a cell fits no node.
     """
 
     nodes: list[Node]
     sizes: dict[str, ModelSize]
+    most_nodes: int = 0
     _peaks: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._gpu_nodes = [node for node in self.nodes if node.gpus > 0]
-        self._cpu_nodes = [node for node in self.nodes if node.cpus >= 1]
+        self._sort(self.nodes)
         if not self._cpu_nodes:
             raise SweepError("no node of the cluster has a CPU for a wave: see 'ray status'")
         self._refuse_what_does_not_fit()
+        self._threads = self._share_of_cpus()
+        self._at_once = self._count()
 
     def measured(self, cell: str, peak_mib: float) -> None:
         """Take note of the most memory that a wave of the cell, by its name, has used."""
         self._peaks[cell] = max(peak_mib, self._peaks.get(cell, 0.0))
+        self._at_once = self._count()
+
+    def follow(self, nodes: list[Node]) -> None:
+        """Take note of the nodes there are now: some have come, some have gone.
+
+        While none is left that could run a wave, those before count: such are waited for.
+        """
+        if any(node.gpus if self._gpu_nodes else node.cpus >= 1 for node in nodes):
+            self._sort(nodes)
+            self._at_once = self._count()
 
     def resources(self, cell: Cell) -> Resources:
         """Return what the next wave of a cell gets."""
@@ -105,7 +118,7 @@ class Allotment:
 
     def _share_of(self, cell: str) -> Resources:
         if not self._gpu_nodes:
-            return Resources(self._threads())
+            return Resources(self._threads)
         if cell not in self._peaks:
             return self._on_gpus(self._guess(cell), self.sizes[cell].least_mib)
         needed = self._peaks[cell] * MARGIN + CONTEXT_MIB
@@ -115,17 +128,27 @@ class Allotment:
         return self._on_gpus(min(at_once, _MOST_ON_A_GPU), needed)
 
     def at_once(self) -> int:
-        """Return how many waves run at once, as far as is known now."""
-        shares = [self._share_of(name) for name in self.sizes]
-        if not self._gpu_nodes:
-            return sum(math.floor(node.cpus / shares[0].cpus) for node in self._cpu_nodes)
-        smallest = min(share.gpus for share in shares)
-        return sum(math.floor(node.gpus / smallest + 1e-6) for node in self._gpu_nodes)
+        """Return how many waves run at once, or would on all nodes there may be."""
+        return self._at_once
 
-    def _threads(self) -> float:
+    def _sort(self, nodes: list[Node]) -> None:
+        self._gpu_nodes = [node for node in nodes if node.gpus > 0]
+        self._cpu_nodes = [node for node in nodes if node.cpus >= 1]
+
+    def _count(self) -> int:
+        if self._gpu_nodes:
+            smallest = min(self._share_of(name).gpus for name in self.sizes)
+            waves = [math.floor(node.gpus / smallest + 1e-6) for node in self._gpu_nodes]
+        else:
+            waves = [math.floor(node.cpus / self._threads) for node in self._cpu_nodes]
+        to_come = max(0, self.most_nodes - len(waves))
+        return max(1, sum(waves) + to_come * min(waves))
+
+    def _share_of_cpus(self) -> float:
         """Share CPUs: as many waves at once as there are CPUs and cells for.
 
-        On few cores one thread a wave is faster than several.
+        On few cores one thread a wave is faster than several. It stays when nodes come and go:
+        a worker keeps the CPUs that it was started with.
         """
         total = sum(math.floor(node.cpus) for node in self._cpu_nodes)
         at_once = max(1, min(len(self.sizes), total))

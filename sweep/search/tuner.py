@@ -19,7 +19,7 @@ from sweep.errors import SweepError
 from sweep.progress import CellProgress
 from sweep.search.dealer import Dealer
 from sweep.search.ledger import Ledger
-from sweep.search.nodes import survey
+from sweep.search.nodes import Roster, survey
 from sweep.search.pulse import Pulse
 from sweep.search.resources import Allotment, ModelSize, seen
 from sweep.search.wave import Surroundings, Wave
@@ -32,6 +32,8 @@ os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+# Else one worker is started after the other; `suggest` says how many waves there are at once.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import ray
@@ -45,6 +47,8 @@ from sweep.search.trial import WaveTrainable
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _CLIENT_ATTEMPTS = 3
+_LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0}
+_MOST_NODES = "SWEEP_MAX_NODES"
 
 log = logging.getLogger("sweep.search")
 
@@ -103,7 +107,15 @@ def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Al
     """
     nodes = survey(around, shared)
     log.info("nodes: %s", seen(nodes))
-    return Allotment(nodes, sizes)
+    return Allotment(nodes, sizes, most_nodes=_most_nodes())
+
+
+def _most_nodes() -> int:
+    """Return how many nodes an autoscaler may start: a property of the cluster, not of a sweep."""
+    text = os.environ.get(_MOST_NODES) or "0"
+    if not text.isdecimal():
+        raise SweepError(f"{_MOST_NODES} is {text!r}: it must be a number of nodes")
+    return int(text)
 
 
 def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
@@ -167,8 +179,6 @@ def _run(
     scratch = around.folder.path / "tune"
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
-    # Tune would start one worker after the other, and none as long as short waves keep one warm.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(allotment.at_once())
     try:
         with Pulse(around.folder, lambda: dealer.progress), patience():
             tune.Tuner(
@@ -210,12 +220,13 @@ class _Dealing(Searcher):  # type: ignore[misc]
         super().__init__(metric="epoch", mode="max")
         self._dealer, self._around, self._allotment = dealer, around, allotment
         self._waves: dict[str, Wave] = {}
-        self._looked = -math.inf
+        self._roster = Roster(around, allotment.nodes)
+        self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
 
     def suggest(self, trial_id: str) -> Any:
-        self._look_for_a_stop()
-        if len(self._waves) > self._allotment.at_once():
-            return None  # one waits for its turn; more would be chosen knowing less
+        self._look_around()
+        if len(self._waves) >= self._allotment.at_once():
+            return None  # those that would wait would be chosen knowing less
         wave = self._dealer.deal()
         if wave is None:
             return Searcher.FINISHED if self._dealer.finished else None
@@ -229,12 +240,19 @@ class _Dealing(Searcher):  # type: ignore[misc]
             "bundle": share.bundle(),
         }
 
-    def _look_for_a_stop(self) -> None:
+    def _look_around(self) -> None:
+        if self._is_time_for("stop") and self._around.folder.is_asked_to_stop():
+            self._dealer.drain()
+        if self._is_time_for("nodes") and self._roster.changed():
+            log.info("nodes: %s", seen(self._roster.nodes))
+            self._allotment.follow(self._roster.nodes)
+
+    def _is_time_for(self, what: str) -> bool:
         now = time.monotonic()
-        if now - self._looked >= 1:
-            self._looked = now
-            if self._around.folder.is_asked_to_stop():
-                self._dealer.drain()
+        if now - self._looked[what] < _LOOK_EVERY_S[what]:
+            return False
+        self._looked[what] = now
+        return True
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -260,6 +278,9 @@ class _Hearing(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, dealer: Dealer, allotment: Allotment) -> None:
         super().__init__()
         self._dealer, self._allotment = dealer, allotment
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose none: Tune starts those that wait in their order; here it would look at all."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         wave: Wave = trial.config["wave"]

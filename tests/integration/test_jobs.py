@@ -1,5 +1,6 @@
 """A cluster of two nodes, driven through Ray's Jobs API with a token; a node leaves."""
 
+import contextlib
 import json
 import math
 import os
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -100,6 +102,21 @@ class Cluster:
         return done.stdout + done.stderr
 
 
+def beat(folder: Path) -> dict[str, Any]:
+    """Return what the driver of a sweep has last written of it."""
+    return dict(json.loads((folder / "pulse.json").read_text()))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what takes seconds to come true; files may not be there yet."""
+    for _ in range(600):
+        with contextlib.suppress(FileNotFoundError):
+            if holds():
+                return
+        time.sleep(0.2)
+    raise AssertionError("it has not come true in two minutes")
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
@@ -134,15 +151,8 @@ def test_a_sweep_runs_on_both_nodes_one_leaves_and_it_finishes(cluster: Cluster)
     told = cluster.sweep("launch", "--space", "space.yaml", "--detach")
     assert "submitted as job" in told
     folder = cluster.folder / "sweeps" / "digits"
-    for _ in range(600):
-        log = (folder / "sweep.log").read_text() if (folder / "sweep.log").is_file() else ""
-        if "digits/small/full: trial 1 begins" in log and (folder / "pulse.json").is_file():
-            pulse = json.loads((folder / "pulse.json").read_text())
-            if len(pulse["nodes"]) == 2 and pulse["used"]["CPU"] == 2:
-                break
-        time.sleep(0.2)
-    else:
-        raise AssertionError(log)
+    wait_until(lambda: "small/full: trial 1 begins" in (folder / "sweep.log").read_text())
+    wait_until(lambda: (len(beat(folder)["nodes"]), beat(folder)["used"]["CPU"]) == (2, 2))
     cluster.leave(node)
     cluster.nodes.remove(node)
     for _ in range(100):
@@ -153,7 +163,21 @@ def test_a_sweep_runs_on_both_nodes_one_leaves_and_it_finishes(cluster: Cluster)
     assert [cell["states"] for cell in status["cells"]] == [{"complete": 4}]
     assert [cell["confirmations"] for cell in status["cells"]] == [2]
     # A wave that was training there is tried again; one that was about to start just moves.
-    assert len(json.loads((folder / "pulse.json").read_text())["nodes"]) == 1
+    assert len(beat(folder)["nodes"]) == 1
+
+
+def test_a_node_that_joins_gets_its_share_of_the_waves(cluster: Cluster) -> None:
+    cluster.sweep("launch", "--space", "space.yaml", "--name", "growing", "--detach",
+                  "--set", "budget.epochs=200")  # fmt: skip
+    folder = cluster.folder / "sweeps" / "growing"
+    wait_until(lambda: "begins" in (folder / "sweep.log").read_text())
+    node = cluster.join()
+    wait_until(lambda: beat(folder)["used"]["CPU"] == 2)
+    assert len((folder / "sweep.log").read_text().rpartition("nodes: ")[2].split("), ")) == 2
+    cluster.sweep("stop", "growing")
+    cluster.leave(node)
+    cluster.nodes.remove(node)
+    cluster.wait_for(1)
 
 
 def test_results_are_read_from_anywhere(cluster: Cluster) -> None:
@@ -175,10 +199,7 @@ def test_stop_from_elsewhere_drains_the_sweep(cluster: Cluster) -> None:
     cluster.sweep("launch", "--space", "space.yaml", "--name", "long", "--detach",
                   "--set", "budget.epochs=200")  # fmt: skip
     folder = cluster.folder / "sweeps" / "long"
-    for _ in range(600):
-        if (folder / "sweep.log").is_file() and "begins" in (folder / "sweep.log").read_text():
-            break
-        time.sleep(0.2)
+    wait_until(lambda: "begins" in (folder / "sweep.log").read_text())
     assert "stopped; go on with: sweep resume long" in cluster.sweep("stop", "long")
     assert "interrupted" in cluster.sweep("status", "long")
 
