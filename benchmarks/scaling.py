@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # 64 nodes see one machine's memory
 
 import ray
 from ray import tune
 from ray._private import ray_constants, services
 from ray.cluster_utils import Cluster
 from ray.tune.execution import tune_controller
-from ray.tune.schedulers import FIFOScheduler
 
 from sweep.home import SweepFolder
 from sweep.search import tuner
@@ -56,6 +56,11 @@ class Sleeping(tune.Trainable):
     def step(self) -> dict[str, Any]:
         time.sleep(self._seconds)
         return {"rates": self._rates, "epoch": 1, "done": True}
+
+
+def one_cpu(_: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """Stand in for what a worker would import sweep, and so torch, to read."""
+    return tune.PlacementGroupFactory([{"CPU": 1.0}])
 
 
 def told(rates: list[tuple[int, float]]) -> Report:
@@ -89,11 +94,11 @@ class LeanDealing(tuner._Dealing):
         super().on_trial_complete(trial_id, result, error)
 
 
-class LeanHearing(FIFOScheduler):
+class LeanHearing(tuner._Hearing):
     """There is one report a trial, and the searcher hears it."""
 
-    def __init__(self, *_: Any) -> None:
-        super().__init__()
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return str(self.CONTINUE)
 
 
 def space(trials: int, cells: int) -> Space:
@@ -174,10 +179,9 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     sizes = {cell.name: ModelSize(1, 1) for cell in of.cells()}
     there = [Node(entry["NodeID"], "n", 1) for entry in ray.nodes() if "CPU" in entry["Resources"]]
     allotment = Allotment(there, sizes)
-    tuner.WaveTrainable, tuner._Dealing, tuner._Hearing = Sleeping, LeanDealing, LeanHearing
+    tuner.WaveTrainable, tuner._bundle = Sleeping, one_cpu
+    tuner._Dealing, tuner._Hearing = LeanDealing, LeanHearing
     try:
-        warm = [_touch.options(scheduling_strategy="SPREAD").remote() for _ in range(nodes)]
-        ray.get(warm)
         LeanDealing.seen, LeanDealing.ended = {}, 0
         began = time.monotonic()
         tuner.search(around, allotment, lambda _: None)
@@ -198,12 +202,6 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
         f"| {runs / seconds:.1f} | {runs / seconds / possible:.0%} | {cpu / seconds:.0%} "
         f"| {1000 * cpu / runs:.0f} ms | {size:.0f} MiB |"
     )
-
-
-@ray.remote(num_cpus=1)
-def _touch() -> None:
-    """Start a worker on a node."""
-    time.sleep(1)
 
 
 def _cpu() -> float:
