@@ -1,4 +1,4 @@
-"""Tune's controller, but patient with workers that are being started."""
+"""Tune's controller, but patient with workers that are being started, and without a memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,8 @@ class PatientController(TuneController):  # type: ignore[misc]
     holds them. But one that is being started has its own, and takes seconds: as long as waves
     are shorter than that, workers would be started and removed without end, on a cluster of
     which a few nodes work (Ray 2.60; benchmarks/scaling.py tells).
+
+    Of its trials it saves nothing: the ledger is the truth.
     """
 
     def _maybe_reuse_cached_actor(self, trial: Any) -> bool:
@@ -27,6 +29,9 @@ class PatientController(TuneController):  # type: ignore[misc]
         ):
             return False
         return bool(super()._maybe_reuse_cached_actor(trial))
+
+    def _get_trial_checkpoints(self) -> dict[str, str]:
+        return {}
 
 
 @contextmanager

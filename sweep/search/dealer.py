@@ -379,12 +379,11 @@ class Dealer:
         ended = {record.number: record for record in records if record.kind == "trial"}
         work.left += len(study.failed() - set(ended))  # forgotten: to be begun anew
         waves: dict[str, list[Rate]] = defaultdict(list)
+        for number, record in ended.items():
+            if number < study.trials():  # else the ledger was lost, and they are begun again
+                study.tell(record)
         for asked in study.unfinished():
-            number = asked.rate.number
-            if number in ended:
-                study.tell(ended[number])
-            else:
-                waves[asked.wave].append(asked.rate)
+            waves[asked.wave].append(asked.rate)
         for key, rates in waves.items():
             work.again.append(Wave(key, "trial", cell, tuple(rates), self._space.split.seed))
             work.searching += len(rates)

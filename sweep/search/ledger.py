@@ -1,5 +1,6 @@
 """The ledger: the trials of every cell in one Optuna storage, written at once and read once."""
 
+import copy
 import logging
 import re
 import sqlite3
@@ -67,7 +68,9 @@ class WrittenStudy:
 
     def begin(self, trial: FrozenTrial) -> None:
         """Write a trial that was asked, with its rates; its number is the next one."""
-        self._ids[trial.number] = self._storage.create_new_trial(self._study_id, trial)
+        bare = copy.copy(trial)
+        bare.system_attrs = {}  # how the sampler came to the rates
+        self._ids[trial.number] = self._storage.create_new_trial(self._study_id, bare)
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Write what a trial has reached after an epoch."""
@@ -78,11 +81,11 @@ class WrittenStudy:
         for name, value in attributes.items():
             self._storage.set_trial_system_attr(self._ids[number], name, value)
 
-    def end(self, trial: FrozenTrial, attributes: dict[str, float | str]) -> None:
-        """Write how a trial ended: its state and value, after what else is told of it."""
+    def end(self, trial: FrozenTrial, state: str) -> None:
+        """Write how a trial ended: its value, and Optuna's state for ours."""
         trial_id = self._ids[trial.number]
-        for name, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, name, value)
+        if state == "diverged":  # to Optuna it is pruned
+            self._storage.set_trial_user_attr(trial_id, "state", state)
         self._storage.set_trial_state_values(trial_id, trial.state, trial.values)
 
 

@@ -54,6 +54,7 @@ class CellStudy:
         )
         self._study.add_trials(written.read())
         self._open: dict[int, Trial] = {}
+        self._losses: dict[int, float] = {}
 
     def trials(self) -> int:
         """Return how many trials were asked so far, whatever became of them."""
@@ -97,28 +98,24 @@ class CellStudy:
 
     def tell(self, record: RunRecord) -> None:
         """Close a trial with its result; again does no harm."""
+        self._losses[record.number] = record.best.get("val/loss", math.inf)
         if self._frozen(record.number).state.is_finished():
             return
-        attributes: dict[str, float | str] = {}
-        if record.state == "complete":
-            attributes["loss"] = record.best["val/loss"]
-        elif record.state == "diverged":  # which Optuna has no state for
-            attributes["state"] = record.state
         trial = self._trial(record.number)
-        for name, told in attributes.items():
-            trial.set_user_attr(name, told)
         value = record.best.get("value") if record.state == "complete" else None
         self._study.tell(trial, value, state=_STATES[record.state])
-        self._written.end(self._frozen(record.number), attributes)
+        self._written.end(self._frozen(record.number), record.state)
         del self._open[record.number]
 
     def best(self) -> Rate | None:
-        """Return the rates of the best complete trial; among equals that of the lowest loss."""
+        """Return the rates of the best complete trial; among equals that of the lowest loss.
+
+        The losses are those of the records that were told: the ledger holds values alone.
+        """
         complete = self._all(TrialState.COMPLETE)
         if not complete:
             return None
-        best = max(complete, key=lambda t: (t.value, -t.user_attrs.get("loss", math.inf)))
-        return _rate(best)
+        return _rate(max(complete, key=lambda t: (t.value, -self._losses.get(t.number, math.inf))))
 
     def _all(self, *states: TrialState) -> list[FrozenTrial]:
         trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=states or None)

@@ -122,9 +122,17 @@ def test_the_best_trial_is_complete_and_among_equals_that_of_the_lowest_loss(
     own.tell(record(1, 0.8, loss=0.3))
     own.tell(record(2, 0.9, "pruned"))
     own.tell(record(3, 0.95, "diverged"))
-    best = own.best()
-    assert best is not None
-    assert best.learning_rate == asked[1].learning_rate
+    assert own.best() == asked[1]
+
+
+def test_who_takes_up_a_study_tells_it_the_records_again_for_their_losses(tmp_path: Path) -> None:
+    own = study(tmp_path)
+    asked = [own.ask("wave") for _ in range(2)]
+    records = [record(0, 0.8, loss=0.5), record(1, 0.8, loss=0.3)]
+    for taken in (own, study(tmp_path)):
+        for item in records:
+            taken.tell(item)
+        assert taken.best() == asked[1]
 
 
 def test_hyperband_gives_up_most_of_a_wave_and_keeps_the_best(tmp_path: Path) -> None:
