@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -216,10 +216,13 @@ def main() -> None:
     parser.add_argument("--ledger", help="An empty PostgreSQL database; else a SQLite file.")
     parser.add_argument("--dealer", action="store_true", help="The dealer and ledger alone.")
     parser.add_argument("--seconds", type=float, default=1.0, help="Of a trial.")
-    parser.add_argument("--one-pending", action="store_true", help="As Tune does by itself.")
+    parser.add_argument(
+        "--tunes-own", action="store_true", help="As Tune deals out workers itself."
+    )
     options = parser.parse_args()
     LeanDealing.seconds = options.seconds
-    if options.one_pending:
+    if options.tunes_own:
+        tuner.patience = nullcontext
         tune_controller._get_max_pending_trials = lambda _: 1
     if options.dealer:
         print("| runs | ledger | time | a run | of it CPU | runs a second |")

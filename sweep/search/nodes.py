@@ -58,7 +58,7 @@ def survey(around: Surroundings, shared: bool) -> list[Node]:
     """
     nodes = [_node(entry) for entry in ray.nodes() if entry["Alive"]]
     working = [node for node in nodes if node.cpus >= 1]
-    if not shared and not any(node.gpus for node in working):
+    if not working or not (shared or any(node.gpus for node in working)):
         return working
     asked = {node.id: _ask(node, around, shared) for node in working}
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT_S)

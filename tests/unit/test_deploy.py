@@ -64,6 +64,15 @@ def test_a_manifest_is_what_kuberay_takes(name: str) -> None:
     jsonschema.validate(document, kuberay_schema(document["kind"]))
 
 
+@pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
+def test_as_many_waves_wait_as_the_autoscaler_may_start_nodes_for(name: str) -> None:
+    spec = manifest(name)["spec"]
+    cluster = spec.get("rayClusterSpec", spec)
+    head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
+    told = {item["name"]: item["value"] for item in head["env"]}["SWEEP_MAX_NODES"]
+    assert int(told) == sum(group["maxReplicas"] for group in cluster["workerGroupSpecs"])
+
+
 def test_the_schema_would_refuse_a_key_that_kuberay_does_not_know() -> None:
     document = manifest("raycluster.yaml")
     document["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["imagee"] = "x"
