@@ -105,3 +105,33 @@ def test_a_cell_that_fits_no_node_is_refused_with_the_numbers() -> None:
 def test_without_gpus_the_memory_of_the_nodes_counts() -> None:
     with pytest.raises(SweepError, match=r"the largest node's memory has 2\.0 GiB"):
         shared([Node("a", "pi", 4, memory_mib=2048)], large=LARGE)
+
+
+def test_nodes_that_come_and_go_change_how_many_waves_there_are_not_their_share() -> None:
+    sizes = {f"m{i}": SMALL for i in range(8)}
+    node, other = Node("a", "ws", 8), Node("b", "ws", 16)
+    allotment = shared([node], **sizes)
+    assert allotment.at_once() == 8
+    allotment.follow([node, other])
+    assert allotment.at_once() == 24
+    assert allotment.resources(cell("m0")).cpus == 1
+    allotment.follow([other])
+    assert allotment.at_once() == 16
+
+
+def test_while_no_node_is_left_that_could_run_a_wave_those_before_count() -> None:
+    allotment = shared([A100, Node("d", "head", 4)], small=SMALL)
+    allotment.follow([Node("d", "head", 4)])
+    assert allotment.resources(cell("small")).gpus == 0.25
+    assert allotment.at_once() == 32
+
+
+def test_waves_wait_for_nodes_that_an_autoscaler_may_start() -> None:
+    sizes = {cell("small").name: SMALL}
+    node = Node("a", "gpu", 8, 1, 24_000)
+    allotment = Allotment([node], sizes, most_nodes=8)
+    assert allotment.at_once() == 8 * 4
+    allotment.measured(cell("small").name, 9_000)
+    assert allotment.at_once() == 8 * 2
+    allotment.follow([node] * 8)
+    assert allotment.at_once() == 8 * 2
