@@ -84,12 +84,13 @@ class Roster:
     def changed(self) -> bool:
         """Look again; tell whether `nodes` has changed."""
         there = {entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"]}
-        known = {node.id for node in self.nodes}
-        for name, entry in there.items():
-            if name not in known | set(self._asked) and (node := _node(entry)).cpus >= 1:
-                self._asked[name] = _ask(node, self._around, shared=True)
+        self._asked = {name: asked for name, asked in self._asked.items() if name in there}
+        known = {node.id for node in self.nodes} | set(self._asked)
+        for node in (_node(entry) for name, entry in there.items() if name not in known):
+            if node.cpus >= 1:
+                self._asked[node.id] = _ask(node, self._around, shared=True)
         stayed = [node for node in self.nodes if node.id in there]
-        came = [self._welcome(there[name]) for name in self._answered() if name in there]
+        came = [self._welcome(there[name]) for name in self._answered()]
         changed = len(stayed) < len(self.nodes) or bool(came)
         self.nodes = stayed + came
         return changed
