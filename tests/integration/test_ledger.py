@@ -129,7 +129,8 @@ def test_who_takes_up_a_study_tells_it_the_records_again_for_their_losses(tmp_pa
     own = study(tmp_path)
     asked = [own.ask("wave") for _ in range(2)]
     records = [record(0, 0.8, loss=0.5), record(1, 0.8, loss=0.3)]
-    for taken in (own, study(tmp_path)):
+    for taken_up in (lambda: own, lambda: study(tmp_path)):
+        taken = taken_up()
         for item in records:
             taken.tell(item)
         assert taken.best() == asked[1]
