@@ -22,16 +22,24 @@ class Ledger:
 
     Args:
         url: of an Optuna storage: ``sqlite:///PATH`` or ``postgresql://...``.
+
+    Raises SweepError if it cannot be opened.
     """
 
     def __init__(self, url: str, sweep: str, sweep_id: str = "") -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        if url.startswith("sqlite:///"):  # readers such as `sweep status` then never block it
-            with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
-        self._storage = RDBStorage(url)
+        try:
+            if url.startswith("sqlite:///"):  # readers such as `sweep status` then never block it
+                with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                connection.close()
+            self._storage = RDBStorage(url)
+        except sqlite3.DatabaseError as error:
+            raise SweepError(
+                f"the ledger {url} cannot be opened: {error}; put a copy of it in its place, or "
+                "launch under another --name"
+            ) from None
         self._sweep, self._id = sweep, sweep_id
 
     def study(self, cell: str) -> "WrittenStudy":
