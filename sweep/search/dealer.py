@@ -114,9 +114,9 @@ class Dealer:
         return not self._underway and all(self._next(w) is None for w in self._work.values())
 
     @property
-    def drained(self) -> bool:
-        """Tell whether it was stopped before its end."""
-        return self._draining and any(work.unfinished for work in self._work.values())
+    def unfinished(self) -> bool:
+        """Tell whether something is left for the next time, for whatever reason."""
+        return any(work.unfinished for work in self._work.values())
 
     def drain(self) -> None:
         """Deal no more; what is under way may end or pause."""
@@ -174,6 +174,7 @@ class Dealer:
         if underway is None:
             return
         if report.paused:
+            self.drain()  # a worker may see that the sweep is to be stopped before the driver does
             self._pause(key)
             return
         if report.error:

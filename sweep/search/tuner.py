@@ -125,7 +125,7 @@ def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
         watch: called with the progress of all cells after every change.
 
     Returns:
-        Whether it came to its end; False if it was drained by `sweep stop`.
+        Whether it came to its end; False if something is left, as after `sweep stop`.
 
     Raises:
         KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
@@ -200,7 +200,7 @@ def _run(
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return not dealer.drained, dealer.progress
+    return not dealer.unfinished, dealer.progress
 
 
 def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:

@@ -262,12 +262,23 @@ def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -
     dealing.drain()
     dealing.finish(wave.key, report)
     assert dealing.finished
-    assert dealing.drained
+    assert dealing.unfinished
     assert dealing.deal() is None
     assert len(list((broken.folder.path / "checkpoints").glob("*.pt"))) == 1
     (broken.folder.path / "stop").unlink()
     run_here(broken)
     assert outcomes(broken) == outcomes(whole)
+
+
+def test_a_worker_that_sees_the_stop_before_the_driver_stops_the_sweep(tmp_path: Path) -> None:
+    dealing = dealer(surroundings(tmp_path))
+    waves = [dealing.deal(), dealing.deal()]
+    for wave in waves:
+        assert wave is not None
+        dealing.finish(wave.key, Report(paused=True, done=True))
+        assert dealing.deal() is None
+    assert dealing.finished  # for now: else it would be waited for without end
+    assert dealing.unfinished
 
 
 def test_a_larger_budget_adds_trials_and_confirms_the_new_best(tmp_path: Path) -> None:

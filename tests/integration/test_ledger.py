@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sweep.errors import SweepError
 from sweep.home import RunRecord
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
@@ -187,3 +188,9 @@ def test_cells_have_studies_and_seeds_of_their_own(tmp_path: Path) -> None:
     one, two = (CellStudy(ledger.study(cell.name), cell, of) for cell in of.cells())
     one.ask("wave")
     assert (one.trials(), two.trials()) == (1, 0)
+
+
+def test_a_damaged_ledger_is_told_in_words(tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"not a database, but as long as one" * 100)
+    with pytest.raises(SweepError, match=r"damaged\.db cannot be opened: .*put a copy of it"):
+        Ledger(f"sqlite:///{tmp_path / 'damaged.db'}", "s")
