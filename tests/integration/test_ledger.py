@@ -4,11 +4,15 @@ import itertools
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, text
 
-from sweep.errors import SweepError
+from sweep.errors import Interrupted, SweepError
 from sweep.home import RunRecord
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
@@ -188,6 +192,64 @@ def test_cells_have_studies_and_seeds_of_their_own(tmp_path: Path) -> None:
     one, two = (CellStudy(ledger.study(cell.name), cell, of) for cell in of.cells())
     one.ask("wave")
     assert (one.trials(), two.trials()) == (1, 0)
+
+
+def test_any_optuna_reads_what_was_written(tmp_path: Path) -> None:
+    of = space(
+        learning_rate={"low": 1e-4, "high": 1e-1, "backbone_scale": {"low": 0.01, "high": 1}}
+    )
+    own = study(tmp_path, of)
+    rates = [own.ask("the wave") for _ in range(4)]
+    own.report(0, 1, 0.25)
+    own.report(0, 3, 0.5)
+    for number, state in enumerate(("complete", "pruned", "diverged", "failed")):
+        own.tell(record(number, 0.75, state))
+    name = f"s/{of.cells()[0].name}"
+    plain = optuna.load_study(study_name=name, storage=RDBStorage(url(tmp_path)))
+    assert [trial.number for trial in plain.trials] == [0, 1, 2, 3]
+    assert [trial.state.name for trial in plain.trials] == ["COMPLETE", "PRUNED", "PRUNED", "FAIL"]
+    for trial, rate in zip(plain.trials, rates, strict=True):
+        assert trial.params["learning_rate"] == rate.learning_rate
+        assert set(trial.distributions) == set(trial.params) == {"learning_rate", "backbone_scale"}
+        assert trial.user_attrs["wave"] == "the wave"
+        assert trial.datetime_start and trial.datetime_complete
+        assert abs(trial.datetime_start - datetime.now()) < timedelta(minutes=1)
+        assert trial.datetime_start <= trial.datetime_complete
+    assert plain.trials[0].intermediate_values == {1: 0.25, 3: 0.5}
+    assert plain.best_value == 0.75
+    more = plain.ask(plain.trials[0].distributions)  # and goes on with it
+    plain.tell(more, 0.8)
+    assert more.number == 4
+    assert study(tmp_path, of).trials() == 5
+
+
+def test_a_ledger_that_comes_back_is_written_on(tmp_path: Path) -> None:
+    if not SERVER:
+        pytest.skip("a file has no server that could be started again")
+    own = study(tmp_path)
+    own.ask("wave")
+    engine = create_engine(url(tmp_path))
+    with engine.connect() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        )
+    engine.dispose()
+    own.tell(record(0, 0.5))
+    assert study(tmp_path).unfinished() == []
+
+
+def test_a_ledger_that_is_gone_interrupts_the_sweep(tmp_path: Path) -> None:
+    own = study(tmp_path)
+    own.ask("wave")
+    engine = create_engine(url(tmp_path))
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE trial_values"))
+    engine.dispose()
+    with pytest.raises(Interrupted, match="cannot be written.* go on with: sweep resume s"):
+        own.tell(record(0, 0.5))
 
 
 def test_a_damaged_ledger_is_told_in_words(tmp_path: Path) -> None:
