@@ -248,7 +248,7 @@ def test_a_ledger_that_is_gone_interrupts_the_sweep(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE trial_values"))
     engine.dispose()
-    with pytest.raises(Interrupted, match="cannot be written.* go on with: sweep resume s"):
+    with pytest.raises(Interrupted, match=r"cannot be written.* go on with: sweep resume s"):
         own.tell(record(0, 0.5))
 
 
