@@ -38,7 +38,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 
 import ray
 from ray import tune
-from ray.tune import PlacementGroupFactory
+from ray.tune import PlacementGroupFactory, TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -180,7 +180,7 @@ def _run(
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
     try:
-        with Pulse(around.folder, lambda: dealer.progress), patience():
+        with Pulse(around.folder, lambda: dealer.progress), patience(), _own_errors():
             tune.Tuner(
                 tune.with_resources(WaveTrainable, _bundle),
                 tune_config=tune.TuneConfig(
@@ -201,6 +201,18 @@ def _run(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return not dealer.unfinished, dealer.progress
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Let errors of the dealer and the ledger through: Tune makes texts of them."""
+    try:
+        yield
+    except TuneError as error:
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, SweepError):
+            cause = cause.__context__
+        raise cause or error from None
 
 
 def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:

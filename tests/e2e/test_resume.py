@@ -4,10 +4,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,27 @@ def test_ctrl_c_ends_with_code_3_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert "sweep resume digits" in err
     assert "Traceback" not in err
     before = finished(tmp_path / "here")
+    finish(tmp_path / "here")
+    check(tmp_path / "here", before)
+
+
+def test_a_ledger_that_cannot_be_written_interrupts_and_nothing_is_lost(tmp_path: Path) -> None:
+    process = launch(tmp_path / "here")
+    folder = tmp_path / "here" / "sweeps" / "digits"
+    while not list((folder / "runs").glob("*.json")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    refuse = "BEFORE INSERT ON trial_values BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
+        ledger.execute(f"CREATE TRIGGER broken {refuse}")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "the ledger cannot be written" in err
+    assert "sweep resume digits" in err
+    assert "Traceback" not in err
+    before = finished(tmp_path / "here")
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
+        ledger.execute("DROP TRIGGER broken")
     finish(tmp_path / "here")
     check(tmp_path / "here", before)
 
