@@ -8,18 +8,21 @@ import click
 
 from sweep import __version__
 from sweep.cli_data import data
-from sweep.cli_head import ADDRESS, on_the_head
+from sweep.cli_head import ADDRESS, ask_head, on_the_head
 from sweep.cli_living import living
 from sweep.cli_options import (
+    CLUSTER,
     DATA_ROOT,
     FROM_URI,
     HOME,
+    JSON,
     MARGIN,
     METRIC,
     NAMES,
     ONLY,
     RESAMPLES,
     SET,
+    TRACKING,
     WEIGHTS_DIR,
     console,
     home_of,
@@ -202,8 +205,40 @@ def weights_pull(
     click.echo(f"carry {folder} along, and launch there with: --weights-dir {folder.name}")
 
 
+@cli.command("doctor")
+@DATA_ROOT
+@WEIGHTS_DIR
+@TRACKING
+@HOME
+@CLUSTER
+@JSON
+def doctor_command(
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    home: Path | None,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Show what this machine or cluster has, and what it lacks."""
+    from sweep.request import is_remote
+
+    if is_remote(address):
+        ask_head(str(address), extra=("--address", "auto"))
+        return
+    from sweep import doctor
+
+    places = (data_root, weights_dir, home_of(home))
+    found = doctor.diagnose(*places, tracking_uri, address)
+    if as_json:
+        click.echo(doctor.as_json(found))
+    else:
+        doctor.show(found, console())
+    found.refuse()
+
+
 @cli.command()
-@click.option("--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]")
+@TRACKING
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5000, show_default=True)
 def ui(tracking_uri: str | None, host: str, port: int) -> None:

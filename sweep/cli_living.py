@@ -7,11 +7,13 @@ import click
 
 from sweep.cli_head import ADDRESS, ask_head, begin_on_head, on_the_head
 from sweep.cli_options import (
+    CLUSTER,
     DATA_ROOT,
     HOME,
     JSON,
     ONLY,
     SET,
+    TRACKING,
     WEIGHTS_DIR,
     console,
     home_of,
@@ -19,15 +21,6 @@ from sweep.cli_options import (
 )
 from sweep.errors import SweepError
 
-_TRACKING = click.option(
-    "--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]"
-)
-_CLUSTER = click.option(
-    "--address",
-    envvar="SWEEP_ADDRESS",
-    help="Ray cluster: auto, HOST:6379, ray://HOST:10001, or, to submit it as a job, "
-    "http://HOST:8265. [default: $SWEEP_ADDRESS, else this machine]",
-)
 _DETACH = click.option("--detach", is_flag=True, help="Submit the job, and do not follow it.")
 _RETRIES = click.option(
     "--retries", type=click.IntRange(0), help="How often a failed wave is tried again. [default: 2]"
@@ -41,9 +34,9 @@ _RETRIES = click.option(
 @ONLY
 @DATA_ROOT
 @WEIGHTS_DIR
-@_TRACKING
+@TRACKING
 @HOME
-@_CLUSTER
+@CLUSTER
 @_DETACH
 @_RETRIES
 @click.option(
@@ -105,7 +98,7 @@ def launch(
 )  # fmt: skip
 @click.option("--tracking-uri", help="MLflow. [default: as launched]")
 @HOME
-@_CLUSTER
+@CLUSTER
 @_DETACH
 @_RETRIES
 def resume(

@@ -29,6 +29,15 @@ SET = click.option(
 ONLY = click.option(
     "--only", multiple=True, metavar="AXIS=V[,V]", help="Keep these of dataset, backbone, freeze."
 )
+TRACKING = click.option(
+    "--tracking-uri", help="MLflow. [default: $MLFLOW_TRACKING_URI, else ./mlflow.db]"
+)
+CLUSTER = click.option(
+    "--address",
+    envvar="SWEEP_ADDRESS",
+    help="Ray cluster: auto, HOST:6379, ray://HOST:10001, or, to submit it as a job, "
+    "http://HOST:8265. [default: $SWEEP_ADDRESS, else this machine]",
+)
 NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 METRIC = click.option("--metric", help="What to rank by. [default: the first sweep's objective]")
 MARGIN = click.option(

@@ -60,8 +60,15 @@ def refuse_tracking(uri: str) -> None:
 
     One that does not answer is no reason to wait: results are kept until it does.
     """
+    text = trouble(uri)
+    if text and any(sign in text for sign in _REFUSALS):
+        raise SweepError(f"MLflow at {without_password(uri)} refuses us: {text}; {_ACCESS}")
+
+
+def trouble(uri: str) -> str | None:
+    """Return why nothing can be sent to a tracking server now, without passwords."""
     if uri.startswith("sqlite:"):  # a file, which is made when there is something to send
-        return
+        return None
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
@@ -69,11 +76,8 @@ def refuse_tracking(uri: str) -> None:
             sqlalchemy.create_engine(uri).connect().close()
         MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
     except Exception as error:  # whatever the server or the network does
-        text = " ".join(str(error).split())[:300]
-        if any(sign in text for sign in _REFUSALS):
-            raise SweepError(
-                f"MLflow at {without_password(uri)} refuses us: {without_password(text)}; {_ACCESS}"
-            ) from None
+        return without_password(" ".join(str(error).split())[:300])
+    return None
 
 
 def without_password(text: str) -> str:

@@ -9,7 +9,7 @@ from sweep.errors import DataError
 _NEEDED_FOR = {
     "pydicom": ("medical", "DICOM files"),
     "nibabel": ("medical", "NIfTI files"),
-    "medmnist": ("medmnist", "downloading MedMNIST"),
+    "medmnist": ("medmnist", "downloads of MedMNIST"),
 }
 
 
@@ -18,13 +18,22 @@ def extra(package: str) -> ModuleType:
 
     Raises DataError, naming the extra, if it is not installed.
     """
-    name, purpose = _NEEDED_FOR[package]
-    if find_spec(package) is None:
-        raise DataError(
-            f"{purpose} need the package {package}, of the extra sweep[{name}]: "
-            f"pip install 'sweep-backbones[{name}]'"
-        )
+    if not _has(package):
+        raise DataError(_needed(package))
     return import_module(package)
+
+
+def absent() -> list[str]:
+    """Return what cannot be read without packages that are not installed, and which those are."""
+    return [_needed(package) for package in _NEEDED_FOR if not _has(package)]
+
+
+def _needed(package: str) -> str:
+    name, purpose = _NEEDED_FOR[package]
+    return (
+        f"{purpose} need the package {package}, of the extra sweep[{name}]: "
+        f"pip install 'sweep-backbones[{name}]'"
+    )
 
 
 def decoders() -> list[str]:

@@ -8,6 +8,7 @@ import logging
 import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ class Finding:
     gpu_memory_mib: float
 
 
+@dataclass(frozen=True)
+class Unanswered:
+    """Stands for the answer of a node that gave none."""
+
+    why: str
+
+
 def survey(around: Surroundings, shared: bool) -> list[Node]:
     """Return the nodes that can run waves.
 
@@ -56,16 +64,27 @@ def survey(around: Surroundings, shared: bool) -> list[Node]:
     Raises:
         SweepError: something is missing on a node; all of it is named.
     """
-    nodes = [_node(entry) for entry in ray.nodes() if entry["Alive"]]
-    working = [node for node in nodes if node.cpus >= 1]
+    working = working_nodes()
     if not working or not (shared or any(node.gpus for node in working)):
         return working
-    asked = {node.id: _ask(node, around, shared) for node in working}
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT_S)
-    found = {node.id: _answer(asked[node.id]) for node in working}
+    question = (examine, around, own_versions()) if shared else (_only_gpus,)
+    found = {name: _finding(answer) for name, answer in ask_all(working, *question).items()}
     if shared:
         _refuse(working, found)
     return [_with_gpus(node, found[node.id]) for node in working]
+
+
+def working_nodes() -> list[Node]:
+    """Return the nodes of the connected cluster that have a CPU for waves."""
+    nodes = [_node(entry) for entry in ray.nodes() if entry["Alive"]]
+    return [node for node in nodes if node.cpus >= 1]
+
+
+def ask_all(nodes: list[Node], question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
+    """Run a function on every node; return by node what it returned, or an Unanswered."""
+    asked = {node.id: _ask(node, question, *arguments) for node in nodes}
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT_S)
+    return {name: _answer(reference) for name, reference in asked.items()}
 
 
 class Roster:
@@ -88,7 +107,7 @@ class Roster:
         known = {node.id for node in self.nodes} | set(self._asked)
         for node in (_node(entry) for name, entry in there.items() if name not in known):
             if node.cpus >= 1:
-                self._asked[node.id] = _ask(node, self._around, shared=True)
+                self._asked[node.id] = _ask(node, examine, self._around, own_versions())
         stayed = [node for node in self.nodes if node.id in there]
         came = [self._welcome(there[name]) for name in self._answered()]
         changed = len(stayed) < len(self.nodes) or bool(came)
@@ -100,7 +119,7 @@ class Roster:
 
     def _welcome(self, entry: dict[str, Any]) -> Node:
         node = _node(entry)
-        finding = _answer(self._asked.pop(node.id))
+        finding = _finding(_answer(self._asked.pop(node.id)))
         for problem in finding.problems:
             log.warning("the node %s (%s), which has come: %s", node.host, node.id[:8], problem)
         return _with_gpus(node, finding)
@@ -112,11 +131,7 @@ def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
     Args:
         versions: of the driver.
     """
-    problems = [
-        f"{name} {own_versions()[name]} there, {wanted} on the driver: install the same"
-        for name, wanted in versions.items()
-        if own_versions()[name] != wanted
-    ]
+    problems = other_versions(versions)
     problems += [
         text for spec in around.space.datasets if (text := missing_data(spec, around.data_root))
     ]
@@ -135,6 +150,15 @@ def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
         problems += unwritable(around.folder.path, "--home")
     problems += unwritable(around.node_cache(), "$SWEEP_CACHE")
     return Finding(problems, weights, _gpu_memory_mib())
+
+
+def other_versions(versions: dict[str, str]) -> list[str]:
+    """Return what is not installed here as it is on the driver."""
+    return [
+        f"{name} {own_versions()[name]} there, {wanted} on the driver: install the same"
+        for name, wanted in versions.items()
+        if own_versions()[name] != wanted
+    ]
 
 
 def unwritable(folder: Path, what: str) -> list[str]:
@@ -174,12 +198,10 @@ def _with_gpus(node: Node, finding: Finding) -> Node:
     return replace(node, gpu_memory_mib=node.gpu_memory_mib or finding.gpu_memory_mib)
 
 
-def _ask(node: Node, around: Surroundings, shared: bool) -> Any:
+def _ask(node: Node, question: Callable[..., Any], *arguments: Any) -> Any:
     there = NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
     options = {"num_cpus": 0, "scheduling_strategy": there, "max_retries": 1}
-    if not shared:
-        return ray.remote(**options)(_only_gpus).remote()
-    return ray.remote(**options)(examine).remote(around, own_versions())
+    return ray.remote(**options)(question).remote(*arguments)
 
 
 def _only_gpus() -> Finding:
@@ -194,21 +216,24 @@ def _gpu_memory_mib() -> float:
     return min(sizes, default=0) / 2**20
 
 
-def _answer(reference: Any) -> Finding:
+def _answer(reference: Any) -> Any:
     try:
-        finding: Finding = ray.get(reference, timeout=1.0)
+        return ray.get(reference, timeout=1.0)
     except ray.exceptions.GetTimeoutError:
-        return Finding([f"it has not answered in {_TIMEOUT_S:.0f} s"], {}, 0.0)
+        return Unanswered(f"it has not answered in {_TIMEOUT_S:.0f} s")
     except Exception as error:  # a node that died, a module that is not there
         last_line = str(error).strip().splitlines()[-1]
         hint = "; install sweep there" if "No module named 'sweep" in str(error) else ""
-        return Finding([f"it cannot run a task: {last_line[:200]}{hint}"], {}, 0.0)
-    return finding
+        return Unanswered(f"it cannot run a task: {last_line[:200]}{hint}")
+
+
+def _finding(answer: Finding | Unanswered) -> Finding:
+    return Finding([answer.why], {}, 0.0) if isinstance(answer, Unanswered) else answer
 
 
 def _refuse(nodes: list[Node], found: dict[str, Finding]) -> None:
     """Raise with what is missing on any node; weights that differ from the first node's too."""
-    lines: dict[str, list[str]] = {}
+    lacks = {}
     reference = found[nodes[0].id].weights
     for node in nodes:
         finding = found[node.id]
@@ -217,13 +242,24 @@ def _refuse(nodes: list[Node], found: dict[str, Finding]) -> None:
             for name, digest in finding.weights.items()
             if reference.get(name, digest) != digest
         ]
-        for problem in [*finding.problems, *different]:
-            lines.setdefault(problem, []).append(f"{node.host} ({node.id[:8]})")
-    if lines:
-        told = [
-            f"on {'every node' if len(hosts) == len(nodes) > 1 else ', '.join(hosts)}: {problem}"
-            for problem, hosts in lines.items()
-        ]
+        lacks[node.id] = [*finding.problems, *different]
+    if told := by_problem(nodes, lacks):
         raise SweepError(
             f"the nodes of the cluster lack what the sweep needs:\n{listing(told, 30)}"
         )
+
+
+def by_problem(nodes: list[Node], lacks: dict[str, list[str]]) -> list[str]:
+    """Return a line for each problem, with the nodes that have it.
+
+    Args:
+        lacks: the problems of each node, by its id.
+    """
+    where: dict[str, list[str]] = {}
+    for node in nodes:
+        for problem in lacks[node.id]:
+            where.setdefault(problem, []).append(f"{node.host} ({node.id[:8]})")
+    return [
+        f"on {'every node' if len(hosts) == len(nodes) > 1 else ', '.join(hosts)}: {problem}"
+        for problem, hosts in where.items()
+    ]

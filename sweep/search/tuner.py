@@ -38,6 +38,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 
 import ray
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune import PlacementGroupFactory, TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -134,7 +135,8 @@ def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
         return _run(around, allotment, watch)[0]
     # Through a client the driver runs in the cluster: the studies must be near the workers.
     remote = ray.remote(num_cpus=0)(_run)
-    ended, progress = ray.get(remote.remote(around, allotment, None))
+    with _own_errors():
+        ended, progress = ray.get(remote.remote(around, allotment, None))
     watch(progress)
     return bool(ended)
 
@@ -205,7 +207,7 @@ def _run(
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """Let errors of the dealer and the ledger through: Tune makes texts of them."""
+    """Let our own errors through: Tune makes texts of them, and Ray a kind of its own."""
     try:
         yield
     except TuneError as error:
@@ -213,6 +215,8 @@ def _own_errors() -> Iterator[None]:
         while cause is not None and not isinstance(cause, SweepError):
             cause = cause.__context__
         raise cause or error from None
+    except RayTaskError as error:
+        raise error.cause if isinstance(error.cause, SweepError) else error from None
 
 
 def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:

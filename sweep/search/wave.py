@@ -34,12 +34,17 @@ class Surroundings:
     ledger: str = ""
 
     def node_cache(self) -> Path:
-        """Return where this node keeps stores and features: ``$SWEEP_CACHE`` if it has its own.
+        """Return where this node keeps stores and features."""
+        return node_cache(self.cache)
 
-        On storage that nodes share everything is computed once, on a node's own disk once a node.
-        """
-        own = os.environ.get("SWEEP_CACHE")
-        return Path(own).absolute() if own else self.cache
+
+def node_cache(drivers: Path) -> Path:
+    """Return the cache of this node: ``$SWEEP_CACHE`` if it has its own, else the driver's.
+
+    On storage that nodes share everything is computed once, on a node's own disk once a node.
+    """
+    own = os.environ.get("SWEEP_CACHE")
+    return Path(own).absolute() if own else drivers
 
 
 @dataclass(frozen=True)

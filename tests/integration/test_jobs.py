@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from tests.conftest import write_images
@@ -141,6 +142,8 @@ def test_what_a_node_lacks_is_told_before_the_first_trial(cluster: Cluster) -> N
     told = cluster.sweep("launch", "--space", "skin.yaml", "--data-root", str(data), code=2)
     assert "skin" in told.partition("the nodes of the cluster lack what the sweep needs")[2]
     assert not (cluster.folder / "sweeps" / "skin").exists()
+    told = cluster.sweep("doctor", "--data-root", str(data / "skin"), code=2)
+    assert re.search(r"\n  on [^,]*\([0-9a-f]{8}\): --data-root .* there is no such folder", told)
     cluster.leave(node)
     cluster.nodes.remove(node)
 
@@ -253,6 +256,14 @@ def test_a_password_does_not_travel(cluster: Cluster) -> None:
     told = cluster.sweep(*launch, code=2)
     assert "a password in a URL would be shown" in told
     assert "hunter2" not in told
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU here")
+def test_doctor_tells_of_gpus_that_torch_does_not_see(cluster: Cluster) -> None:
+    node = cluster.join("--num-gpus=1")
+    assert "Ray counts 1 GPUs, and torch" in cluster.sweep("doctor", code=2)
+    cluster.leave(node)
+    cluster.nodes.remove(node)
 
 
 def test_a_gpu_is_shared_by_what_was_measured(cluster: Cluster) -> None:
