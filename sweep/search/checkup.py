@@ -75,6 +75,8 @@ def check_nodes(places: Places) -> list[Checked]:
 
 def lacking(checked: list[Checked]) -> list[str]:
     """Return a line for each problem, with the nodes that have it."""
+    if not checked:
+        return ["no node of the cluster has a CPU for waves: see 'ray status'"]
     return by_problem([item.node for item in checked], {c.node.id: c.lacks for c in checked})
 
 

@@ -44,7 +44,6 @@ def test_a_sound_machine_is_described_and_left_as_it_was(folder: Path) -> None:
 
 def test_all_that_is_lacking_is_named_at_once(folder: Path) -> None:
     server = f"http://127.0.0.1:{free_port()}"
-    (folder / "file").touch()
     places = ["--data-root", "no_data", "--weights-dir", "no_weights", "--tracking-uri", server]
     out, err = doctor(folder, *places, "--json", code=2)
     found = json.loads(out)
