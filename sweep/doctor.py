@@ -106,8 +106,9 @@ def _notes(places: Places) -> list[str]:
     try:
         hub.require()
     except OSError as error:
-        hint = "" if places.weights_dir else "; carry them here: sweep weights pull"
-        notes.append(f"weights cannot be downloaded: {error}{hint}")
+        why = error.strerror or error
+        hint = "" if places.weights_dir else "; carry them here, with: sweep weights pull"
+        notes.append(f"weights cannot be downloaded: {why}{hint}")
     return notes
 
 

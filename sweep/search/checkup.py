@@ -8,10 +8,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+import timm
 import torch
 
 from sweep.search.nodes import (
@@ -25,8 +25,6 @@ from sweep.search.nodes import (
 )
 from sweep.search.resources import Node
 from sweep.search.wave import node_cache
-
-_TOLD = ("torch", "timm")
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def check_here(places: Places, mark: str, versions: dict[str, str]) -> Checkup:
         )
     lacks += unwritable(cache, "$SWEEP_CACHE")
     return Checkup(
-        {**own_versions(), **{name: version(name) for name in _TOLD}},
+        {**own_versions(), "torch": torch.__version__, "timm": timm.__version__},
         psutil.virtual_memory().total / 2**20,
         _gpus(),
         {name: _free(folder) for name, folder in (("home", places.home), ("cache", cache))},
