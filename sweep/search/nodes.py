@@ -8,6 +8,7 @@ import logging
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ def survey(around: Surroundings, shared: bool) -> list[Node]:
     found = {name: _finding(answer) for name, answer in ask_all(working, *question).items()}
     if shared:
         _refuse(working, found)
-    return [_with_gpus(node, found[node.id]) for node in working]
+    return [_told(node, found[node.id]) for node in working]
 
 
 def working_nodes() -> list[Node]:
@@ -91,38 +92,59 @@ class Roster:
     """Follows the nodes of a cluster while a sweep runs on it.
 
     A node that has come is asked what it has and what it lacks while the sweep goes on, and is
-    counted when it has answered. One that lacks something is named in the log: Ray sends waves
-    to it all the same.
+    counted when it has answered. One that lacks something is named in the log, and unfit.
+
+    Attributes:
+        nodes: those that can run waves.
+        unfit: ids of nodes that waves have to keep away from: to Ray they are like the others.
     """
 
     def __init__(self, around: Surroundings, nodes: list[Node]) -> None:
         self.nodes = nodes
-        self._around = around
-        self._asked: dict[str, Any] = {}
+        self.unfit: set[str] = set()
+        self._around, self._reference = around, nodes[0]
+        self._asked: dict[str, tuple[Any, float]] = {}  # and when
+
+    @property
+    def is_asking(self) -> bool:
+        """Tell whether a node has come that has not answered yet."""
+        return bool(self._asked)
 
     def changed(self) -> bool:
         """Look again; tell whether `nodes` has changed."""
         there = {entry["NodeID"]: entry for entry in ray.nodes() if entry["Alive"]}
         self._asked = {name: asked for name, asked in self._asked.items() if name in there}
-        known = {node.id for node in self.nodes} | set(self._asked)
+        self.unfit &= set(there)
+        known = {node.id for node in self.nodes} | set(self._asked) | self.unfit
         for node in (_node(entry) for name, entry in there.items() if name not in known):
             if node.cpus >= 1:
-                self._asked[node.id] = _ask(node, examine, self._around, own_versions())
+                reference = _ask(node, examine, self._around, own_versions())
+                self._asked[node.id] = reference, time.monotonic()
         stayed = [node for node in self.nodes if node.id in there]
-        came = [self._welcome(there[name]) for name in self._answered()]
+        welcomed = [self._welcome(there[name]) for name in self._answered()]
+        came = [node for node in welcomed if node]
         changed = len(stayed) < len(self.nodes) or bool(came)
         self.nodes = stayed + came
         return changed
 
     def _answered(self) -> list[str]:
-        return [name for name, asked in self._asked.items() if ray.wait([asked], timeout=0)[0]]
+        late = time.monotonic() - _TIMEOUT_S
+        return [
+            name
+            for name, (reference, since) in self._asked.items()
+            if ray.wait([reference], timeout=0)[0] or since < late
+        ]
 
-    def _welcome(self, entry: dict[str, Any]) -> Node:
+    def _welcome(self, entry: dict[str, Any]) -> Node | None:
         node = _node(entry)
-        finding = _finding(_answer(self._asked.pop(node.id)))
-        for problem in finding.problems:
-            log.warning("the node %s (%s), which has come: %s", node.host, node.id[:8], problem)
-        return _with_gpus(node, finding)
+        finding = _finding(_answer(self._asked.pop(node.id)[0]))
+        problems = [*finding.problems, *_other_weights(finding, self._reference)]
+        for problem in problems:
+            log.warning("the node %s (%s) gets no waves: %s", node.host, node.id[:8], problem)
+        if problems:
+            self.unfit.add(node.id)
+            return None
+        return _told(node, finding)
 
 
 def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
@@ -194,8 +216,17 @@ def _node(entry: dict[str, Any]) -> Node:
     )
 
 
-def _with_gpus(node: Node, finding: Finding) -> Node:
-    return replace(node, gpu_memory_mib=node.gpu_memory_mib or finding.gpu_memory_mib)
+def _told(node: Node, finding: Finding) -> Node:
+    memory = node.gpu_memory_mib or finding.gpu_memory_mib
+    return replace(node, gpu_memory_mib=memory, weights=finding.weights)
+
+
+def _other_weights(finding: Finding, reference: Node) -> list[str]:
+    return [
+        f"the weights {name} differ from those on {reference.host}"
+        for name, digest in finding.weights.items()
+        if reference.weights.get(name, digest) != digest
+    ]
 
 
 def _ask(node: Node, question: Callable[..., Any], *arguments: Any) -> Any:
@@ -234,15 +265,10 @@ def _finding(answer: Finding | Unanswered) -> Finding:
 def _refuse(nodes: list[Node], found: dict[str, Finding]) -> None:
     """Raise with what is missing on any node; weights that differ from the first node's too."""
     lacks = {}
-    reference = found[nodes[0].id].weights
+    reference = replace(nodes[0], weights=found[nodes[0].id].weights)
     for node in nodes:
         finding = found[node.id]
-        different = [
-            f"the weights {name} differ from those on {nodes[0].host}"
-            for name, digest in finding.weights.items()
-            if reference.get(name, digest) != digest
-        ]
-        lacks[node.id] = [*finding.problems, *different]
+        lacks[node.id] = [*finding.problems, *_other_weights(finding, reference)]
     if told := by_problem(nodes, lacks):
         raise SweepError(
             f"the nodes of the cluster lack what the sweep needs:\n{listing(told, 30)}"

@@ -5,7 +5,7 @@ its share is estimated from the sizes of its model. Without GPUs, a wave gets th
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sweep.errors import SweepError, listing
@@ -27,6 +27,7 @@ class Node:
         gpu_memory_mib: of the smallest of its GPUs; 0 if it has none.
         memory_mib: that Ray may give to waves.
         accelerator: Ray's resource for the type of its GPUs, as ``accelerator_type:A100``.
+        weights: names of the files of weights there, with the hashes of their contents.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Node:
     gpu_memory_mib: float = 0.0
     memory_mib: float = math.inf
     accelerator: str | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

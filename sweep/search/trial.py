@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ray import tune
 from safetensors.torch import save_file
 
+import sweep
 from sweep import __version__
 from sweep.atomic import write_atomically, write_text
 from sweep.backbones import (
@@ -37,7 +38,7 @@ from sweep.data.manifest import SPLITS, UNUSED
 from sweep.errors import DataError, SweepError
 from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
-from sweep.identity import canonical_hash
+from sweep.identity import canonical_hash, commit_of
 from sweep.search.wave import Report, Surroundings, Wave, rungs
 from sweep.space import Cell
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
@@ -296,6 +297,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         micro_batch = getattr(self._learner, "micro_batch", None)
         return {
             "version": __version__,
+            **_commit(),
             "torch": torch.__version__,
             "timm": timm.__version__,
             "python": platform.python_version(),
@@ -312,6 +314,12 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
         }
+
+
+@lru_cache
+def _commit() -> dict[str, str]:
+    commit = commit_of(Path(sweep.__file__).parent, "sweep-backbones")
+    return {"commit": commit} if commit else {}
 
 
 # A warm worker keeps what the next wave of a cell needs again.

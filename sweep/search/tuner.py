@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sweep.errors import SweepError
@@ -50,6 +51,7 @@ _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _CLIENT_ATTEMPTS = 3
 _LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0}
 _MOST_NODES = "SWEEP_MAX_NODES"
+_NODE = "ray.io/node-id"  # a label that Ray gives each node
 
 log = logging.getLogger("sweep.search")
 
@@ -220,7 +222,10 @@ def _own_errors() -> Iterator[None]:
 
 
 def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
-    return PlacementGroupFactory([config["bundle"]])
+    if not config["unfit"]:
+        return PlacementGroupFactory([config["bundle"]])
+    elsewhere = {_NODE: f"!in({','.join(config['unfit'])})"}
+    return PlacementGroupFactory([config["bundle"]], bundle_label_selector=[elsewhere])
 
 
 def _silence() -> None:
@@ -237,11 +242,13 @@ class _Dealing(Searcher):  # type: ignore[misc]
         self._dealer, self._around, self._allotment = dealer, around, allotment
         self._waves: dict[str, Wave] = {}
         self._roster = Roster(around, allotment.nodes)
+        self._holding = False
         self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
 
     def suggest(self, trial_id: str) -> Any:
         self._look_around()
-        if len(self._waves) >= self._allotment.at_once():
+        self._holding &= self._roster.is_asking
+        if self._holding or len(self._waves) >= self._allotment.at_once():
             return None  # those that would wait would be chosen knowing less
         wave = self._dealer.deal()
         if wave is None:
@@ -254,14 +261,28 @@ class _Dealing(Searcher):  # type: ignore[misc]
             "wave": wave,
             "threads": share.cpus,
             "bundle": share.bundle(),
+            "unfit": sorted(self._roster.unfit),
         }
 
     def _look_around(self) -> None:
         if self._is_time_for("stop") and self._around.folder.is_asked_to_stop():
             self._dealer.drain()
-        if self._is_time_for("nodes") and self._roster.changed():
+        if self._is_time_for("nodes"):
+            self._follow_nodes()
+
+    def _follow_nodes(self) -> None:
+        if self._roster.changed():
             log.info("nodes: %s", seen(self._roster.nodes))
             self._allotment.follow(self._roster.nodes)
+
+    def _may_be_the_node(self) -> bool:
+        """Tell whether a wave may have failed for want of something on a node that has come.
+
+        As long as such a node has not told what it lacks, nothing is dealt that might go there.
+        """
+        self._follow_nodes()
+        self._holding = self._roster.is_asking
+        return self._holding or bool(self._roster.unfit)
 
     def _is_time_for(self, what: str) -> bool:
         now = time.monotonic()
@@ -278,8 +299,10 @@ class _Dealing(Searcher):  # type: ignore[misc]
             return
         if error or result is None:
             self._dealer.fail(wave.key, "the worker process died (out of memory, or killed)")
-        elif result["report"].done:
-            self._dealer.finish(wave.key, result["report"])
+        elif (report := result["report"]).done:
+            if report.error and self._may_be_the_node():
+                report = replace(report, retry=True)
+            self._dealer.finish(wave.key, report)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""

@@ -88,6 +88,8 @@ class Cluster:
     def leave(self, node: subprocess.Popen[bytes]) -> None:
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
+        self.nodes.remove(node)
+        self.wait_for(len(self.nodes))
 
     def sweep(
         self, *arguments: str, code: int = 0, token: str = TOKEN, address: str | None = None
@@ -127,25 +129,34 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     subprocess.run([RAY, "stop", "--force"], check=False, capture_output=True)
 
 
-def test_what_a_node_lacks_is_told_before_the_first_trial(cluster: Cluster) -> None:
-    if shutil.which("unshare") is None or os.getuid() != 0:
-        pytest.skip("a node with another file system needs unshare and root")
+@pytest.fixture(scope="module")
+def data(cluster: Cluster) -> Path:
+    """Images that the head has, and a space for them."""
     data = cluster.folder / "data"
     write_images(data / "skin" / "a", 12, 60)
     write_images(data / "skin" / "b", 12, 190)
-    # The second node sees an empty folder where the head has the data.
-    hides = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {data} && exec "$@"', "sh")
-    node = cluster.join(before=hides)
     dataset = {"name": "skin", "layout": "folder", "path": "skin"}
     document = {**SPACE, "name": "skin", "datasets": [dataset]}
     (cluster.folder / "skin.yaml").write_text(yaml.safe_dump(document))
+    return data
+
+
+def join_without(cluster: Cluster, data: Path) -> subprocess.Popen[bytes]:
+    """Let a node join that sees an empty folder where the head has the data."""
+    if shutil.which("unshare") is None or os.getuid() != 0:
+        pytest.skip("a node with another file system needs unshare and root")
+    hides = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {data} && exec "$@"', "sh")
+    return cluster.join(before=hides)
+
+
+def test_what_a_node_lacks_is_told_before_the_first_trial(cluster: Cluster, data: Path) -> None:
+    node = join_without(cluster, data)
     told = cluster.sweep("launch", "--space", "skin.yaml", "--data-root", str(data), code=2)
     assert "skin" in told.partition("the nodes of the cluster lack what the sweep needs")[2]
     assert not (cluster.folder / "sweeps" / "skin").exists()
     told = cluster.sweep("doctor", "--data-root", str(data / "skin"), code=2)
     assert re.search(r"\n  on [^,]*\([0-9a-f]{8}\): --data-root .* there is no such folder", told)
     cluster.leave(node)
-    cluster.nodes.remove(node)
 
 
 def test_a_sweep_runs_on_both_nodes_one_leaves_and_it_finishes(cluster: Cluster) -> None:
@@ -157,7 +168,6 @@ def test_a_sweep_runs_on_both_nodes_one_leaves_and_it_finishes(cluster: Cluster)
     wait_until(lambda: "small/full: trial 1 begins" in (folder / "sweep.log").read_text())
     wait_until(lambda: (len(beat(folder)["nodes"]), beat(folder)["used"]["CPU"]) == (2, 2))
     cluster.leave(node)
-    cluster.nodes.remove(node)
     for _ in range(100):
         status = json.loads(cluster.sweep("status", "digits", "--json"))
         if status["state"] != "running":
@@ -179,8 +189,31 @@ def test_a_node_that_joins_gets_its_share_of_the_waves(cluster: Cluster) -> None
     assert len((folder / "sweep.log").read_text().rpartition("nodes: ")[2].split("), ")) == 2
     cluster.sweep("stop", "growing")
     cluster.leave(node)
-    cluster.nodes.remove(node)
-    cluster.wait_for(1)
+
+
+@pytest.mark.parametrize("waiting", [False, True], ids=["no wave waits", "a wave waits for it"])
+def test_a_node_that_joins_without_the_data_harms_nothing(
+    cluster: Cluster, data: Path, waiting: bool
+) -> None:
+    name = f"skin{int(waiting)}"
+    most = {"SWEEP_MAX_NODES": "2"} if waiting else {}
+    launched = subprocess.Popen(
+        [sys.executable, "-m", "sweep", "launch", "--space", "skin.yaml", "--name", name,
+         "--data-root", str(data), "--address", f"127.0.0.1:{cluster.port}",
+         "--set", "budget.epochs=200", "--set", "budget.trials=6"],
+        cwd=cluster.folder, env={**cluster.of_nodes, **most},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    folder = cluster.folder / "sweeps" / name
+    wait_until(lambda: "begins" in (folder / "sweep.log").read_text())
+    node = join_without(cluster, data)
+    assert launched.wait(timeout=300) == 0
+    log = (folder / "sweep.log").read_text()
+    assert re.search("gets no waves: dataset skin: .*skin", log)
+    assert waiting or "tried again" not in log
+    records = [json.loads(path.read_text()) for path in (folder / "runs").glob("*.json")]
+    assert [record["state"] for record in records] == ["complete"] * (6 + 2 + 1)
+    cluster.leave(node)
 
 
 def test_results_are_read_from_anywhere(cluster: Cluster) -> None:
@@ -263,7 +296,6 @@ def test_doctor_tells_of_gpus_that_torch_does_not_see(cluster: Cluster) -> None:
     node = cluster.join("--num-gpus=1")
     assert "Ray counts 1 GPUs, and torch" in cluster.sweep("doctor", code=2)
     cluster.leave(node)
-    cluster.nodes.remove(node)
 
 
 def test_a_gpu_is_shared_by_what_was_measured(cluster: Cluster) -> None:
@@ -280,4 +312,3 @@ def test_a_gpu_is_shared_by_what_was_measured(cluster: Cluster) -> None:
     assert 0.125 <= float(shares[-1]) <= least
     assert shares[-1] != "0.25" or least == 0.25
     cluster.leave(node)
-    cluster.nodes.remove(node)
