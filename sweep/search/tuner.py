@@ -243,9 +243,12 @@ class _Dealing(Searcher):  # type: ignore[misc]
         self._waves: dict[str, Wave] = {}
         self._roster = Roster(around, allotment.nodes)
         self._holding = False
+        self._failure: Exception | None = None
         self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
 
     def suggest(self, trial_id: str) -> Any:
+        if self._failure is not None:
+            raise self._failure
         self._look_around()
         self._holding &= self._roster.is_asking
         if self._holding or len(self._waves) >= self._allotment.at_once():
@@ -294,6 +297,12 @@ class _Dealing(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        try:
+            self._end(trial_id, result, error)
+        except Exception as failure:  # Tune would write it to its log, and go on without end
+            self._failure = failure
+
+    def _end(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         wave = self._waves.pop(trial_id, None)
         if wave is None:
             return

@@ -40,10 +40,10 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def launch(folder: Path) -> subprocess.Popen[str]:
+def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
-    return start(folder, "launch", "--space", "space.yaml")
+    return start(folder, "launch", "--space", "space.yaml", *arguments)
 
 
 def finish(folder: Path) -> None:
@@ -137,13 +137,20 @@ def test_ctrl_c_ends_with_code_3_and_says_how_to_go_on(tmp_path: Path) -> None:
     check(tmp_path / "here", before)
 
 
-def test_a_ledger_that_cannot_be_written_interrupts_and_nothing_is_lost(tmp_path: Path) -> None:
-    process = launch(tmp_path / "here")
+@pytest.mark.parametrize(
+    ("table", "pruner"),
+    [("trial_intermediate_values", "hyperband"), ("trial_values", "none")],
+    ids=["a report", "an end"],
+)
+def test_a_ledger_that_cannot_be_written_interrupts_and_nothing_is_lost(
+    tmp_path: Path, table: str, pruner: str
+) -> None:
+    process = launch(tmp_path / "here", "--set", f"budget.pruner={pruner}")
     folder = tmp_path / "here" / "sweeps" / "digits"
     while not list((folder / "runs").glob("*.json")):
         assert process.poll() is None
         time.sleep(0.05)
-    refuse = "BEFORE INSERT ON trial_values BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    refuse = f"BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'refused'); END"
     with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
         ledger.execute(f"CREATE TRIGGER broken {refuse}")
     _, err = process.communicate(timeout=60)
