@@ -1,6 +1,6 @@
 # make quickstart   .venv, install, a first sweep on real images, the comparison
 # make test         install what tests need and run them all
-# make soak         the long ones: clusters of several nodes, servers, Slurm (15 minutes)
+# make soak         the long ones: clusters of several nodes, servers, Slurm (20 minutes)
 # make install      .venv with everything, so that .venv/bin/sweep works
 PYTHON ?= python3
 VENV := .venv

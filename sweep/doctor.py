@@ -11,7 +11,7 @@ from sweep import hub
 from sweep.cache import default_cache
 from sweep.data.extras import absent
 from sweep.errors import SweepError, listing
-from sweep.search.checkup import Checked, Places, check_nodes, lacking
+from sweep.search.checkup import Checked, Places, check_nodes, lacking, marked
 from sweep.search.tuner import cluster
 from sweep.tracking import default_tracking_uri, trouble, without_password
 
@@ -47,13 +47,15 @@ def diagnose(
 ) -> Diagnosis:
     """Look at this machine, or at each node of the cluster at `address`.
 
-    Raises SweepError if Ray does not start, or the cluster cannot be reached.
+    Raises:
+        SweepError: Ray does not start, or the cluster cannot be reached.
+        OSError: the home cannot be written to.
     """
     weights = weights_dir.absolute() if weights_dir else None
     places = Places(data_root.absolute(), weights, home.absolute(), default_cache().absolute())
     uri = tracking_uri or default_tracking_uri()
-    with cluster(address):
-        nodes = check_nodes(places)
+    with marked(places.home) as mark, cluster(address):
+        nodes = check_nodes(places, mark)
     lacks = lacking(nodes)
     if reason := trouble(uri):
         lacks.append(f"MLflow at {without_password(uri)}: {reason}")

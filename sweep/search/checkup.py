@@ -63,11 +63,10 @@ class Checked:
     lacks: list[str]
 
 
-def check_nodes(places: Places) -> list[Checked]:
-    """Ask every node of the connected cluster."""
+def check_nodes(places: Places, mark: str) -> list[Checked]:
+    """Ask every node of the connected cluster; see `check_here`."""
     nodes = working_nodes()
-    with _mark(places.home) as mark:
-        answers = ask_all(nodes, check_here, places, mark, own_versions())
+    answers = ask_all(nodes, check_here, places, mark, own_versions())
     return [_checked(node, answers[node.id]) for node in nodes]
 
 
@@ -82,7 +81,7 @@ def check_here(places: Places, mark: str, versions: dict[str, str]) -> Checkup:
     """Look at the machine where this runs.
 
     Args:
-        mark: name of a file in the driver's home.
+        mark: name of a file in the driver's home; see `marked`.
         versions: of the driver.
     """
     lacks, cache = other_versions(versions), node_cache(places.cache)
@@ -133,8 +132,11 @@ def _free(folder: Path) -> float:
 
 
 @contextmanager
-def _mark(home: Path) -> Iterator[str]:
-    """Put a file into the home, by which nodes know it; leave nothing behind."""
+def marked(home: Path) -> Iterator[str]:
+    """Put a file into the home, by which nodes know it; yield its name, and leave nothing behind.
+
+    Raises OSError if nothing can be written there.
+    """
     made = [folder for folder in (home, *home.parents) if not folder.exists()]
     home.mkdir(parents=True, exist_ok=True)
     mark = home / f".doctor-{uuid.uuid4().hex}"

@@ -84,7 +84,7 @@ def check(folder: Path, before: dict[str, str]) -> None:
     assert len({run.data.tags["sweep.key"] for run in runs}) == len(runs)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_killed_at_random_moments_it_is_finished_and_nothing_is_lost_or_run_twice(
     tmp_path: Path, seed: int
 ) -> None:
@@ -139,8 +139,12 @@ def test_ctrl_c_ends_with_code_3_and_says_how_to_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("table", "pruner"),
-    [("trial_intermediate_values", "hyperband"), ("trial_values", "none")],
-    ids=["a report", "an end"],
+    [
+        pytest.param("trial_values", "none", id="an end"),
+        pytest.param(
+            "trial_intermediate_values", "hyperband", id="a report", marks=pytest.mark.soak
+        ),
+    ],
 )
 def test_a_ledger_that_cannot_be_written_interrupts_and_nothing_is_lost(
     tmp_path: Path, table: str, pruner: str
