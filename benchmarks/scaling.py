@@ -12,6 +12,7 @@ on the head alone: on 64 nodes they are 128 Python processes, on a cluster two o
 """
 
 import argparse
+import copy
 import os
 import resource
 import shutil
@@ -27,13 +28,14 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # 64 nodes see one machine's memory
 
 import ray
+from optuna.trial import FrozenTrial
 from ray import tune
 from ray._private import ray_constants, services
 from ray.cluster_utils import Cluster
 from ray.tune.execution import tune_controller
 
 from sweep.home import SweepFolder
-from sweep.search import tuner
+from sweep.search import ledger, tuner
 from sweep.search.dealer import Dealer
 from sweep.search.ledger import Ledger
 from sweep.search.resources import Allotment, ModelSize, Node
@@ -110,7 +112,20 @@ def space(trials: int, cells: int) -> Space:
     )  # fmt: skip
 
 
-def deal_alone(trials: int, at_once: int, url: str | None) -> str:
+class OptunasOwn(ledger.WrittenStudy):
+    """Writes trials as Optuna's own storage does."""
+
+    def begin(self, trial: FrozenTrial) -> None:
+        bare = copy.copy(trial)
+        bare.system_attrs = {}
+        self._ids[trial.number] = self._storage.create_new_trial(self._study_id, bare)
+
+    def end(self, trial: FrozenTrial, state: str) -> None:
+        trial_id = self._ids[trial.number]
+        self._storage.set_trial_state_values(trial_id, trial.state, trial.values)
+
+
+def deal_alone(trials: int, at_once: int, url: str | None, how: str) -> str:
     """Run the dealer and the ledger without Ray and without waiting; return a row."""
     home = Path(tempfile.mkdtemp(prefix="scaling-"))
     of = space(trials, 100)
@@ -131,7 +146,7 @@ def deal_alone(trials: int, at_once: int, url: str | None) -> str:
     shutil.rmtree(home, ignore_errors=True)
     kind = where.partition(":")[0]
     return (
-        f"| {done:,} | {kind} | {seconds:.0f} s | {1000 * seconds / done:.1f} ms "
+        f"| {done:,} | {kind}, {how} | {seconds:.0f} s | {1000 * seconds / done:.1f} ms "
         f"| {1000 * busy / done:.1f} ms | {done / seconds:.0f} |"
     )
 
@@ -227,7 +242,10 @@ def main() -> None:
     if options.dealer:
         print("| runs | ledger | time | a run | of it CPU | runs a second |")
         print("|" + "---|" * 6)
-        print(deal_alone(options.trials, 64, options.ledger))
+        print(deal_alone(options.trials, 64, options.ledger, "plain statements"), flush=True)
+        if not options.ledger:  # which has to be empty
+            ledger.WrittenStudy = OptunasOwn
+            print(deal_alone(options.trials, 64, None, "Optuna's own storage"))
         return
     counts = [int(count) for count in options.nodes.split(",")]
     print("| nodes | runs | ledger | time | workers | then runs a second | of possible "

@@ -18,6 +18,7 @@ from sweep.search.nodes import (
     Unanswered,
     ask_all,
     by_problem,
+    not_shared,
     other_versions,
     own_versions,
     unwritable,
@@ -94,10 +95,7 @@ def check_here(places: Places, mark: str, versions: dict[str, str]) -> Checkup:
     if (places.home / mark).exists():
         lacks += unwritable(places.home, "--home")
     else:
-        lacks.append(
-            f"--home {places.home} is not the folder that the driver has there: it must be on "
-            "storage that all nodes share"
-        )
+        lacks.append(not_shared(places.home))
     lacks += unwritable(cache, "$SWEEP_CACHE")
     return Checkup(
         {**own_versions(), "torch": torch.__version__, "timm": timm.__version__},

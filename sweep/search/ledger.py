@@ -74,8 +74,8 @@ class WrittenStudy:
     Decisions are made on a copy in memory (`CellStudy`): a database would be read a dozen times
     for each of them. Each change comes here in one transaction, before anything is done that
     rests on it. Optuna's storage would look at each row before and after it writes it, in case
-    others write too; here nobody does, and a plain statement takes an eighth of the time
-    (benchmarks/scaling.py --dealer). Trials are named by their number.
+    others write too; here nobody does, and plain statements are faster (benchmarks/scaling.py
+    --dealer prints both). Trials are named by their number.
     """
 
     def __init__(self, storage: RDBStorage, name: str) -> None:

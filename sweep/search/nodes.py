@@ -84,6 +84,8 @@ def working_nodes() -> list[Node]:
 def ask_all(nodes: list[Node], question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """Run a function on every node; return by node what it returned, or an Unanswered."""
     asked = {node.id: _ask(node, question, *arguments) for node in nodes}
+    if not asked:
+        return {}
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT_S)
     return {name: _answer(reference) for name, reference in asked.items()}
 
@@ -164,10 +166,7 @@ def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
         elif file := weights_file(backbone, around.weights_dir):
             weights[file.name] = sha256(file)
     if around.owner != around.folder.owner().get("since"):
-        problems.append(
-            f"--home {around.folder.home} is not the folder that the driver has there: it must "
-            "be on storage that all nodes share"
-        )
+        problems.append(not_shared(around.folder.home))
     else:
         problems += unwritable(around.folder.path, "--home")
     problems += unwritable(around.node_cache(), "$SWEEP_CACHE")
@@ -181,6 +180,14 @@ def other_versions(versions: dict[str, str]) -> list[str]:
         for name, wanted in versions.items()
         if own_versions()[name] != wanted
     ]
+
+
+def not_shared(home: Path) -> str:
+    """Say that a node has another home than the driver."""
+    return (
+        f"--home {home} is not the folder that the driver has there: it must be on storage that "
+        "all nodes share"
+    )
 
 
 def unwritable(folder: Path, what: str) -> list[str]:

@@ -13,11 +13,13 @@ from tests.servers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+
 
 def doctor(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
     """Ask in a folder; return what was printed, and what was said of errors."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEP", "MLFLOW"))}
-    environment["SWEEP_CACHE"] = str(folder.parent / "cache")
+    environment |= {"SWEEP_CACHE": str(folder.parent / "cache"), **TOKEN}
     done = subprocess.run(
         [sys.executable, "-m", "sweep", "doctor", *arguments],
         cwd=folder, env=environment, capture_output=True, text=True, check=False,
@@ -67,3 +69,17 @@ def test_a_home_that_cannot_be_made_is_one_message(folder: Path) -> None:
 def test_a_cluster_that_is_down_is_one_message(folder: Path) -> None:
     _, err = doctor(folder, "--address", f"127.0.0.1:{free_port()}", code=2)
     assert "cannot reach the Ray cluster at 127.0.0.1:" in err
+
+
+def test_a_cluster_without_cpus_for_waves_is_told(folder: Path) -> None:
+    port, ray = free_port(), Path(sys.executable).with_name("ray")
+    subprocess.run(
+        [ray, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=0",
+         "--include-dashboard=false", "--object-store-memory=80000000", "--disable-usage-stats"],
+        check=True, capture_output=True, env={**os.environ, **TOKEN},
+    )  # fmt: skip
+    try:
+        _, err = doctor(folder, "--address", f"127.0.0.1:{port}", code=2)
+    finally:
+        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+    assert "no node of the cluster has a CPU for waves" in err
