@@ -84,6 +84,10 @@ class Settings:
     ledger: str | None = None
 
 
+# What a launch writes into its folder before the sweep exists, in `launch.json`.
+_OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log"})
+
+
 class SweepFolder:
     """The files of one sweep, ``HOME/NAME``."""
 
@@ -157,8 +161,13 @@ class SweepFolder:
     def locked(self) -> Iterator[None]:
         """Be the only process that runs this sweep.
 
-        Raises BusyError, naming the other process, if there is one.
+        What a refused launch has written is taken back; files of others are never touched.
+
+        Raises:
+            BusyError: another process runs it; it is named.
+            SweepError: the folder holds files, and no sweep.
         """
+        self._refuse_foreign_folder()
         self.path.mkdir(parents=True, exist_ok=True)
         owner = self.path / "owner.json"
         lock = FileLock(self.path / "lock", timeout=0)
@@ -177,9 +186,30 @@ class SweepFolder:
         finally:
             owner.unlink(missing_ok=True)
             self._stop_request.unlink(missing_ok=True)
-            if not self.exists():  # it was refused: leave no trace
-                shutil.rmtree(self.path, ignore_errors=True)
             lock.release()
+            if not self.exists():  # it was refused: leave no trace
+                self._take_back()
+
+    def _refuse_foreign_folder(self) -> None:
+        if not self.path.is_dir():
+            if self.path.exists() or self.path.is_symlink():
+                raise SweepError(
+                    f"{self.path} is in the way: it is not a folder. Choose another --home or --name"
+                )
+            return
+        foreign = sorted({entry.name for entry in self.path.iterdir()} - _OF_A_REFUSED_LAUNCH)
+        if foreign and not self.exists():
+            raise SweepError(
+                f"{self.path} holds {_few(foreign)} and is no sweep's folder: nothing was "
+                "written there. Choose another --home or --name"
+            )
+
+    def _take_back(self) -> None:
+        """Delete what a refused launch wrote, and the folder if nothing else is in it."""
+        for name in _OF_A_REFUSED_LAUNCH:
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     @property
     def _stop_request(self) -> Path:
@@ -277,6 +307,11 @@ def _naming(path: Path) -> Iterator[None]:
             f"{path} is damaged ({first_line}): restore it; the record of a run can also be "
             "removed, and the sweep resumed"
         ) from None
+
+
+def _few(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def default_home() -> Path:

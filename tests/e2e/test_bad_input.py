@@ -54,6 +54,15 @@ def test_everything_missing_is_listed_at_once_with_how_to_get_it(
     assert done.err.count("--weights-dir") == 6
 
 
+def test_a_refused_launch_never_deletes_a_folder_of_images(sweep: Command, images: Path) -> None:
+    space = write_space(backbones=[{**RANDOM, "weights": "missing.safetensors"}])
+    before = sorted(path.name for path in (images / "cells").rglob("*"))
+    done = sweep("launch", "--space", space, "--data-root", images, "--home", images)
+    assert done.code == 2
+    assert "is no sweep's folder" in done.err
+    assert sorted(path.name for path in (images / "cells").rglob("*")) == before
+
+
 def test_a_missing_folder_and_an_empty_class(sweep: Command, images: Path) -> None:
     elsewhere = [{"name": "cells", "layout": "folder", "path": "sells"}]
     assert "sells is not there" in refused(sweep, images, datasets=elsewhere)

@@ -74,6 +74,31 @@ def test_a_refused_launch_leaves_no_trace(tmp_path: Path) -> None:
     assert not folder.path.exists()
 
 
+def test_a_folder_that_holds_other_files_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    write_text(folder.path / "images" / "a.png", "a picture")
+    with pytest.raises(SweepError, match="holds images and is no sweep's folder"), folder.locked():
+        pass
+    assert [str(p.relative_to(folder.path)) for p in folder.path.rglob("*")] == [
+        "images",
+        "images/a.png",
+    ]
+
+
+def test_a_refused_launch_takes_back_its_own_files_alone(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    with pytest.raises(SweepError), folder.locked():
+        write_text(folder.path / "notes.txt", "put there meanwhile")
+        raise SweepError("no data")
+    assert [path.name for path in folder.path.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_the_way_of_a_sweep_is_named(tmp_path: Path) -> None:
+    write_text(tmp_path / "s", "a file")
+    with pytest.raises(SweepError, match="is not a folder"), SweepFolder(tmp_path, "s").locked():
+        pass
+
+
 def test_an_unknown_sweep_is_told_with_the_nearest_name(tmp_path: Path) -> None:
     write_text(tmp_path / "chest" / "launch.json", "{}")
     with pytest.raises(SweepError, match="did you mean chest"):
