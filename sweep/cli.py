@@ -20,7 +20,6 @@ from sweep.cli_options import (
     METRIC,
     NAMES,
     ONLY,
-    RESAMPLES,
     SET,
     TRACKING,
     WEIGHTS_DIR,
@@ -41,7 +40,6 @@ def cli() -> None:
 @NAMES
 @METRIC
 @MARGIN
-@RESAMPLES
 @click.option(
     "--format",
     "style",
@@ -57,8 +55,7 @@ def cli() -> None:
 def compare(
     names: tuple[str, ...],
     metric: str | None,
-    margin: float,
-    resamples: int,
+    margin: float | None,
     style: str,
     output: Path | None,
     tracking_uri: str | None,
@@ -69,7 +66,7 @@ def compare(
     from sweep.compare.sources import find_results
 
     sweeps = find_results(names, home_of(home), tracking_uri)
-    choices = checked_choices(sweeps, metric, margin, resamples)
+    choices = checked_choices(sweeps, metric, margin)
     out = console()
     width = out.width if out.is_terminal and not output else None
     text, notes = compare_sweeps(sweeps, choices, style, output, width)
@@ -89,7 +86,6 @@ def compare(
 )
 @METRIC
 @MARGIN
-@RESAMPLES
 @click.option("--track/--no-track", default=True, help="Keep it in MLflow, too. [default: track]")
 @FROM_URI
 @HOME
@@ -99,8 +95,7 @@ def report(
     names: tuple[str, ...],
     output: Path,
     metric: str | None,
-    margin: float,
-    resamples: int,
+    margin: float | None,
     track: bool,
     tracking_uri: str | None,
     home: Path | None,
@@ -112,7 +107,7 @@ def report(
     from sweep.compare.sources import find_results
 
     sweeps = find_results(names, home_of(home), tracking_uri)
-    choices = checked_choices(sweeps, metric, margin, resamples)
+    choices = checked_choices(sweeps, metric, margin)
     with Console(stderr=True).status("comparing") as status:
         notes = write_report(
             sweeps, choices, output, track, lambda name: status.update(f"drawing {name}")

@@ -41,10 +41,9 @@ CLUSTER = click.option(
 NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 METRIC = click.option("--metric", help="What to rank by. [default: the first sweep's objective]")
 MARGIN = click.option(
-    "--margin", default=0.01, show_default=True, help="A difference that would not matter."
-)
-RESAMPLES = click.option(
-    "--resamples", default=5000, show_default=True, help="Of the bootstrap: of groups, paired."
+    "--margin",
+    type=float,
+    help="A difference that would not matter, if another than the space's. [default: the space's]",
 )
 FROM_URI = click.option(
     "--tracking-uri",

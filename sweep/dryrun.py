@@ -63,7 +63,7 @@ def _title(space: Space) -> str:
         axes += f" x {len(space.train_fraction)} train fractions"
     return (
         f"{space.name}: {len(cells)} cells ({axes}), "
-        f"{trials:,} trials, {len(cells) * space.confirmations:,} confirmations"
+        f"{trials:,} trials, {sum(cell.confirmations for cell in cells):,} confirmations"
     )
 
 

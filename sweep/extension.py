@@ -30,7 +30,7 @@ def extended(folder: SweepFolder, overrides: list[str]) -> Space:
             f"{', '.join(MAY_GROW)}; launch another one under its own --name"
         )
     pairs = zip(before.cells(), after.cells(), strict=True)
-    if after.seeds < before.seeds or any(b.trials < a.trials for a, b in pairs):
+    if any(b.trials < a.trials or b.confirmations < a.confirmations for a, b in pairs):
         raise SweepError(
             f"--set {', '.join(changed)}: what is done cannot be taken back: give more than "
             f"{', '.join(f'{key}={old.get(key)}' for key in changed)}"

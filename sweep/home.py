@@ -40,6 +40,10 @@ class RunRecord:
         test: test metrics of a confirmation.
         started, seconds: Unix time, and the seconds spent training.
         facts: what the result depends on: versions, device, fingerprints, peak memory.
+        validation: file of a trial's validation predictions, where confirmations choose by them.
+        choice: of a confirmation, the identity of the rates that it chose from.
+        round: of a confirmation; those of the first are 0, those done again after the budget was
+            raised have higher ones.
     """
 
     key: str
@@ -63,6 +67,9 @@ class RunRecord:
     error: str | None = None
     train_fraction: float = 1.0
     log: str | None = None
+    validation: str | None = None
+    choice: str | None = None
+    round: int = 0
 
     @property
     def cell(self) -> str:
@@ -194,7 +201,7 @@ class SweepFolder:
         if not self.path.is_dir():
             if self.path.exists() or self.path.is_symlink():
                 raise SweepError(
-                    f"{self.path} is in the way: it is not a folder. Choose another --home or --name"
+                    f"{self.path} is in the way: it is no folder. Choose another --home or --name"
                 )
             return
         foreign = sorted({entry.name for entry in self.path.iterdir()} - _OF_A_REFUSED_LAUNCH)

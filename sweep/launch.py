@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import shutil
 import signal
 import time
@@ -19,7 +20,7 @@ from sweep.atomic import write_text
 from sweep.cache import default_cache
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, Row, compared
-from sweep.compare.results import home_results
+from sweep.compare.results import CellResult, home_results
 from sweep.compare.tables import terminal
 from sweep.errors import Interrupted, SweepError
 from sweep.extension import extended
@@ -215,12 +216,13 @@ def _logged(folder: SweepFolder) -> Iterator[None]:
 
 
 def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
-    """Record a cell's result; of its confirmed models keep the best by validation."""
-    cell, best = row.cell, row.cell.best()
+    """Record a cell's result; of its confirmed models the first is kept."""
+    cell, best = row.cell, row.cell.first()
     test = {name: interval.mean for name, interval in row.metrics.items()}
-    test |= {f"{name}_low": interval.low for name, interval in row.metrics.items()}
-    test |= {f"{name}_high": interval.high for name, interval in row.metrics.items()}
-    shared = {"seed", "number", "fold"}
+    known = {name: item for name, item in row.metrics.items() if math.isfinite(item.low)}
+    test |= {f"{name}_low": interval.low for name, interval in known.items()}
+    test |= {f"{name}_high": interval.high for name, interval in known.items()}
+    shared = {"seed", "number", "fold", "partition"}
     folder.write_record(
         RunRecord(
             key=f"{settings.id}:{cell.name}:cell:0",
@@ -237,13 +239,19 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
             started=cell.started or time.time(),
             ended=cell.ended or time.time(),
             seconds=cell.seconds,
-            facts={**(best.facts if best else {}), "trials": dict(cell.states)},
+            facts={**(best.facts if best else {}), **_search_facts(cell)},
             model=best.model if best else None,
         )
     )
-    for record in cell.confirmations:
+    for record in (*cell.confirmations, *cell.earlier):
         if record.model and best and record.model != best.model:
             shutil.rmtree(folder.path / "models" / record.model, ignore_errors=True)
+
+
+def _search_facts(cell: CellResult) -> dict[str, Any]:
+    """Return what a cell's run says of its trials, so that nobody has to read them all."""
+    flops = {} if cell.search_flops is None else {"search_flops": cell.search_flops}
+    return {"trials": dict(cell.states), **flops}
 
 
 def _failures(rows: list[Row], space: Space) -> list[str]:
@@ -251,22 +259,22 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
     lines = []
     for row in rows:
         confirmed, states = len(row.cell.confirmations), row.cell.states
-        if confirmed == space.confirmations:
+        planned = next(cell for cell in space.cells() if cell.name == row.cell.name)
+        if confirmed == planned.confirmations:
             continue
         ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         reason = f": {row.cell.error}" if row.cell.error else ""
-        planned = next(cell.trials for cell in space.cells() if cell.name == row.cell.name)
-        given_up = sum(states.values()) < planned
+        given_up = sum(states.values()) < planned.trials
         lines.append(
-            f"{row.cell.name}: {confirmed} of {space.confirmations} confirmations; "
-            f"trials: {ended}{f' of {planned}; given up' if given_up else ''}{reason}"
+            f"{row.cell.name}: {confirmed} of {planned.confirmations} confirmations; "
+            f"trials: {ended}{f' of {planned.trials}; given up' if given_up else ''}{reason}"
         )
     return lines
 
 
 def _compared(folder: SweepFolder) -> Comparison:
     results = replace(home_results(folder), finished=True)
-    return compared([results], Choices(results.space.objective))
+    return compared([results], Choices(results.space.objective, results.space.margin))
 
 
 def _print_table(comparison: Comparison, console: Console) -> None:

@@ -3,11 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from sweep.backbones import (
     bare_network,
@@ -26,6 +22,7 @@ from sweep.data.manifest import Manifest
 from sweep.errors import SweepError, gathered
 from sweep.freeze import learnable
 from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split
+from sweep.train.flops import forward_flops
 
 _TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
 
@@ -157,6 +154,8 @@ def prepare(
         where = (item.dataset, space.split, item.size, item.interpolation, data_root)
         opened = [open_dataset(*where, progress=progress(item.title))]
         opened += [open_dataset(*where, fold=fold) for fold in range(1, space.split.folds or 1)]
+        for partition in range(1, 1 + max(cell.confirmations for cell in space.cells())):
+            open_dataset(*where, partition=partition)
         for fraction in space.train_fraction:
             open_dataset(*where, train_fraction=fraction)
         return _said(item.dataset, opened)
@@ -171,9 +170,7 @@ def _said(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
     several = len(opened) > 1 and len({dataset.fingerprint() for dataset in opened}) > 1
     fold = f", fold 1 of {len(opened)}" if several else ""
     lines = [f"{spec.name}{fold}: {opened[0].manifest.summary()}"]
-    if opened[0].dropped:
-        lines.append(f"{spec.name}{fold}: left out as they leak: {opened[0].dropped}")
-    return lines
+    return lines + [f"{spec.name}{fold}: left out, {text}" for text in opened[0].dropped]
 
 
 def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
@@ -201,22 +198,13 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
 
 
 def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) -> int:
-    if cell.freeze == "frozen":
+    if cell.fused:
         return images  # once, for every trial, epoch and confirmation
-    test, val = round(images * space.split.test), round(images * space.split.val)
+    test, val = (round(images * share) for share in (space.split.test, space.split.val_fraction))
     if manifest is not None:
         test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
     epoch = _TRAIN_STEP * round(cell.train_fraction * (images - test - val)) + val
-    return (cell.trials + space.confirmations) * cell.epochs * epoch + space.confirmations * test
-
-
-@lru_cache
-def forward_flops(backbone: BackboneSpec, size: int) -> float:
-    """Return the floating-point operations of one image's forward pass."""
-    trunk = bare_network(backbone, size, 2).trunk.eval()
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        trunk(torch.zeros(1, 3, size, size, device="meta"))
-    return float(counter.get_total_flops())
+    return (cell.trials + cell.confirmations) * cell.epochs * epoch + cell.confirmations * test
 
 
 def cpu_count() -> int:

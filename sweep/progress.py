@@ -24,10 +24,14 @@ _LINE_EVERY_S = 10.0
 
 @dataclass
 class CellProgress:
-    """How far a cell is, for those who watch."""
+    """How far a cell is, for those who watch.
+
+    Attributes:
+        beyond: trials beyond an edge of the ranges, on top of the cell's budget.
+    """
 
     cell: Cell
-    seeds: int
+    beyond: int = 0
     trials: Counter[str] = field(default_factory=Counter)
     confirmations: Counter[str] = field(default_factory=Counter)
     running: int = 0
@@ -50,8 +54,13 @@ class CellProgress:
 
     @property
     def trials_total(self) -> int:
-        """Trials that the cell has in all."""
-        return self.cell.trials
+        """Trials that the cell has in all, as far as that is known."""
+        return self.cell.trials + self.beyond
+
+    @property
+    def seeds(self) -> int:
+        """Confirmations that the cell has in all."""
+        return self.cell.confirmations
 
     @property
     def confirmed(self) -> int:

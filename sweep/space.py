@@ -1,11 +1,12 @@
 """The space: what a sweep compares. YAML in, cells out; every value checked before any work."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sweep.catalog import (
     BACKBONES,
@@ -108,6 +109,8 @@ class DatasetSpec(Part):
     pool: Literal["none", "group"] | None = None
     modality: str | None = None  # of volumes: t1, t1ce, t2, flair
     slices: Count = 3  # looked at in each volume
+    # of two classes the one that AUPRC, ROC and precision-recall speak of; see data/positive.py
+    positive: str | None = None
     unreadable: Literal["error", "skip"] = "error"
     leaks: Leaks | None = None  # by default what the space says
 
@@ -204,6 +207,27 @@ class Range(Part):
         return self
 
 
+End = Literal["lower", "upper"]
+_EDGE = 0.1  # of a logarithmic range, at either end
+
+
+def end_of(domain: Range, value: float) -> End | None:
+    """Return at which end of a range a value lies; None in its middle, or if it is one value."""
+    if domain.low == domain.high:
+        return None
+    place = math.log(value / domain.low) / math.log(domain.high / domain.low)
+    return "lower" if place < _EDGE else "upper" if place > 1 - _EDGE else None
+
+
+def extended(domain: Range, end: End | None) -> Range:
+    """Return the power of ten beyond an end of a range; the range itself for none."""
+    if end is None:
+        return Range(low=domain.low, high=domain.high)
+    if end == "lower":
+        return Range(low=domain.low / 10, high=domain.low)
+    return Range(low=domain.high, high=domain.high * 10)
+
+
 class LearningRate(Range):
     """The domain of the head's rate and, if asked, of the backbone's share of it."""
 
@@ -226,23 +250,47 @@ class Budget(Part):
     frozen: ModeBudget = ModeBudget()
 
 
+_VAL = 0.2
+
+
+def _check_val(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "own" or (is_number and 0 < value < 1):
+        return value
+    raise ValueError(f"{value!r} is not allowed; write a fraction between 0 and 1, or own")
+
+
+ValFraction = Annotated[float | Literal["own"], BeforeValidator(_check_val)]
+_LEAST_RATES = 4  # that a confirmation chooses among, where trials are dealt to confirmations
+
+
 class Split(Part):
     """Fractions of the groups, used where a dataset brings no split of its own.
+
+    Validation samples are drawn from all that are not test samples, anew for each confirmation;
+    ``val: own`` keeps a dataset's own validation split instead, the same for every confirmation.
 
     `folds` cuts a dataset that brings no test split into so many test parts; each is tested
     by a confirmation that was trained on the others.
     """
 
-    val: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    val: ValFraction = _VAL
     test: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0)] = 0
     folds: Annotated[int, Field(ge=2, le=100)] | None = None
 
     @model_validator(mode="after")
     def _room_for_training(self) -> Self:
-        if self.val + self.test >= 1:
-            raise ValueError(f"val {self.val:g} + test {self.test:g} leaves nothing to train on")
+        if self.val_fraction + self.test >= 1:
+            raise ValueError(
+                f"val {self.val_fraction:g} + test {self.test:g} leaves nothing to train on"
+            )
         return self
+
+    @property
+    def val_fraction(self) -> float:
+        """The share of the samples to validate on, where they are drawn."""
+        return _VAL if self.val == "own" else self.val
 
 
 class Recipe(Part):
@@ -264,7 +312,21 @@ class Cell:
     freeze: str
     trials: int
     epochs: int
+    confirmations: int
     train_fraction: float = 1.0
+
+    @property
+    def fused(self) -> bool:
+        """Whether the trials train together, as heads on the same features."""
+        return self.freeze == "frozen"
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the trials are dealt to the confirmations, each with its own partition.
+
+        Where they are enough for each to choose among several.
+        """
+        return not self.fused and self.trials >= _LEAST_RATES * self.confirmations
 
     @property
     def name(self) -> str:
@@ -292,8 +354,13 @@ class Space(Part):
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     learning_rate: LearningRate = LearningRate(low=1e-5, high=1e-1)
     budget: Budget = Budget()
+    # extend: where the best value of a range lies at its edge, search a power of ten beyond it.
+    edges: Literal["extend", "keep"] = "extend"
     objective: Metric = "auroc"
-    seeds: Count = 3
+    # A difference of the objective that would not matter.
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    # Confirmations of each cell; by default 10 of frozen cells and 5 of others.
+    seeds: Count | None = None
     split: Split = Split()
     leaks: Leaks = "drop"
     recipe: Recipe = Recipe()
@@ -319,11 +386,6 @@ class Space(Part):
                 self.datasets[index] = dataset.model_copy(update={"leaks": self.leaks})
         return self
 
-    @property
-    def confirmations(self) -> int:
-        """How many models of each cell are tested: one a seed, or one a fold."""
-        return self.split.folds or self.seeds
-
     def without_places(self) -> "Space":
         """Return the space without paths and file names, which are nobody else's business."""
         nowhere = {"path": "elsewhere", "train": None, "val": None, "test": None}
@@ -334,12 +396,23 @@ class Space(Part):
     def cells(self) -> list[Cell]:
         """Return every (dataset, backbone, freeze mode) of the grid, datasets outermost."""
         return [
-            Cell(dataset, backbone, freeze, *self._budget_of(freeze), fraction)
+            Cell(
+                dataset,
+                backbone,
+                freeze,
+                *self._budget_of(freeze),
+                self._confirmations_of(freeze),
+                fraction,
+            )
             for dataset in self.datasets
             for backbone in self.backbones
             for freeze in self.freeze
             for fraction in self.train_fraction
         ]
+
+    def _confirmations_of(self, freeze: str) -> int:
+        """Return how many models of a cell are tested: one a fold, or one a partition."""
+        return self.split.folds or self.seeds or (10 if freeze == "frozen" else 5)
 
     def _budget_of(self, freeze: str) -> tuple[int, int]:
         special = self.budget.frozen if freeze == "frozen" else ModeBudget()

@@ -27,6 +27,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from sweep.errors import SweepError
 from sweep.home import RunRecord, SweepFolder
+from sweep.identity import canonical_hash
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
@@ -169,11 +170,11 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A run that MLflow has: its id, its status, and its learning rate as MLflow writes it."""
+    """A run that MLflow has: its id, its status, and the hash of its params."""
 
     run_id: str
     status: str
-    rate: str | None
+    params: str
 
 
 class _Sender:
@@ -194,16 +195,16 @@ class _Sender:
             run_id = self._renewed_parent(record)
         else:
             known = self._runs.get(record.key)
-            if known and known.status != "RUNNING" and known.rate == _rate(record):
+            if known and known.status != "RUNNING" and known.params == _params_hash(record):
                 return
-            if known:  # its sender died half-way, or it confirmed what is the best no more
+            if known:  # its sender died half-way, or it chose otherwise
                 self._client.delete_run(known.run_id)
             parent = self._parent(record)
             run_id = self._create(record, record.key, _run_name(record), parent)
         self._log(run_id, record)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
-        self._runs[record.key] = _Sent(run_id, status, _rate(record))
+        self._runs[record.key] = _Sent(run_id, status, _params_hash(record))
 
     def _experiment_id(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -229,8 +230,8 @@ class _Sender:
                 page_token=token,
             )
             for run in page:
-                rate = run.data.params.get("learning_rate")
-                sent = _Sent(run.info.run_id, run.info.status, rate)
+                params = canonical_hash(dict(run.data.params))
+                sent = _Sent(run.info.run_id, run.info.status, params)
                 self._runs[run.data.tags["sweep.key"]] = sent
             token = page.token
             if not token:
@@ -239,16 +240,16 @@ class _Sender:
     def _parent(self, record: RunRecord) -> str:
         key = f"{self._sweep_id}:{record.cell}:cell:0"
         if key not in self._runs:
-            self._runs[key] = _Sent(self._create(record, key, record.cell, None), "RUNNING", None)
+            self._runs[key] = _Sent(self._create(record, key, record.cell, None), "RUNNING", "")
         return self._runs[key].run_id
 
     def _renewed_parent(self, record: RunRecord) -> str:
-        """Return the run of a cell: a new one if the cell has another best rate than it had.
+        """Return the run of a cell: a new one if its params are others than they were.
 
         MLflow's params are written once; the runs of trials are moved below the new one.
         """
         old = self._runs.get(record.key)
-        if old is None or old.rate in {None, _rate(record)}:
+        if old is None or old.status == "RUNNING" or old.params == _params_hash(record):
             return self._parent(record)
         new = self._create(record, record.key, record.cell, None)
         children = [
@@ -274,18 +275,9 @@ class _Sender:
         return str(run.info.run_id)
 
     def _log(self, run_id: str, record: RunRecord) -> None:
-        axes = {
-            "dataset": record.dataset,
-            "backbone": record.backbone,
-            "freeze": record.freeze,
-            "train_fraction": record.train_fraction,
-        }
-        sizes: dict[str, Any] = {
-            k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
-        }
-        params: dict[str, Any] = {**axes, **record.params, **sizes}
+        params = _params(record)
         facts = {f"sweep.{k}": _as_tag(v) for k, v in record.facts.items() if k not in params}
-        tags = {"sweep.state": record.state, **facts}
+        tags = {"sweep.state": record.state, "sweep.round": str(record.round), **facts}
         if record.predictions:
             self._log_predictions(run_id, record.predictions)
             tags["sweep.predictions"] = record.predictions
@@ -294,7 +286,7 @@ class _Sender:
             tags["sweep.error"] = record.error.partition(":")[0][:100]
         self._client.log_batch(
             run_id,
-            params=[Param(k, _text(v)) for k, v in params.items() if v is not None],
+            params=[Param(name, text) for name, text in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
         metrics = _metrics(record)
@@ -353,9 +345,23 @@ def _metrics(record: RunRecord) -> list[Metric]:
     return result + [Metric(name, value, stamp, last) for name, value in final.items()]
 
 
-def _rate(record: RunRecord) -> str | None:
-    rate = record.params.get("learning_rate")
-    return None if rate is None else _text(rate)
+def _params(record: RunRecord) -> dict[str, str]:
+    """Return the params of a record's run, as MLflow writes them."""
+    axes = {
+        "dataset": record.dataset,
+        "backbone": record.backbone,
+        "freeze": record.freeze,
+        "train_fraction": record.train_fraction,
+    }
+    sizes: dict[str, Any] = {
+        k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
+    }
+    params: dict[str, Any] = {**axes, **record.params, **sizes}
+    return {name: _text(value) for name, value in params.items() if value is not None}
+
+
+def _params_hash(record: RunRecord) -> str:
+    return canonical_hash(_params(record))
 
 
 def _run_name(record: RunRecord) -> str:

@@ -95,7 +95,7 @@ def sweep_of(
     cells = []
     for place, cell in enumerate(grid.cells()):
         auroc = next((v for end, v in aurocs.items() if cell.name.endswith(end)), None)
-        count = 0 if auroc is None else grid.seeds
+        count = 0 if auroc is None else cell.confirmations
         records = [
             record(name, cell, "trial", n, 10 ** (-4.5 + 3 * n / cell.trials))
             for n in range(cell.trials)
@@ -131,7 +131,8 @@ def record(
                "threads": 1, "device": "x86_64", "accelerator": "cpu", "version": "0.1.0",
                "torch": "2", "timm": "1", "python": "3.11", "weights_hash": "w" + backbone,
                "images_per_second": 50.0, "samples": {"train": 800, "val": 100, "test": 300},
-               "groups": {"train": 400, "val": 50, "test": 150}, "left_out": 0},
+               "groups": {"train": 400, "val": 50, "test": 150}, "left_out": 0,
+               "flops": 1e9 if cell.freeze == "frozen" else 1e10, "image_flops": 1e8},
     )  # fmt: skip
 
 

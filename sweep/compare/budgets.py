@@ -9,10 +9,11 @@ from sweep.compare.comparison import Comparison, Row
 from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.wording import listed
 from sweep.home import RunRecord
-from sweep.space import Range
+from sweep.space import Range, end_of
 from sweep.train.metrics import Floats
 
-_EDGE = 0.1  # of the logarithmic range, at either end
+_LEAST_COMPLETE = 3
+_BOUND = {"lower": "low", "upper": "high"}
 
 
 def best_values(trials: list[RunRecord]) -> Floats:
@@ -73,41 +74,54 @@ def searched_less(comparison: Comparison) -> list[str]:
     ]
 
 
+def few_complete(comparison: Comparison) -> list[str]:
+    """Name the cells of which fewer than three trials were completed."""
+    found = [
+        f"{row.cell.name} ({row.cell.states['complete']})"
+        for row in comparison.rows
+        if row.metrics and row.cell.states["complete"] < _LEAST_COMPLETE
+    ]
+    if not found:
+        return []
+    return [f"fewer than {_LEAST_COMPLETE} complete trials to choose from: {listed(found)}"]
+
+
 def rates_at_an_edge(sweeps: list[SweepResults]) -> list[str]:
-    """Name the cells whose best rate lies at an end of the range: it may be too narrow."""
+    """Name the cells whose choice lies at an end of what was searched: it may be too narrow."""
     notes = []
     for sweep in sweeps:
         found: dict[str, list[str]] = defaultdict(list)
         for cell in sweep.cells:
-            for end in _edges(cell, sweep):
+            for end in _ends(cell, sweep):
                 found[end].append(f"{cell.dataset}/{cell.backbone}/{cell.mode}")
         for end, names in found.items():
             notes.append(
-                f"{sweep.name}: the best {end}; a wider range may give better models: "
-                f"{listed(names)}"
+                f"{sweep.name}: the chosen {end} of what was searched; a wider range may give "
+                f"better models: {listed(names)}"
             )
     return notes
 
 
-def _edges(cell: CellResult, sweep: SweepResults) -> list[str]:
-    if not cell.confirmations:
+def _ends(cell: CellResult, sweep: SweepResults) -> list[str]:
+    first = cell.first()
+    if first is None:
         return []
-    params, domain = cell.confirmations[0].params, sweep.space.learning_rate
-    ends = [_end("learning rate", params["learning_rate"], domain)]
+    domain, params = sweep.space.learning_rate, first.params
+    found: list[tuple[str, Range, float]] = [("learning rate", domain, params["learning_rate"])]
     scale = params.get("backbone_learning_rate")
     if scale and domain.backbone_scale:
         share = scale / params["learning_rate"]
-        ends.append(_end("share of the backbone's rate", share, domain.backbone_scale))
-    return [end for end in ends if end]
-
-
-def _end(name: str, value: float, domain: Range) -> str | None:
-    if domain.low == domain.high:
-        return None
-    place = np.log(value / domain.low) / np.log(domain.high / domain.low)
-    if place < _EDGE:
-        return f"{name} is near the lower end, {domain.low:g}"
-    return f"{name} is near the upper end, {domain.high:g}" if place > 1 - _EDGE else None
+        found.append(("share of the backbone's rate", domain.backbone_scale, share))
+    ends = []
+    for name, searched, value in found:
+        # A search whose best lay at an edge went on for a power of ten beyond it.
+        whole = Range(
+            low=searched.low / 10 if value < searched.low else searched.low,
+            high=searched.high * 10 if value > searched.high else searched.high,
+        )
+        if end := end_of(whole, value):
+            ends.append(f"{name} is near the {end} end, {getattr(whole, _BOUND[end]):g},")
+    return ends
 
 
 def _log_choose(n: Floats, k: int) -> Floats:

@@ -1,7 +1,7 @@
-"""The comparison: every cell with its intervals, and the differences between cells.
+"""The comparison: every cell with its intervals, and the verdicts on pairs of cells.
 
 `compared` is where a comparison begins; questions, costs, ranks and tables are made from what it
-returns.
+returns, and quote its verdicts.
 """
 
 from collections import Counter, defaultdict
@@ -11,17 +11,27 @@ from itertools import combinations
 
 import numpy as np
 
-from sweep.compare.cache import cached_estimates
 from sweep.compare.comparable import odd_tests, require_comparable
-from sweep.compare.delong import Areas
-from sweep.compare.estimates import Bootstrapped, Estimate, Interval, contrast, two_sided
-from sweep.compare.resampling import RESAMPLES
 from sweep.compare.results import CellResult, Predictions, SweepResults
+from sweep.compare.stats.difference import (
+    LEAST_CONFIRMATIONS,
+    Difference,
+    Interval,
+    quantile,
+    weighted_sum,
+)
+from sweep.compare.stats.intervals import Counts, interval
+from sweep.compare.stats.sampling import Sampled, sampled
+from sweep.compare.stats.verdict import ALPHA, Verdict, holm, verdicts
 from sweep.compare.wording import listed
 from sweep.errors import SweepError
-from sweep.train.metrics import LOWER_IS_BETTER, score
+from sweep.train.metrics import LOWER_IS_BETTER
 
-SIGNIFICANT = 0.05
+# A cell that loses in one of these is not "as good" as another, whatever the metric that ranks.
+ALSO = ("accuracy", "balanced_accuracy", "f1", "brier")
+# Of a choice among validation predictions, which confirmations share in part: variance in units of
+# that over confirmations that does not average out (benchmarks/claims.py).
+_SHARED_CHOICE = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,17 +41,23 @@ class Choices:
     Attributes:
         metric: to rank by.
         margin: the difference in the metric that would not matter.
-        resamples: of the bootstrap.
+        chosen_after: whether the margin is another than that of the space, which was written
+            before the run.
     """
 
     metric: str
     margin: float = 0.01
-    resamples: int = RESAMPLES
+    chosen_after: bool = False
 
     @property
     def sign(self) -> int:
         """1 if more of the metric is better, -1 if less is."""
-        return -1 if self.metric in LOWER_IS_BETTER else 1
+        return direction(self.metric)
+
+
+def direction(metric: str) -> int:
+    """Return 1 if more of a metric is better, -1 if less is."""
+    return -1 if metric in LOWER_IS_BETTER else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,34 +67,60 @@ class Row:
     Attributes:
         label: backbone and mode, as people name the cell within its dataset; with the sweep
             where several have it.
-        spread: standard deviation of each metric over the seeds; NaN for one seed.
+        counts: of the test split's samples and groups; None without metrics.
     """
 
     label: str
     cell: CellResult
-    estimates: dict[str, Bootstrapped]
-    spread: dict[str, float]
+    sampled: dict[str, Sampled]
+    counts: Counts | None
 
     @cached_property
     def metrics(self) -> dict[str, Interval]:
         """Each metric with its interval."""
-        return {name: item.interval() for name, item in self.estimates.items()}
+        if self.counts is None:
+            return {}
+        return {name: interval(name, item, self.counts) for name, item in self.sampled.items()}
+
+    @cached_property
+    def spread(self) -> dict[str, float]:
+        """Standard deviation of each metric over the confirmations; NaN for one."""
+        return {name: item.spread for name, item in self.sampled.items()}
+
+    def half_width(self, metric: str) -> float:
+        """Return the half width that the confirmations alone give an interval; NaN below three."""
+        item = self.sampled[metric]
+        if item.confirmations < LEAST_CONFIRMATIONS:
+            return float("nan")
+        return float(quantile(item.confirmations - 1) * np.sqrt(item.training_variance))
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are enough confirmations for a verdict."""
+        return len(self.cell.confirmations) >= LEAST_CONFIRMATIONS
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two cells of a dataset.
+    """Two cells of a dataset and the verdict on the first against the second.
 
     Attributes:
-        estimate: the first's metric minus the second's.
-        p, adjusted: of no difference, alone and by Holm among all pairs of the dataset.
+        loses: other metrics in which the first is worse, and those in which the second is, beyond
+            chance.
     """
 
     first: Row
     second: Row
-    estimate: Estimate
-    p: float
-    adjusted: float
+    verdict: Verdict
+    loses: tuple[tuple[str, ...], tuple[str, ...]]
+
+    def of(self, row: Row) -> Verdict:
+        """Return the verdict on one of the two against the other."""
+        return self.verdict if row is self.first else self.verdict.flipped()
+
+    def lost_by(self, row: Row) -> tuple[str, ...]:
+        """Return the other metrics in which one of the two is worse, beyond chance."""
+        return self.loses[0 if row is self.first else 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,57 +156,68 @@ class Comparison:
         """The rows of each dataset that were tested on the same samples."""
         return {name: _same_tests(rows) for name, rows in self.datasets.items()}
 
-    def gain(self, terms: list[tuple[float, Row]]) -> Bootstrapped:
-        """Return a weighted sum of rows' metrics, signed so that more is better."""
-        sign, metric = self.choices.sign, self.choices.metric
-        return contrast([(sign * weight, row.estimates[metric]) for weight, row in terms])
+    def gain(self, terms: list[tuple[float, Row]], metric: str | None = None) -> Difference:
+        """Return a weighted sum of rows' metrics, signed so that more is better.
 
-    def difference(self, first: Row, second: Row) -> Estimate:
-        """Return the first row's metric minus the second's; of two classes' AUROC by DeLong."""
-        dataset, metric = first.cell.dataset, self.choices.metric
-        if self.by_delong(dataset):
-            places = self.paired[dataset]
-            return self._areas[dataset].difference(places.index(first), places.index(second))
-        return contrast([(1, first.estimates[metric]), (-1, second.estimates[metric])])
-
-    def by_delong(self, dataset: str) -> bool:
-        """Tell whether a dataset's differences are DeLong's: AUROCs of two classes, both there."""
-        rows = self.paired[dataset]
-        if self.choices.metric != "auroc" or not rows or len(rows[0].cell.classes) != 2:
-            return False
-        return not np.isnan(rows[0].estimates["auroc"].point)
+        Args:
+            metric: by default the one that ranks.
+        """
+        name = metric or self.choices.metric
+        sign = direction(name)
+        return weighted_sum([(sign * weight, row.sampled[name]) for weight, row in terms])
 
     @cached_property
     def pairs(self) -> dict[str, list[Pair]]:
-        """All pairs of each dataset's cells."""
-        return {name: self._pairs(rows) for name, rows in self.paired.items()}
-
-    def rivals(self, best: Row) -> list[Row]:
-        """Return the cells that cannot be told from the best of a dataset."""
-        return [
-            pair.second if pair.first is best else pair.first
-            for pair in self.pairs[best.cell.dataset]
-            if best in (pair.first, pair.second) and not pair.adjusted < SIGNIFICANT
+        """All pairs of each dataset's cells; the verdicts of all datasets are one family."""
+        couples = [
+            (name, *couple)
+            for name, rows in self.paired.items()
+            for couple in combinations(rows, 2)
         ]
-
-    def _pairs(self, rows: list[Row]) -> list[Pair]:
-        couples = list(combinations(rows, 2))
-        estimates = [self.difference(*couple) for couple in couples]
-        values = [two_sided(estimate) for estimate in estimates]
-        return [
-            Pair(*couple, estimate, p, adjusted)
-            for couple, estimate, p, adjusted in zip(
-                couples, estimates, values, holm(values), strict=True
-            )
-        ]
+        judged = verdicts(
+            [self.gain([(1, first), (-1, second)]) for _, first, second in couples],
+            self.choices.margin,
+        )
+        lost = self._losses([(first, second) for _, first, second in couples])
+        found: dict[str, list[Pair]] = {name: [] for name in self.paired}
+        for (name, first, second), verdict, loses in zip(couples, judged, lost, strict=True):
+            found[name].append(Pair(first, second, verdict, loses))
+        return found
 
     @cached_property
-    def _areas(self) -> dict[str, Areas]:
-        return {
-            name: Areas([row.cell.predictions() for row in rows])
-            for name, rows in self.paired.items()
-            if self.by_delong(name)
-        }
+    def _pair_of(self) -> dict[tuple[Row, Row], Pair]:
+        pairs = [pair for pairs in self.pairs.values() for pair in pairs]
+        there = {(pair.first, pair.second): pair for pair in pairs}
+        return {**there, **{(b, a): pair for (a, b), pair in there.items()}}
+
+    def pair(self, first: Row, second: Row) -> Pair | None:
+        """Return the pair of two cells, in whichever order; None if they are not paired."""
+        return self._pair_of.get((first, second))
+
+    def rivals(self, best: Row) -> list[Pair]:
+        """Return the pairs of the best cell of a dataset with those that it is not better than."""
+        pairs = self.pairs[best.cell.dataset]
+        mine = [pair for pair in pairs if best in (pair.first, pair.second)]
+        return [pair for pair in mine if pair.of(best).word != "better"]
+
+    def _losses(
+        self, couples: list[tuple[Row, Row]]
+    ) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return in which other metrics each of two cells is worse; all tests are one family."""
+        names = [name for name in ALSO if name != self.choices.metric]
+        gains = [
+            [self.gain([(1, first), (-1, second)], name) for name in names]
+            for first, second in couples
+        ]
+        flat = iter(holm([gain.p for row in gains for gain in row]))
+        result = []
+        for row in gains:
+            sides: tuple[list[str], list[str]] = ([], [])
+            for name, gain in zip(names, row, strict=True):
+                if next(flat) < ALPHA:
+                    sides[0 if gain.point < 0 else 1].append(name)
+            result.append((tuple(sides[0]), tuple(sides[1])))
+        return result
 
 
 def compared(sweeps: list[SweepResults], choices: Choices) -> Comparison:
@@ -189,20 +242,6 @@ def compared(sweeps: list[SweepResults], choices: Choices) -> Comparison:
     return Comparison(sweeps, choices, rows, notes)
 
 
-def holm(values: list[float]) -> list[float]:
-    """Return p-values adjusted for being a family (Holm 1979).
-
-    statsmodels' `multipletests` gives the same, and collects garbage at every call: with the
-    resamples of a large sweep in memory that took a third of the time of a report.
-    """
-    order = np.argsort(values)
-    factors = np.arange(len(values), 0, -1)
-    adjusted = np.minimum(np.maximum.accumulate(factors * np.take(values, order)), 1)
-    result = np.empty(len(values))
-    result[order] = adjusted
-    return result.tolist()
-
-
 def _rows(
     dataset: str,
     cells: list[CellResult],
@@ -222,23 +261,24 @@ def _rows(
     odd = odd_tests(list(read))
     together = [cell for cell in read if cell not in odd]
     _require_pairs(dataset, [(cell, read[cell]) for cell in together])
-    found = dict(zip(together, _estimates(dataset, together, read, choices), strict=True))
     for cell in odd:
         notes.append(
             f"{cell.name} of {cell.sweep} lacks folds: it was tested on fewer samples than the "
             "others, and is not paired with them"
         )
-        found |= zip([cell], _estimates(dataset, [cell], read, choices), strict=True)
     notes += _test_notes(dataset, together, read, labels)
     return [
-        Row(
-            labels[cell],
-            cell,
-            found.get(cell, {}),
-            _spread(read[cell]) if cell in found else {},
-        )
+        _row(labels[cell], cell, read[cell]) if cell in read else Row(labels[cell], cell, {}, None)
         for cell in cells
     ]
+
+
+def _row(label: str, cell: CellResult, predictions: list[Predictions]) -> Row:
+    first = predictions[0]
+    ways = {record.params.get("chosen_by") for record in cell.confirmations}
+    shared = _SHARED_CHOICE if "resample" in ways else 0.0
+    counts = Counts.of(first.labels_N, first.groups_N, first.probabilities_NC.shape[1])
+    return Row(label, cell, sampled(predictions, cell.predictions_by_fold(), shared), counts)
 
 
 def _labels(cells: list[CellResult]) -> dict[CellResult, str]:
@@ -248,15 +288,6 @@ def _labels(cells: list[CellResult]) -> dict[CellResult, str]:
     return {
         cell: f"{cell.sweep}: {label}" if label in twice else label for cell, label in plain.items()
     }
-
-
-def _estimates(
-    dataset: str,
-    cells: list[CellResult],
-    read: dict[CellResult, list[Predictions]],
-    choices: Choices,
-) -> list[dict[str, Bootstrapped]]:
-    return cached_estimates([read[cell] for cell in cells], dataset, choices.resamples)
 
 
 def _require_pairs(dataset: str, cells: list[tuple[CellResult, list[Predictions]]]) -> None:
@@ -299,16 +330,6 @@ def _test_notes(
             f"{dataset} has no test sample of {', '.join(absent)}: AUROC, AUPRC and balanced "
             "accuracy are means over the other classes"
         )
-    if (groups := int(first.groups_N.max()) + 1) < 20:
-        notes.append(f"{dataset} has {groups} groups in its test split: its intervals are rough")
-    if narrow := [cell for cell in cells if _never_wrong(read[cell])]:
-        notes.append(
-            f"{dataset}: no error at all, so that intervals have no width, which is not certainty "
-            f"(of {len(first.labels_N)} samples, up to 3 in as many may be wrong): {named(narrow)}"
-        )
-    alone = [cell for cell in cells if len(cell.confirmations) == 1 and not cell.folded]
-    if alone:
-        notes.append(f"{dataset}: one seed only, so that its spread is not known: {named(alone)}")
     constant = [
         cell
         for cell in cells
@@ -322,21 +343,10 @@ def _test_notes(
     return notes
 
 
-def _never_wrong(seeds: list[Predictions]) -> bool:
-    return all((p.probabilities_NC.argmax(axis=1) == p.labels_N).all() for p in seeds)
-
-
-def _spread(seeds: list[Predictions]) -> dict[str, float]:
-    scores = [score(item.labels_N, item.probabilities_NC) for item in seeds]
-    if len(scores) < 2:
-        return {name: float("nan") for name in scores[0]}
-    return {name: float(np.std([s[name] for s in scores], ddof=1)) for name in scores[0]}
-
-
 def _rank(row: Row, choices: Choices) -> float:
-    if not row.estimates or np.isnan(row.estimates[choices.metric].point):
+    if not row.sampled or np.isnan(row.sampled[choices.metric].point):
         return float("-inf")
-    return choices.sign * row.estimates[choices.metric].point
+    return choices.sign * row.sampled[choices.metric].point
 
 
 def _same_tests(rows: list[Row]) -> list[Row]:

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_curve
 
 from sweep.compare.budgets import best_values, expected_best
 from sweep.compare.comparison import Choices, Row
-from sweep.compare.costs import cost
+from sweep.compare.costs import work
 from sweep.compare.drawing import COLOURS, INK, LINE, as_svg, grid, panel, plain_numbers, style
 from sweep.compare.ranks import Ranks
 from sweep.compare.wording import title
@@ -19,7 +19,7 @@ _ROC_POINTS = 60
 
 
 def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
-    """Draw each cell's metric with its interval, and a dot for each seed."""
+    """Draw each cell's metric with its interval, and a mark for each confirmation."""
     metric = choices.metric
     with style():
         figure, axes = panel(7, 0.5 + 0.24 * len(rows))
@@ -32,31 +32,31 @@ def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
             axes.plot(found, [place] * len(found), "|", color=INK, markersize=7)
         axes.set_yticks(range(len(rows)), [row.label for row in rows])
         axes.invert_yaxis()
-        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a seed or fold")
+        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a confirmation")
         return as_svg(figure, f"{dataset}: {title(metric)} of each cell with its interval")
 
 
 def cost_and_quality(dataset: str, rows: list[Row], front: list[Row], choices: Choices) -> str:
-    """Draw quality over seconds; the line joins the cells that none beats in both."""
+    """Draw quality over work; the line joins the cells that none beats in both."""
     metric = choices.metric
     with style():
         figure, axes = panel(7, 3)
         for row in rows:
-            item, spent = row.metrics[metric], max(cost(row.cell).total_s, 1e-2)
+            item, spent = row.metrics[metric], max(work(row.cell), 1e-2)
             colour = COLOURS[0] if row in front else LINE
             axes.plot([spent, spent], [item.low, item.high], color=colour, linewidth=1, alpha=0.5)
             axes.plot(spent, item.mean, "o", color=colour, markersize=5)
             axes.annotate(
                 row.label, (spent, item.mean), (4, 3), textcoords="offset points", fontsize=6.5
             )
-        points = [(max(cost(r.cell).total_s, 1e-2), r.metrics[metric].mean) for r in front]
+        points = [(max(work(r.cell), 1e-2), r.metrics[metric].mean) for r in front]
         axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=1, linestyle="--")
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)
         axes.margins(x=0.15)
-        axes.set_xlabel("seconds of search and one training")
+        axes.set_xlabel("floating-point operations of the search and one training")
         axes.set_ylabel(title(metric))
-        return as_svg(figure, f"{dataset}: {title(metric)} against seconds, and the Pareto front")
+        return as_svg(figure, f"{dataset}: {title(metric)} against work, and the Pareto front")
 
 
 def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) -> str:
@@ -85,7 +85,9 @@ def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) 
                 axes.axvline(row.cell.learning_rate, color=COLOURS[2], linewidth=1)
             axes.set_title(row.label)
             axes.set_xscale("log")
-            axes.set_xlim(domain.low / 1.5, domain.high * 1.5)
+            tried = [t.params["learning_rate"] for t in row.cell.trials]
+            low, high = min(domain.low, *tried), max(domain.high, *tried)
+            axes.set_xlim(low / 1.5, high * 1.5)
             plain_numbers(axes.xaxis)
         figure.supxlabel("learning rate", fontsize=8)
         figure.supylabel(f"best val/{objective}", fontsize=8)
@@ -93,7 +95,7 @@ def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) 
 
 
 def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool = False) -> str:
-    """Draw a metric of each epoch for every confirmed model, a panel a cell, a line a seed.
+    """Draw a metric of each epoch for every confirmed model, a panel a cell, a line a confirmation.
 
     ``loss`` draws those of training (dashed) and validation.
     """
@@ -120,7 +122,7 @@ def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool 
 
 
 def roc_curves(dataset: str, rows: list[Row]) -> str:
-    """Draw the ROC curve of each class against the rest, all seeds together, a panel a cell."""
+    """Draw the ROC curve of each class against the rest, a panel a cell, confirmations together."""
     with style():
         figure, panels = grid(len(rows), 1.55, beside=1.4)
         for axes, row in zip(panels, rows, strict=True):

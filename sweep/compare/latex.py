@@ -1,7 +1,9 @@
 """The comparison as the table of the original study, in LaTeX with booktabs."""
 
+import math
+
 from sweep.compare.comparison import Comparison, Row
-from sweep.compare.estimates import Interval
+from sweep.compare.stats.difference import Interval
 from sweep.compare.wording import title
 
 _STUDY = ("accuracy", "precision", "recall", "f1")
@@ -22,7 +24,7 @@ def latex(comparison: Comparison) -> str:
     heads = (["Sweep"] if comparison.several else []) + ["Task", "Model", "Freeze"]
     lines = [
         r"% needs \usepackage{booktabs}",
-        "% means over seeds with 95 % bootstrap intervals",
+        "% means over confirmations with 95 % intervals",
         r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{@{{}}{'l' * len(heads)}{'c' * len(shown)}@{{}}}}",
         r"\toprule",
@@ -67,5 +69,7 @@ def _value(item: Interval | None, best: str | None) -> str:
         return "--"
     mean = f"{item.mean:.3f}"
     shown = rf"\textbf{{{mean}}}" if mean == best else mean
+    if math.isnan(item.low):
+        return shown
     below = rf"{{\tiny [{item.low:.3f}, {item.high:.3f}]}}"
     return rf"\begin{{tabular}}[t]{{@{{}}c@{{}}}}{shown}\\[-2pt]{below}\end{{tabular}}"

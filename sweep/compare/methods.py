@@ -7,11 +7,11 @@ al. 2020) and TRIPOD+AI (Collins et al. 2024) on which a comparison has somethin
 from dataclasses import dataclass
 
 from sweep.compare.comparison import Comparison, Row
-from sweep.compare.resampling import BLOCKS
 from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.wording import count, title
 
 _PARTS = ("train", "val", "test")
+_SHARED = "a tenth"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _data(comparison: Comparison) -> str:
             cell = max((row.cell for row in rows), key=lambda cell: cell.train_fraction)
             texts.append(f"{dataset}: {_numbers(cell)}; classes {', '.join(cell.classes)}")
     splits = {
-        f"val {sweep.space.split.val:g}, "
+        f"val {sweep.space.split.val}, "
         + (
             f"{sweep.space.split.folds} folds"
             if sweep.space.split.folds
@@ -122,41 +122,75 @@ def _search(sweep: SweepResults) -> str:
         )
     scale = rate.backbone_scale
     second = f", the backbone's share of it in [{scale.low:g}, {scale.high:g}]" if scale else ""
-    tested = f"{space.split.folds} folds" if space.split.folds else f"{space.seeds} seeds"
     return (
         f"In {sweep.name} every cell (data set, backbone, freeze mode) had its own search: "
         f"{budget.trials} trials of {budget.epochs} epochs{special}, learning rates log-uniform "
         f"in [{rate.low:g}, {rate.high:g}]{second}, half of them spread evenly and half proposed "
-        f"by Optuna's TPE, pruner {budget.pruner}; {recipe.optimizer}, batch {recipe.batch_size}, "
-        f"weight decay {recipe.weight_decay:g}, schedule {recipe.schedule}, augmentation "
-        f"{recipe.augment}. The trial and epoch with the best validation {space.objective} were "
-        f"chosen; that rate was trained anew with {tested} that the search did not use, and each "
-        "of these models scored the test split once."
+        f"by Optuna's TPE{_edges(sweep)}; pruner {budget.pruner} (frozen cells are not pruned; of "
+        f"others a third of the trials is completed); {recipe.optimizer}, batch "
+        f"{recipe.batch_size}, weight decay {recipe.weight_decay:g}, schedule {recipe.schedule}, "
+        f"augmentation {recipe.augment}. {_confirmations(sweep)}"
+    )
+
+
+def _edges(sweep: SweepResults) -> str:
+    if sweep.space.edges == "keep":
+        return ""
+    return (
+        "; where the best lay at an edge of the range, a quarter of the budget more was searched "
+        "in the power of ten beyond it"
+    )
+
+
+def _confirmations(sweep: SweepResults) -> str:
+    space = sweep.space
+    numbers = {"frozen" if cell.fused else "other": cell.confirmations for cell in space.cells()}
+    counts = ", ".join(f"{count} of {kind} cells" for kind, count in numbers.items())
+    what = "folds" if space.split.folds else "partitions"
+    own = (
+        "the data set's own validation split"
+        if space.split.val == "own"
+        else "its own partition of the other samples into training and validation"
+    )
+    chosen = []
+    if "frozen" in numbers:
+        chosen.append(
+            "in frozen cells every rate that the search tried was trained and the partition's "
+            "validation chose rate and epoch"
+        )
+    if "other" in numbers:
+        chosen.append(
+            "in other cells with four trials or more for each confirmation these were dealt to the "
+            "confirmations and trained on their partitions, whose validation chose; with fewer the "
+            "rate was chosen on a bootstrap resample, by group, of the search's validation "
+            "predictions (in the first confirmation on all of them)"
+        )
+    return (
+        f"Then the choice was repeated ({what}: {counts}): each confirmation had {own}, its own "
+        f"initial weights and order of samples; {', and '.join(chosen)}, by validation "
+        f"{space.objective}. Each scored the test split once; the first is the model that is kept."
     )
 
 
 def _statistics(comparison: Comparison) -> str:
     choices = comparison.choices
-    methods = {comparison.by_delong(name) for name in comparison.datasets}
-    delong = (
-        " AUROC differences between two cells of two classes are by DeLong's test, clustered by "
-        "group (Obuchowski 1997)."
-        if True in methods
-        else ""
-    )
+    when = "after the run" if choices.chosen_after else "in the space file, before the run"
     return (
-        "Scores are means over seeds; AUROC and AUPRC are macro averages of one class against "
-        "the rest. Intervals are 95 % bias-corrected and accelerated bootstrap intervals (BCa, "
-        f"Efron 1987) of {choices.resamples} resamples of whole groups, the acceleration by the "
-        f"jackknife over groups (at most {BLOCKS} blocks), those of the ECE percentiles after "
-        "taking the bias out. Cells of a data set were scored in the same resamples, so that "
-        f"differences are paired.{delong} p-values are two-sided, adjusted by Holm among all "
-        "pairs of a data set, and among the findings of a question; over data sets, resamples "
-        "were drawn apart and averaged. Equivalence is by two one-sided tests (TOST) with a "
-        f"margin of {choices.margin:g} {title(choices.metric)}, chosen by the reader. The "
-        "intervals hold the error of sampling the test split; the spread over seeds stands "
-        "beside them and is not in them. Average ranks are compared by Friedman's test and "
-        "Nemenyi's distances (Demšar 2006)."
+        "Scores are means over confirmations; AUROC and AUPRC are macro averages of one class "
+        "against the rest. The variance of a difference between cells has two parts: that of "
+        "sampling the test groups, for the AUROC DeLong's by the mean placements over the "
+        "confirmations, clustered by group (DeLong 1988, Obuchowski 1997), for other metrics the "
+        "infinitesimal jackknife over groups; and that of the training, the variance over each "
+        f"cell's confirmations over their number, to which {_SHARED} of it is added where rates "
+        "were chosen on resamples, as such choices are alike. The sum is compared with Student's t "
+        "with Satterthwaite's degrees of freedom. p-values are two-sided; all pairs of cells on this "
+        "page are one family, adjusted by Holm (1979), and so are the contrasts of several cells. "
+        f"Equivalence is by two one-sided tests (TOST) with a margin of {choices.margin:g} "
+        f"{title(choices.metric)}, chosen {when}, its error enlarged by what one group of each "
+        "class weighs. Intervals of single scores are of score type: Newcombe's (2006) for the "
+        "AUROC, Wilson's with the number of observations that the variance is worth for others; "
+        "the ECE has none. Average ranks are compared by Friedman's test and Nemenyi's distances "
+        "(Demšar 2006)."
     )
 
 
@@ -178,8 +212,9 @@ def _limits(comparison: Comparison) -> str:
         f"The test data come from where the training data come from{one}: how the models do "
         "elsewhere is not known. The best cell was found on the test split, so that its own "
         "score is a little too good; the comparison between cells is not the worse for it. "
-        "A rate, an epoch and a seed were chosen; architecture, picture size and augmentation "
-        "were not."
+        "A verdict is about models trained on these patients: other training patients may give "
+        "another order, which no confirmation shows. A rate and an epoch were chosen; "
+        "architecture, picture size and augmentation were not."
     )
 
 
@@ -200,10 +235,10 @@ _POINTS = {
         ("24", "Initialisation of parameters", "yes", "Methods: Models (weights and hashes)"),
         ("25", "Training", "yes", "Methods: Search; Training curves"),
         ("26", "Selection of the final model", "yes", "Methods: Search"),
-        ("27", "Ensembling", "yes", "none: seeds are scored one by one"),
+        ("27", "Ensembling", "yes", "none: confirmations are scored one by one"),
         ("28", "Metrics", "yes", "Methods: Statistics"),
         ("29", "Significance and uncertainty", "yes", "Methods: Statistics; Differences"),
-        ("30", "Robustness", "in part", "spread over seeds, learning rates, equal budget"),
+        ("30", "Robustness", "in part", "spread over confirmations, learning rates, equal budget"),
         ("31", "Explainability", "no", "not looked at"),
         ("32", "External test data", "no", "Methods: What this does not show"),
         ("33", "Flow of participants", "in part", "Methods: Data (numbers by split)"),

@@ -1,27 +1,27 @@
 """The questions a sweep is launched for, answered in sentences with numbers.
 
 Which pre-training is best, does freezing help, does a larger model of one family? Each is asked
-of every dataset and of all of them together. A family of p-values is one question's: they are
-adjusted by Holm (1979), those of equivalence (TOST) likewise. Where neither a difference nor
-equivalence within the margin can be shown, the sentence says that the data cannot tell.
+of every dataset and of all of them together. Where a question is about two cells the verdict on
+that pair is quoted; the contrasts of several cells, or over data sets, are one family for the
+whole page. Where neither a difference nor equivalence within the margin can be shown, the
+sentence says that the data cannot tell.
 """
 
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 
-from sweep.compare.comparison import SIGNIFICANT, Comparison, Row, holm
-from sweep.compare.estimates import Bootstrapped, averaged, equivalence, two_sided
-from sweep.compare.wording import p_value, signed, title
+from sweep.compare.comparison import Comparison, Pair, Row
+from sweep.compare.stats.difference import Difference, averaged
+from sweep.compare.stats.verdict import Verdict, Word, verdicts
+from sweep.compare.wording import losses, told
 
-Verdict = Literal["better", "worse", "equivalent", "unclear"]
 Terms = list[tuple[float, Row]]
 
-_EVERYWHERE = "all datasets"
+_EVERYWHERE = "on average over these"
 
 
 @dataclass(frozen=True)
@@ -29,38 +29,34 @@ class Contrast:
     """Cells of one dataset, or of all, against others of it.
 
     Attributes:
-        where: the dataset, or all of them.
+        where: the dataset, or on average over which ones.
         what: what the compared cells have in common.
         gain: by how much the first is better, in the metric.
-        seed_error: the standard error that the seeds alone give the gain; NaN if unknown.
+        rows: the two cells, if there are no more.
+        parts: the gain on each dataset, of a mean over several.
     """
 
     where: str
     what: str
     first: str
     second: str
-    gain: Bootstrapped
-    seed_error: float
+    gain: Difference
+    rows: tuple[Row, Row] | None = None
+    parts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
-class Finding(Contrast):
-    """A contrast and what the data say of it.
+class Finding:
+    """A contrast, the verdict on it, and the sentence that says so."""
 
-    Attributes:
-        p, adjusted: of no difference, alone and by Holm among the question's findings.
-        equivalent: of a difference larger than the margin (TOST), by Holm likewise.
-    """
-
-    p: float
-    adjusted: float
-    equivalent: float
+    contrast: Contrast
+    verdict: Verdict
     text: str
 
     @property
-    def verdict(self) -> Verdict:
-        """What the data say."""
-        return _verdict(self.gain.point, self.adjusted, self.equivalent)
+    def word(self) -> Word:
+        """What the data say, in a word."""
+        return self.verdict.word
 
 
 @dataclass(frozen=True)
@@ -74,16 +70,40 @@ class Question:
     @property
     def overall(self) -> list[Finding]:
         """The findings over all datasets."""
-        return [item for item in self.findings if item.where == _EVERYWHERE]
+        return [item for item in self.findings if item.contrast.parts]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    text: str
+    contrasts: list[Contrast]
 
 
 def questions(comparison: Comparison) -> list[Question]:
     """Return the questions that the cells of a comparison can answer."""
     asked = [*_about_pretraining(comparison), *_about_freezing(comparison)]
-    return [*asked, *_about_size(comparison)]
+    asked += _about_size(comparison)
+    contrasts = [item for question in asked for item in question.contrasts]
+    pairs = [comparison.pair(*item.rows) if item.rows else None for item in contrasts]
+    own = [item for item, pair in zip(contrasts, pairs, strict=True) if pair is None]
+    judged = iter(verdicts([item.gain for item in own], comparison.choices.margin))
+    findings = iter(
+        [
+            _finding(comparison, item, pair.of(item.rows[0]), pair)
+            if pair is not None and item.rows is not None
+            else _finding(comparison, item, next(judged), None)
+            for item, pair in zip(contrasts, pairs, strict=True)
+        ]
+    )
+    result = []
+    for question in asked:
+        found = [next(findings) for _ in question.contrasts]
+        answer = _answer(found, comparison.choices.margin)
+        result.append(Question(question.text, answer, found))
+    return result
 
 
-def _about_pretraining(comparison: Comparison) -> list[Question]:
+def _about_pretraining(comparison: Comparison) -> list[_Asked]:
     kinds = list(dict.fromkeys(row.cell.pretraining for row in _rows(comparison)))
     # The newer against the older: what is asked for comes first, ImageNet and random last.
     kinds.sort(key=lambda kind: (kind == "random", kind == "ImageNet"))
@@ -100,7 +120,7 @@ def _about_pretraining(comparison: Comparison) -> list[Question]:
         contrasts = _contrasts(comparison, lambda row: row.cell.mode, compare, *names)
         if contrasts:
             asked = f"Is {names[0]} better than {names[1]}?"
-            found.append(_question(comparison, asked, contrasts))
+            found.append(_Asked(asked, contrasts))
     return found
 
 
@@ -108,7 +128,7 @@ def _learnt(kind: str) -> str:
     return "random initialisation" if kind == "random" else f"{kind} pre-training"
 
 
-def _about_freezing(comparison: Comparison) -> list[Question]:
+def _about_freezing(comparison: Comparison) -> list[_Asked]:
     modes = list(dict.fromkeys(row.cell.freeze for row in _rows(comparison)))
     found = []
     for mode in modes if "frozen" in modes else []:
@@ -124,11 +144,11 @@ def _about_freezing(comparison: Comparison) -> list[Question]:
         contrasts = _contrasts(comparison, lambda row: row.cell.backbone, compare, mode, "frozen")
         if contrasts:
             asked = f"Is training '{mode}' better than leaving the backbone frozen?"
-            found.append(_question(comparison, asked, contrasts))
+            found.append(_Asked(asked, contrasts))
     return found
 
 
-def _about_size(comparison: Comparison) -> list[Question]:
+def _about_size(comparison: Comparison) -> list[_Asked]:
     families: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for row in _rows(comparison):
         cell = row.cell
@@ -148,7 +168,7 @@ def _about_size(comparison: Comparison) -> list[Question]:
         contrasts = _contrasts(comparison, lambda row: row.cell.mode, compare, largest, smallest)
         if contrasts:
             asked = f"Is the larger {largest} better than {smallest}, or is the small one as good?"
-            found.append(_question(comparison, asked, contrasts))
+            found.append(_Asked(asked, contrasts))
     return found
 
 
@@ -182,84 +202,48 @@ def _contrasts(
     found: dict[str, list[Contrast]] = defaultdict(list)
     for (what, dataset), rows in groups.items():
         if terms := compare(rows):
-            gain, error = comparison.gain(terms), _seed_error(terms, comparison.choices.metric)
+            gain = comparison.gain(terms)
+            two = (terms[0][1], terms[1][1]) if len(terms) == 2 else None
             if not np.isnan(gain.point):
-                found[what].append(Contrast(dataset, what, first, second, gain, error))
+                found[what].append(Contrast(dataset, what, first, second, gain, two))
     contrasts = [item for items in found.values() for item in items]
     for what, items in found.items():
         if len(items) > 1:
-            error = float(np.sqrt(np.sum([i.seed_error**2 for i in items]))) / len(items)
             gain = averaged([item.gain for item in items])
-            contrasts.append(Contrast(_EVERYWHERE, what, first, second, gain, error))
+            where, parts = f"{_EVERYWHERE} {len(items)}", tuple(item.gain.point for item in items)
+            contrasts.append(Contrast(where, what, first, second, gain, None, parts))
     return contrasts
 
 
-def _seed_error(terms: Terms, metric: str) -> float:
-    """Return the standard error that the seeds alone give a weighted sum; NaN if unknown."""
-    variances = [
-        weight**2 * row.spread[metric] ** 2 / max(1, len(row.cell.confirmations))
-        for weight, row in terms
-    ]
-    return float(np.sqrt(np.sum(variances)))
-
-
-def _question(comparison: Comparison, asked: str, contrasts: list[Contrast]) -> Question:
+def _finding(
+    comparison: Comparison, item: Contrast, verdict: Verdict, pair: Pair | None
+) -> Finding:
     choices = comparison.choices
-    values = [two_sided(item.gain) for item in contrasts]
-    margins = holm([equivalence(item.gain, choices.margin) for item in contrasts])
-    findings = []
-    for item, p, adjusted, equivalent in zip(contrasts, values, holm(values), margins, strict=True):
-        text = _sentence(item, adjusted, equivalent, choices.metric, choices.margin)
-        findings.append(
-            Finding(**vars(item), p=p, adjusted=adjusted, equivalent=equivalent, text=text)
-        )
-    return Question(asked, _answer(findings, choices.margin), findings)
-
-
-def _verdict(point: float, adjusted: float, equivalent: float) -> Verdict:
-    if adjusted < SIGNIFICANT:
-        return "better" if point > 0 else "worse"
-    return "equivalent" if equivalent < SIGNIFICANT else "unclear"
-
-
-def _sentence(
-    item: Contrast, adjusted: float, equivalent: float, metric: str, margin: float
-) -> str:
-    verdict = _verdict(item.gain.point, adjusted, equivalent)
-    amount = f"{title(metric)} {signed(item.gain.interval())}"
-    start = f"{item.where}, {item.what}:"
-    if verdict in ("better", "worse"):
-        words = f"{item.first} is {verdict} than {item.second}: {amount}, {p_value(adjusted)}"
-        if equivalent < SIGNIFICANT:
-            words += f"; but by less than {margin:g}"
-    elif verdict == "equivalent":
-        words = (
-            f"{item.first} and {item.second} are equivalent within {margin:g}: {amount}, "
-            f"TOST {p_value(equivalent)}"
-        )
-    else:
-        words = (
-            f"the data cannot tell {item.first} from {item.second}: {amount}, {p_value(adjusted)}"
-        )
-    if verdict in ("better", "worse") and abs(item.gain.point) < 2 * item.seed_error:
-        words += f" (the seeds alone vary it by {item.seed_error:.3f}: try more of them)"
-    return f"{start} {words}."
+    text = f"{item.where}, {item.what}: {told(item.first, item.second, verdict, choices)}"
+    if pair is not None and item.rows is not None:
+        first, second = item.rows
+        text += losses([(item.first, pair.lost_by(first)), (item.second, pair.lost_by(second))])
+    if item.parts:
+        parts = sorted(item.parts)
+        text += f"; between {parts[0]:+.3f} and {parts[-1]:+.3f} on the single data sets"
+    return Finding(item, verdict, f"{text}.")
 
 
 def _answer(findings: list[Finding], margin: float) -> str:
     """Say in one sentence what the findings say together."""
-    single = [item for item in findings if item.where != _EVERYWHERE]
-    first, second = findings[0].first, findings[0].second
+    single = [item for item in findings if not item.contrast.parts]
+    first, second = findings[0].contrast.first, findings[0].contrast.second
     counts = {
-        verdict: sum(item.verdict == verdict for item in single)
-        for verdict in ("better", "worse", "equivalent", "unclear")
+        word: sum(item.word == word for item in single)
+        for word in ("better", "worse", "equivalent", "unclear", "unjudged")
     }
     parts = {
         "better": f"{first} better in {counts['better']}",
         "worse": f"{second} better in {counts['worse']}",
         "equivalent": f"equivalent within {margin:g} in {counts['equivalent']}",
         "unclear": f"the data cannot tell in {counts['unclear']}",
+        "unjudged": f"no verdict in {counts['unjudged']}, with fewer than 3 confirmations",
     }
-    said = ", ".join(text for verdict, text in parts.items() if counts[verdict])
+    said = ", ".join(text for word, text in parts.items() if counts[word])
     places = "comparison" if len(single) == 1 else "comparisons"
     return f"Of {len(single)} {places}: {said}."

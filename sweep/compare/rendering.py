@@ -17,19 +17,19 @@ FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 
 
 def checked_choices(
-    sweeps: list[SweepResults], metric: str | None, margin: float, resamples: int
+    sweeps: list[SweepResults], metric: str | None, margin: float | None
 ) -> Choices:
-    """Return the reader's choices; the metric is by default the first sweep's objective.
+    """Return the reader's choices; by default the first sweep's objective and margin.
 
-    Raises SweepError for an unknown metric, or a margin or number that means nothing.
+    Raises SweepError for an unknown metric, or a margin that means nothing.
     """
     metric = metric or sweeps[0].space.objective
     _require(metric, (*METRICS, *sorted(LOWER_IS_BETTER)), "metric")
-    if not 0 < margin < 1:
-        raise SweepError(f"margin {margin:g}: a difference between 0 and 1 that would not matter")
-    if resamples < 100:
-        raise SweepError(f"resamples {resamples}: too few for an interval; 5000 is usual")
-    return Choices(metric, margin, resamples)
+    written = sweeps[0].space.margin
+    chosen = written if margin is None else margin
+    if not 0 < chosen < 1:
+        raise SweepError(f"margin {chosen:g}: a difference between 0 and 1 that would not matter")
+    return Choices(metric, chosen, any(sweep.space.margin != chosen for sweep in sweeps))
 
 
 def compare_sweeps(

@@ -18,13 +18,14 @@ from markupsafe import Markup
 from sweep import __version__
 from sweep.compare import figures, wording
 from sweep.compare.budgets import at_equal_budget
-from sweep.compare.caveats import caveats
-from sweep.compare.comparison import SIGNIFICANT, Comparison, Row
+from sweep.compare.caveats import caveats, positive_classes
+from sweep.compare.comparison import Comparison, Row
 from sweep.compare.costs import cheapest_good, cost, pareto
 from sweep.compare.drawing import with_shared_styles
 from sweep.compare.methods import checklist, methods
 from sweep.compare.questions import questions
 from sweep.compare.ranks import ranks
+from sweep.compare.stats.verdict import ALPHA
 from sweep.compare.tables import REPORTED, columns, sentences
 from sweep.space import Range
 from sweep.train.metrics import LOWER_IS_BETTER
@@ -34,7 +35,7 @@ _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for which, over all seeds of a cell."""
+    """How often each class was taken for which, over all confirmations of a cell."""
 
     label: str
     classes: list[str]
@@ -53,6 +54,12 @@ class DatasetPart:
     confusions: list[Confusion]
     fewest: int
     equal_budget: dict[Row, float]
+
+    @property
+    def positive(self) -> str | None:
+        """The positive class of two."""
+        classes = self.rows[0].cell.classes
+        return classes[1] if len(classes) == 2 else None
 
 
 def report(comparison: Comparison, progress: Callable[[str], None] = lambda name: None) -> str:
@@ -84,7 +91,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         more=[name for name in (*REPORTED, *_MORE) if name not in main],
         best=_best_of_each(parts),
         against={row: text for part in parts for row, text in _against(comparison, part).items()},
-        cheapest=[cheapest_good(comparison, part.name) for part in parts],
+        cheapest=[good.row for part in parts if (good := cheapest_good(comparison, part.name))],
         fronts=[row for part in parts for row in pareto(comparison, part.name)],
         costs={row: cost(row.cell) for row in with_seeds},
         questions=questions(comparison),
@@ -92,7 +99,8 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         rank_figure=Markup(figures.critical_distance(found)) if found else None,
         methods=methods(comparison),
         checklist=checklist(),
-        significant=SIGNIFICANT,
+        significant=ALPHA,
+        positive=positive_classes(comparison),
         wording=wording,
         version=__version__,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -167,14 +175,16 @@ def _confusion(row: Row) -> Confusion:
 def _against(comparison: Comparison, part: DatasetPart) -> dict[Row, str]:
     """Say of each cell whether it is worse than the best of its dataset."""
     best, *others = part.rows
-    paired = comparison.paired[part.name]
-    rivals = comparison.rivals(best) if best in paired else []
+    words = {
+        "better": "worse",
+        "equivalent": "equivalent",
+        "unclear": "cannot tell",
+        "unjudged": "no verdict",
+    }
     said = {best: "the best"}
     for row in others:
-        if best not in paired or row not in paired:
-            said[row] = "not paired"
-        else:
-            said[row] = "cannot be told" if row in rivals else "worse"
+        pair = comparison.pair(best, row)
+        said[row] = "not paired" if pair is None else words[pair.of(best).word]
     return said
 
 

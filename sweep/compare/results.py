@@ -46,8 +46,11 @@ class CellResult:
     Attributes:
         model: timm's name of the backbone.
         states: how many trials ended in each state.
-        confirmations: those that were scored on the test split.
+        confirmations: those that were scored on the test split, the latest of each number.
+        earlier: those that were done again, as a larger budget gave other rates to choose from.
         seconds: of training, over all trials and confirmations.
+        search_flops: floating-point operations of all trials, and of features if it trains on
+            them; None if they were not counted.
         read: fetches the test predictions of a confirmation.
         fetch_trials: fetches the trials.
         fetch_history: fetches the metrics of each epoch of a confirmation.
@@ -63,7 +66,9 @@ class CellResult:
     pretraining: str
     states: Counter[str]
     confirmations: list[RunRecord]
+    earlier: list[RunRecord]
     seconds: float
+    search_flops: float | None
     started: float
     ended: float
     read: Callable[[RunRecord], pa.Table]
@@ -99,7 +104,7 @@ class CellResult:
 
     @property
     def learning_rate(self) -> float | None:
-        """The rate of the confirmations."""
+        """The rate that the first confirmation chose."""
         return self.confirmations[0].params["learning_rate"] if self.confirmations else None
 
     @cached_property
@@ -122,9 +127,15 @@ class CellResult:
         tables = [pa.concat_tables(self._tables)] if self.folded else self._tables
         return [self._as_predictions(table) for table in tables]
 
-    def best(self) -> RunRecord | None:
-        """Return the confirmation with the best validation score."""
-        return max(self.confirmations, key=lambda r: r.best["value"], default=None)
+    def predictions_by_fold(self) -> list[Predictions] | None:
+        """Read the test predictions of each fold; None if the cell has no folds."""
+        if not self.folded:
+            return None
+        return [self._as_predictions(table) for table in self._tables]
+
+    def first(self) -> RunRecord | None:
+        """Return the first confirmation: the one whose model is kept and exported."""
+        return self.confirmations[0] if self.confirmations else None
 
     def fact(self, name: str, default: Any = None) -> Any:
         """Return a fact of the confirmations: of versions, data, size and cost."""
@@ -195,16 +206,17 @@ def cell_result(
     fetch_trials: Callable[[], list[RunRecord]] | None = None,
     fetch_history: Callable[[RunRecord], History] | None = None,
     seconds: float | None = None,
+    search_flops: float | None = None,
 ) -> CellResult:
     """Put together what is known of a cell from the records of its trials and confirmations.
 
     Args:
-        states, fetch_trials, seconds: what is known of the trials, if they are not among the
-            records.
+        states, fetch_trials, seconds, search_flops: what is known of the trials, if they are
+            not among the records.
         fetch_history: how to get the epochs of a confirmation, if its record lacks them.
     """
     trials = sorted((r for r in records if r.kind == "trial"), key=lambda r: r.number)
-    tested = [r for r in records if r.kind == "confirmation" and r.predictions]
+    tested, earlier = _latest([r for r in records if r.kind == "confirmation" and r.predictions])
     model = next((r.facts["model"] for r in tested if "model" in r.facts), cell.backbone.model)
     return CellResult(
         sweep,
@@ -215,8 +227,10 @@ def cell_result(
         model,
         cell.backbone.pretraining or pretraining(model, cell.backbone.weights),
         Counter(r.state for r in trials) if states is None else states,
-        sorted(tested, key=lambda r: r.number),
+        tested,
+        earlier,
         sum(r.seconds for r in records) if seconds is None else seconds,
+        _search_flops(trials) if search_flops is None else search_flops,
         min((r.started for r in records), default=0.0),
         max((r.ended for r in records), default=0.0),
         read,
@@ -224,6 +238,21 @@ def cell_result(
         fetch_history or (lambda record: record.history),
         next((r.error for r in reversed(records) if r.error), None),
     )
+
+
+def _search_flops(trials: list[RunRecord]) -> float | None:
+    known = [trial.facts for trial in trials if "flops" in trial.facts]
+    if not known:
+        return None
+    features = max(float(facts.get("features_flops", 0.0)) for facts in known)
+    return features + sum(float(facts["flops"]) for facts in known)
+
+
+def _latest(confirmations: list[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Return the latest confirmation of each number, by number, and the others."""
+    ordered = sorted(confirmations, key=lambda r: (r.number, r.round))
+    latest = {record.number: record for record in ordered}
+    return list(latest.values()), [r for r in ordered if r is not latest[r.number]]
 
 
 def read_predictions(path: Path) -> pa.Table:

@@ -8,13 +8,25 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.compare.comparison import Comparison, Row
+from sweep.compare.caveats import positive_classes
+from sweep.compare.comparison import Comparison, Pair, Row
 from sweep.compare.costs import cheapest_sentence, cost
 from sweep.compare.questions import questions
-from sweep.compare.wording import count, interval, listed, number, seconds, title
+from sweep.compare.wording import (
+    TRAINED_HERE,
+    count,
+    flops,
+    interval,
+    listed,
+    losses,
+    number,
+    seconds,
+    title,
+)
 
 # In the order of a paper's table; the metric that ranks comes first.
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
+_LOSSES_SHOWN = 4
 
 
 def columns(metric: str) -> list[str]:
@@ -33,7 +45,9 @@ def best_sentence(comparison: Comparison, dataset: str) -> str:
     best = rows[0]
     if math.isnan(best.metrics[metric].mean):
         return f"{dataset}: {title(metric)} has no meaning on a test split of one class."
-    text = f"{dataset}: {best.label} is best on test, "
+    text = f"{dataset}: {best.label} has the highest test score, "
+    if comparison.choices.sign < 0:
+        text = f"{dataset}: {best.label} has the lowest test score, "
     text += f"{title(metric)} {interval(best.metrics[metric])}"
     if len(rows) == 1:
         return f"{text}."
@@ -41,9 +55,32 @@ def best_sentence(comparison: Comparison, dataset: str) -> str:
         return f"{text}; it was tested on fewer samples than others."
     rivals = comparison.rivals(best)
     if not rivals:
-        return f"{text}; better than every other cell, beyond chance."
-    names = listed([row.label for row in rivals])
-    return f"{text}; the data cannot tell it from {names}."
+        return f"{text}; it is better than every other cell {TRAINED_HERE}."
+    return f"{text}{_against_rivals(best, rivals)}."
+
+
+def _against_rivals(best: Row, rivals: list[Pair]) -> str:
+    """Say which cells the best is not better than, and what either loses in other metrics."""
+    said = {
+        "equivalent": "it is equivalent within the margin to",
+        "unclear": "the data cannot tell it from",
+        "unjudged": "there is no verdict, with fewer than 3 confirmations, on",
+    }
+    text = ""
+    for word, start in said.items():
+        names = [_other(pair, best).label for pair in rivals if pair.of(best).word == word]
+        if names:
+            text += f"; {start} {listed(names)}"
+    lost = [(_other(pair, best).label, pair.lost_by(_other(pair, best))) for pair in rivals]
+    for pair in rivals:
+        if pair.lost_by(best):
+            name = f"{best.label}, beside {_other(pair, best).label},"
+            lost.append((name, pair.lost_by(best)))
+    return text + losses([item for item in lost if item[1]][:_LOSSES_SHOWN])
+
+
+def _other(pair: Pair, row: Row) -> Row:
+    return pair.second if pair.first is row else pair.first
 
 
 def sentences(comparison: Comparison) -> dict[str, list[str]]:
@@ -63,7 +100,9 @@ def tested(rows: list[Row]) -> str:
     folded = [row.cell.folded for row in rows if row.metrics]
     if folded and all(folded):
         return "predictions of all folds, pooled"
-    return "test split, mean over seeds" + (" (or all folds, pooled)" if any(folded) else "")
+    return "test split, mean over confirmations" + (
+        " (or all folds, pooled)" if any(folded) else ""
+    )
 
 
 def terminal(comparison: Comparison, width: int | None) -> str:
@@ -75,14 +114,14 @@ def terminal(comparison: Comparison, width: int | None) -> str:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
         pad_edge=False,
-        caption=escape(f"{tested(rows)} [95 % bootstrap interval]"),
+        caption=escape(f"{tested(rows)} [95 % interval]{_positive_note(comparison)}"),
         caption_justify="left",
     )
     for name in (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]:
         table.add_column(name, overflow="fold")
     for name in shown:
         table.add_column(title(name), justify="right", no_wrap=True)
-    for name in ("Rate", "Trials\n(pruned)", "Seeds", "Training"):
+    for name in ("Rate", "Trials\n(pruned)", "Conf.", "Training"):
         table.add_column(name, justify="right")
     best = best_rows(comparison)
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -108,16 +147,24 @@ def markdown(comparison: Comparison) -> str:
     shown = columns(metric)
     heads = (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]
     heads += [title(name) for name in shown]
-    heads += [f"{title(metric)} SD over seeds", "Learning rate", "Trials (pruned)", "Seeds"]
-    heads += ["Training", "Parameters", "Learnable", "Memory MiB", "Images/s"]
+    heads += [f"{title(metric)} SD over confirmations", "Learning rate"]
+    heads += ["Trials (pruned)", "Confirmations"]
+    heads += ["Training", "Work", "Parameters", "Learnable", "Memory MiB", "Images/s"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison.rows:
         values = [*_names(comparison, row), *(interval(row.metrics.get(name)) for name in shown)]
         values += [number(row.spread.get(metric)), *_search(row), *_size(row)]
         lines.append(f"| {' | '.join(map(_in_cell, values))} |")
+    if named := positive_classes(comparison):
+        lines += ["", f"Positive class: {', '.join(named)}."]
     for heading, texts in sentences(comparison).items():
         lines += ["", f"**{heading}**", "", *(f"- {text}" for text in texts)]
     return "\n".join(lines)
+
+
+def _positive_note(comparison: Comparison) -> str:
+    named = positive_classes(comparison)
+    return f"; positive class: {listed(named)}" if named else ""
 
 
 def _names(comparison: Comparison, row: Row) -> list[str]:
@@ -136,6 +183,7 @@ def _search(row: Row) -> list[str]:
 def _size(row: Row) -> list[str]:
     spent = cost(row.cell)
     return [
+        flops(spent.total_flops),
         count(spent.parameters),
         count(spent.learnable),
         number(spent.memory_mib, 0),

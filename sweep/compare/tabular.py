@@ -8,10 +8,12 @@ from typing import Any
 import pandas as pd
 
 from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Comparison, Pair, Row
+from sweep.compare.comparison import Choices, Comparison, Pair, Row
 from sweep.compare.costs import cheapest_good, cost, pareto
 from sweep.compare.questions import Question, questions
 from sweep.compare.ranks import Ranks, ranks
+from sweep.compare.stats.verdict import Verdict
+from sweep.compare.wording import raw
 
 
 def table(comparison: Comparison) -> pd.DataFrame:
@@ -29,22 +31,31 @@ def as_json(comparison: Comparison) -> str:
     rows = comparison.rows
     scored = [name for name, found in comparison.datasets.items() if found]
     fronts = {row for name in scored for row in pareto(comparison, name)}
-    cheapest = {cheapest_good(comparison, name) for name in scored}
+    cheapest = {item.row for name in scored if (item := cheapest_good(comparison, name))}
     return json.dumps(
         _without_nan(
             {
                 "sweeps": list(dict.fromkeys(row.cell.sweep for row in rows)),
                 "metric": comparison.choices.metric,
                 "margin": comparison.choices.margin,
-                "resamples": comparison.choices.resamples,
+                "margin_chosen_after": comparison.choices.chosen_after,
+                "positive": {
+                    name: found[0].cell.classes[1]
+                    for name, found in comparison.datasets.items()
+                    if found and len(found[0].cell.classes) == 2
+                },
                 "cells": [
                     {**_cell(row), "pareto": row in fronts, "cheapest_good": row in cheapest}
                     for row in rows
                 ],
                 "differences": [
-                    _pair(pair) for pairs in comparison.pairs.values() for pair in pairs
+                    _pair(pair, comparison.choices)
+                    for pairs in comparison.pairs.values()
+                    for pair in pairs
                 ],
-                "questions": [_question(item) for item in questions(comparison)],
+                "questions": [
+                    _question(item, comparison.choices) for item in questions(comparison)
+                ],
                 "ranks": _ranks(ranks(comparison)),
                 "notes": caveats(comparison),
             }
@@ -61,8 +72,15 @@ def _record(row: Row) -> dict[str, Any]:
             f"{name}_low": interval.low,
             f"{name}_high": interval.high,
             f"{name}_spread": row.spread[name],
+            f"{name}_training_half_width": row.half_width(name),
         }
-    return {**record, **_search(row), **asdict(cost(cell)), "pretraining": cell.pretraining}
+    return {
+        **record,
+        **_search(row),
+        **asdict(cost(cell)),
+        "total_flops": cost(cell).total_flops,
+        "pretraining": cell.pretraining,
+    }
 
 
 def _axes(row: Row) -> dict[str, Any]:
@@ -94,38 +112,68 @@ def _cell(row: Row) -> dict[str, Any]:
         **_axes(row),
         "metrics": {name: vars(interval) for name, interval in row.metrics.items()},
         "spread": row.spread,
+        "training_half_width": {name: row.half_width(name) for name in row.metrics},
         **_search(row),
+        "confirmed_again": _earlier(row),
         "pretraining": cell.pretraining,
-        "cost": asdict(cost(cell)),
+        "cost": {**asdict(cost(cell)), "total_flops": cost(cell).total_flops},
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
-    interval = pair.estimate.interval()
+def _earlier(row: Row) -> list[dict[str, Any]]:
+    """Return the scores of the confirmations that were done again, as the budget was raised."""
+    return [
+        {
+            "confirmation": record.number,
+            "round": record.round,
+            "learning_rate": record.params.get("learning_rate"),
+            "metrics": record.test,
+        }
+        for record in row.cell.earlier
+    ]
+
+
+def _pair(pair: Pair, choices: Choices) -> dict[str, Any]:
     return {
         "dataset": pair.first.cell.dataset,
         "first": {**_axes(pair.first), "train_fraction": pair.first.cell.train_fraction},
         "second": {**_axes(pair.second), "train_fraction": pair.second.cell.train_fraction},
-        "difference": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
-        "p": pair.p,
-        "p_holm": pair.adjusted,
+        **_verdict(pair.verdict, choices),
+        "first_worse_in": pair.loses[0],
+        "second_worse_in": pair.loses[1],
     }
 
 
-def _question(item: Question) -> dict[str, Any]:
+def _verdict(verdict: Verdict, choices: Choices) -> dict[str, Any]:
+    """Return a verdict; differences are of the metric itself, whichever way is better."""
+    alone = raw(verdict.gain.interval(), choices.sign)
+    adjusted = raw(verdict.interval, choices.sign)
+    return {
+        "verdict": verdict.word,
+        "difference": alone.mean,
+        "low": alone.low,
+        "high": alone.high,
+        "low_holm": adjusted.low,
+        "high_holm": adjusted.high,
+        "test_error": math.sqrt(verdict.gain.test),
+        "training_error": math.sqrt(verdict.gain.training) if verdict.gain.judged else None,
+        "degrees_of_freedom": verdict.gain.freedom,
+        "p": verdict.p if verdict.gain.judged else None,
+        "p_holm": verdict.adjusted if verdict.gain.judged else None,
+        "p_equivalent": verdict.equivalent_p if verdict.gain.judged else None,
+        "p_equivalent_holm": verdict.equivalent if verdict.gain.judged else None,
+    }
+
+
+def _question(item: Question, choices: Choices) -> dict[str, Any]:
     findings = [
         {
-            "where": finding.where,
-            "what": finding.what,
-            "first": finding.first,
-            "second": finding.second,
-            "verdict": finding.verdict,
-            "gain": vars(finding.gain.interval()),
-            "p": finding.p,
-            "p_holm": finding.adjusted,
-            "p_equivalent": finding.equivalent,
+            "where": finding.contrast.where,
+            "what": finding.contrast.what,
+            "first": finding.contrast.first,
+            "second": finding.contrast.second,
+            **_verdict(finding.verdict, choices),
+            "on_each_dataset": finding.contrast.parts,
             "text": finding.text,
         }
         for finding in item.findings
@@ -149,7 +197,7 @@ def _without_nan(value: Any) -> Any:
     """Return the value with null for what is not a number, which JSON does not know."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None

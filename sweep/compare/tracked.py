@@ -35,7 +35,10 @@ from sweep.home import RunRecord, sweep_names
 from sweep.space import Cell, Space
 
 _PAGE = 5000
-_NUMBERS = {"threads", "peak_memory_mib", "left_out", "images_per_second", "micro_batch"}
+_NUMBERS = {
+    "threads", "peak_memory_mib", "left_out", "images_per_second", "micro_batch",
+    "flops", "epoch_flops", "test_flops", "features_flops", "search_flops", "image_flops",
+}  # fmt: skip
 _AXES = {"dataset", "backbone", "freeze", "train_fraction"}
 _SIZES = {"parameters", "learnable"}  # which are facts, but params in MLflow
 
@@ -122,11 +125,13 @@ class _Store:
         counts = own.data.tags.get("sweep.trials") if own else None
         if own is not None and counts is not None:
             states, seconds = Counter(json.loads(counts)), own.data.metrics.get("seconds")
+            told = own.data.tags.get("sweep.search_flops")
+            flops = None if told is None else float(told)
         else:  # the sweep was interrupted
-            found = trials()
+            found, flops = trials(), None
             states = Counter(record.state for record in found)
             seconds = sum(record.seconds for record in [*found, *confirmed])
-        reading = (self._predictions, states, trials, self._history, seconds)
+        reading = (self._predictions, states, trials, self._history, seconds, flops)
         return cell_result(sweep, cell, confirmed, *reading)
 
     def _record(self, run: Run) -> RunRecord:
@@ -162,6 +167,7 @@ class _Store:
             seconds=metrics.get("seconds", 0.0),
             facts=facts,
             predictions=tags.get("sweep.predictions"),
+            round=int(tags.get("sweep.round", 0)),
         )
 
     def _predictions(self, record: RunRecord) -> pa.Table:

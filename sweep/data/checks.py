@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.building import Progress
-from sweep.data.datasets import open_twins, samples_of, store_plan
+from sweep.data.datasets import classes_of, open_twins, samples_of, store_plan
 from sweep.data.giveaways import border_giveaway, size_giveaway
 from sweep.data.manifest import SPLITS, Manifest, Sample
 from sweep.data.splits import assign_splits
@@ -83,7 +83,7 @@ def check(
         findings.append(Finding("cannot_be_split", "bias", str(error)))
         drawn = np.asarray([sample.split or "train" for sample in samples])
     seen = np.asarray([sample.split or "train" for sample in samples]) if brings else drawn
-    manifest = Manifest.of(samples, seen.tolist())
+    manifest = Manifest.of(samples, seen.tolist(), classes_of(spec, samples))
     plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
     store = open_store(cache / "stores", plan, progress)
     twins = open_twins(spec, manifest, data_root, cache)

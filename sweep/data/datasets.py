@@ -1,5 +1,6 @@
 """A dataset ready to train on: its manifest, its splits and its decoded images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,6 +13,8 @@ from sweep.data.building import Progress, StorePlan
 from sweep.data.layouts import read_samples, source
 from sweep.data.leaks import find_leaks, settle_leaks
 from sweep.data.manifest import SPLITS, UNUSED, Manifest, Sample
+from sweep.data.near_duplicates import merged_groups, several_labels
+from sweep.data.positive import ordered_classes
 from sweep.data.splits import assign_splits, nested, require_every_class
 from sweep.data.store import Store, open_store
 from sweep.data.twins import THUMBNAIL, Twins, find_twins, load_twins, twins_key
@@ -19,20 +22,25 @@ from sweep.errors import DataError, listing
 from sweep.identity import canonical_hash
 from sweep.space import DatasetSpec, Split
 
+_NAMED = 5  # samples, in a line about what was left out
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """The samples of a dataset and their images; row i of the store is sample i.
 
     Attributes:
+        clusters: of each sample the group with which it was split: that of the manifest, merged
+            with those that share a picture with it.
         pooled: the predictions for the images of a group are averaged and scored as one.
-        dropped: what was left out of training because it leaks, in words; empty if nothing was.
+        dropped: what was left out and why, in words; empty if nothing was.
     """
 
     manifest: Manifest
     store: Store
+    clusters: Sequence[str]
     pooled: bool = False
-    dropped: str = ""
+    dropped: tuple[str, ...] = ()
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the indices of the readable samples of a split, ascending."""
@@ -72,13 +80,24 @@ class Dataset:
 
 
 @lru_cache(maxsize=64)
-def read_manifest(spec: DatasetSpec, split: Split, data_root: Path, fold: int = 0) -> Manifest:
-    """Read a dataset's samples and assign their splits; leaks are still in.
+def read_manifest(
+    spec: DatasetSpec, split: Split, data_root: Path, fold: int = 0, partition: int = 0
+) -> Manifest:
+    """Read a dataset's samples and assign their splits; near-duplicates are not looked for.
 
     Raises DataError if it is not there, not in its layout, or cannot be split.
     """
     samples = samples_of(spec, data_root)
-    return Manifest.of(samples, assign_splits(spec.name, samples, split, fold).tolist())
+    splits = assign_splits(spec.name, samples, split, fold, partition)
+    return Manifest.of(samples, splits.tolist(), classes_of(spec, samples))
+
+
+def classes_of(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
+    """Return a dataset's class names in the order of their indices; of two the second is positive.
+
+    Raises DataError if its entry names a positive class that is none.
+    """
+    return ordered_classes(spec.name, [sample.label for sample in samples], spec.positive)
 
 
 @lru_cache(maxsize=16)
@@ -100,44 +119,88 @@ def open_dataset(
     progress: Progress | None = None,
     fold: int = 0,
     train_fraction: float = 1.0,
+    partition: int = 0,
 ) -> Dataset:
     """Open a dataset with its images decoded at `size` pixels, decoding them if need be.
 
-    Training samples that leak from the test are dropped as `spec.leaks` says, then those beyond
-    the train fraction.
+    Near-duplicates are kept together where splits are drawn. Training samples that leak from a
+    dataset's own test split are dropped as `spec.leaks` says, then those beyond the train
+    fraction.
+
+    Args:
+        partition: which cut of the non-test samples into train and val; see `assign_splits`.
 
     Raises DataError if it cannot be read, or holds unreadable images or leaks that it may not.
     """
     cache = cache or default_cache()
-    manifest = read_manifest(spec, split, data_root, fold)
+    manifest = read_manifest(spec, split, data_root, fold, partition)
     plan = store_plan(spec, manifest, size, interpolation, data_root)
-    dataset = Dataset(manifest, open_store(cache / "stores", plan, progress), spec.pooled)
+    store = open_store(cache / "stores", plan, progress)
+    dataset = Dataset(manifest, store, manifest.groups, spec.pooled)
     if dataset.store.unreadable:
         _settle_unreadable(spec, dataset)
     if spec.leaks != "allow":
-        dataset = _without_leaks(spec, dataset, open_twins(spec, manifest, data_root, cache))
+        twins = open_twins(spec, manifest, data_root, cache)
+        samples = samples_of(spec, data_root)
+        dataset = _kept_together(spec, dataset, samples, twins, split, fold, partition)
+        dataset = _without_leaks(spec, dataset, twins)
     if train_fraction < 1:
         dataset = _with_fraction(spec, dataset, train_fraction, split.seed)
     return dataset
+
+
+def _kept_together(
+    spec: DatasetSpec,
+    dataset: Dataset,
+    samples: list[Sample],
+    twins: Twins,
+    split: Split,
+    fold: int,
+    partition: int,
+) -> Dataset:
+    """Draw the splits again with near-duplicates in one group, those of several labels left out.
+
+    A dataset's own test split stays as it is.
+    """
+    clusters = merged_groups(dataset.manifest.groups, twins.alike)
+    own_test = np.asarray([sample.split == "test" for sample in samples])
+    unclear = several_labels(dataset.labels, twins.alike) & ~own_test
+    if clusters == dataset.manifest.groups and not unclear.any():
+        return dataset
+    together = [replace(s, group=c) for s, c in zip(samples, clusters, strict=True)]
+    splits = assign_splits(spec.name, together, split, fold, partition, unclear)
+    said = dataset.dropped
+    if unclear.any():
+        names = [dataset.manifest.ids[row] for row in np.flatnonzero(unclear)]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        said += (
+            f"{len(names):,} pictures that are the same as others under another label: "
+            f"{', '.join(names[:_NAMED])}{more}",
+        )
+    manifest = dataset.manifest.resplit(splits)
+    return replace(dataset, manifest=manifest, clusters=clusters, dropped=said)
 
 
 def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: Twins) -> Dataset:
     leaks = find_leaks(dataset.manifest, twins)
     if not leaks.all.any():
         return dataset
-    said = leaks.summary(dataset.manifest)
+    said = (*dataset.dropped, f"leaks: {leaks.summary(dataset.manifest)}")
     manifest = dataset.manifest.resplit(settle_leaks(spec, dataset.manifest, leaks))
     kept = replace(dataset, manifest=manifest, dropped=said)
     try:
         _require_every_class(spec, kept)
     except DataError as error:
-        raise DataError(f"{error}\n(Left out as they leak: {said}.)") from None
+        raise DataError(
+            f"{error}\n(Left out, {said[-1]}.)\nWrite 'splits: drawn' into the dataset's entry to "
+            "draw new splits, in which a group is on one side only."
+        ) from None
     return kept
 
 
 def _with_fraction(spec: DatasetSpec, dataset: Dataset, fraction: float, seed: int) -> Dataset:
     train = dataset.rows("train")
-    groups = np.unique([dataset.manifest.groups[row] for row in train], return_inverse=True)[1]
+    groups = np.unique([dataset.clusters[row] for row in train], return_inverse=True)[1]
     splits = dataset.manifest.splits.copy()
     splits[train[~nested(dataset.labels[train], groups, fraction, seed)]] = UNUSED
     kept = replace(dataset, manifest=dataset.manifest.resplit(splits))

@@ -43,9 +43,10 @@ class Manifest:
     table: pa.Table
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], splits: Sequence[str]) -> "Manifest":
-        """Return the manifest of `samples`, each in its split; classes in sorted order."""
-        classes = sorted({sample.label for sample in samples}, key=_natural)
+    def of(
+        cls, samples: Sequence[Sample], splits: Sequence[str], classes: Sequence[str]
+    ) -> "Manifest":
+        """Return the manifest of `samples`, each in its split; `classes` in their order."""
         index = {name: i for i, name in enumerate(classes)}
         columns = [
             [sample.path for sample in samples],
@@ -54,7 +55,7 @@ class Manifest:
             [sample.group for sample in samples],
             list(splits),
         ]
-        schema = SCHEMA.with_metadata({"classes": json.dumps(classes)})
+        schema = SCHEMA.with_metadata({"classes": json.dumps(list(classes))})
         arrays = [pa.array(c, field.type) for c, field in zip(columns, schema, strict=True)]
         return cls(pa.Table.from_arrays(arrays, schema=schema))
 
@@ -118,8 +119,3 @@ class Manifest:
     def splits(self) -> NDArray[np.str_]:
         """The split of each sample, shape (N,)."""
         return np.asarray(self.table["split"].to_pylist(), dtype=np.str_)
-
-
-def _natural(name: str) -> tuple[int, int, str]:
-    """Sort '2' before '10', numbers before words."""
-    return (0, int(name), name) if name.isdecimal() else (1, 0, name)

@@ -6,26 +6,40 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.manifest import SPLITS, Sample
+from sweep.data.manifest import SPLITS, UNUSED, Sample
 from sweep.errors import DataError, listing
 from sweep.space import Split
 
 
 def assign_splits(
-    name: str, samples: Sequence[Sample], split: Split, fold: int = 0
+    name: str,
+    samples: Sequence[Sample],
+    split: Split,
+    fold: int = 0,
+    partition: int = 0,
+    left_out: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.str_]:
     """Return the split of every sample; those the dataset does not bring are carved from train.
 
-    `split.test` and `split.val` are fractions of the whole dataset where it brings no split,
-    and of its training part where it brings one. Same samples and seed, same splits. With
+    `split.test` and `split.val` are fractions of the whole dataset where it brings no test split,
+    and of its other samples where it brings one. Same samples and seed, same splits. With
     `split.folds`, a dataset that brings no test split is cut into so many parts of whole groups,
     and part number `fold` is the test split; together they hold every sample once.
 
+    Args:
+        partition: the test split is the same in all partitions, what remains is cut into train
+            and val anew in each. A dataset's own val split is part of what remains, unless
+            `split.val` is ``own``: then it is the val split of every partition.
+        left_out: mask of samples that no split may have, shape (N,).
+
     Raises DataError if a class is too small to be in every split.
     """
-    given = [sample.split or "train" for sample in samples]
-    brought = {sample.split for sample in samples if sample.split}
-    missing = [part for part in ("test", "val") if part not in brought]
+    own_val = split.val == "own"
+    given = ["train" if s.split is None or (s.split == "val" and not own_val) else s.split
+             for s in samples]  # fmt: skip
+    if left_out is not None:
+        given = [UNUSED if out else part for part, out in zip(given, left_out, strict=True)]
+    missing = [part for part in ("test", "val") if part not in given]
     _refuse_small_classes(name, samples, given, _needed(split, missing))
     labels = np.unique([sample.label for sample in samples], return_inverse=True)[1]
     groups = np.unique([sample.group for sample in samples], return_inverse=True)[1]
@@ -38,10 +52,13 @@ def assign_splits(
             carved = folds(labels[train], groups[train], split.folds, rng) == fold
             rng = np.random.default_rng([split.seed, fold])
         else:
-            count = whole * (split.test if part == "test" else split.val)
+            if part == "val" and partition:
+                rng = np.random.default_rng([split.seed, fold, partition])
+            count = whole * (split.test if part == "test" else split.val_fraction)
             carved = carve(labels[train], groups[train], count / len(train), rng)
         assigned[train[carved]] = part
-    require_every_class(name, [sample.label for sample in samples], assigned)
+    used = [index for index, part in enumerate(given) if part != UNUSED]
+    require_every_class(name, [samples[index].label for index in used], assigned[used])
     return assigned
 
 

@@ -5,20 +5,25 @@ Knows nothing of Ray: waves go out by `deal`, reports come in by `hear` and `fin
 
 import logging
 import math
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sweep.home import RunRecord
+from sweep.identity import canonical_hash
 from sweep.progress import CellProgress
+from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
-from sweep.search.wave import Report, Surroundings, Wave
+from sweep.search.wave import Report, Surroundings, Wave, choice_identity, kept_model
 from sweep.space import Cell
 from sweep.train.learner import Best, EpochScore, Rate
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
+
+_REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is dealt to one
 
 log = logging.getLogger("sweep.search")
 
@@ -36,43 +41,73 @@ class _Underway:
 
 
 class _CellWork:
-    """The waves of one cell: what is left to deal, what is under way."""
+    """The waves of one cell: what is left to deal, what is under way.
 
-    def __init__(self, cell: Cell, study: CellStudy, progress: CellProgress) -> None:
+    Args:
+        choices: returns the rates that a confirmation, by its index, chooses from.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        study: CellStudy,
+        progress: CellProgress,
+        choices: Callable[["_CellWork", int], tuple[Rate, ...]],
+    ) -> None:
         self.cell, self.study, self.progress = cell, study, progress
-        self.left = max(0, cell.trials - study.trials())
+        self.left = study.left()
         self.again: list[Wave] = []  # of a driver that died, or that failed and is tried again
         self.searching = 0  # trials asked and not told
+        self.searched_trials: dict[int, RunRecord] = {}
         self.confirming: set[int] = set()
         self.confirmed: dict[int, RunRecord] = {}
         self.waves = 0
         self.failures: Counter[str] = Counter()
         self.lost_in_a_row = 0
         self.paused = 0  # waves that a stop has left for the next time
+        self._choices = choices
+        self._chosen: dict[int, tuple[Rate, ...]] = {}
 
     @property
     def searched(self) -> bool:
         return not (self.left or self.searching or self.again)
 
     @property
+    def left_beyond(self) -> int:
+        """How many trials beyond an edge of the ranges are left, once the budget is spent."""
+        if not self.searched or self.progress.given_up:
+            return 0
+        return self.study.left_beyond()
+
+    @property
     def unfinished(self) -> bool:
         """Tell whether the cell still has something to deal that can be dealt."""
-        if not self.searched or self.paused:
+        if not self.searched or self.paused or self.left_beyond:
             return True
-        return bool(self.unconfirmed(self.study.best()))
+        return bool(self.unconfirmed())
 
-    def unconfirmed(self, rate: Rate | None) -> set[int]:
-        """Return which confirmations of the best rate there are not.
+    def choices(self, index: int) -> tuple[Rate, ...]:
+        """Return the rates that a confirmation would choose from, as far as trials have ended."""
+        return self._choices(self, index)
 
-        Those of a rate that was the best before the budget was raised do not count.
+    def choice(self, index: int) -> tuple[Rate, ...]:
+        """Return the rates that a confirmation chooses from, once all trials have ended."""
+        if index not in self._chosen:
+            self._chosen[index] = self.choices(index)
+        return self._chosen[index]
+
+    def unconfirmed(self) -> set[int]:
+        """Return which confirmations there are not.
+
+        Those that chose from other rates, before the budget was raised, do not count.
         """
-        if rate is None:
+        if self.study.best() is None:
             return set()
         return {
             index
             for index in range(self.progress.seeds)
             if index not in self.confirmed
-            or self.confirmed[index].params.get("learning_rate") != rate.learning_rate
+            or self.confirmed[index].choice != choice_identity(self.choice(index))
         }
 
 
@@ -95,7 +130,7 @@ class Dealer:
         for record in self._folder.records():
             records[record.cell].append(record)
         for cell in self._space.cells():
-            progress = CellProgress(cell, self._space.confirmations)
+            progress = CellProgress(cell)
             study = CellStudy(ledger.study(cell.name), cell, self._space)
             self._work[cell.name] = self._recover(cell, study, progress, records[cell.name])
 
@@ -142,7 +177,7 @@ class Dealer:
             {number: Best(self._space.objective) for number in numbers},
             numbers,
         )
-        work.progress.running += len(numbers)
+        work.progress.running += wave.runs
         log.info("%s: %s begins", wave.cell.name, _title(wave))
         self._changed()
         return wave
@@ -180,17 +215,18 @@ class Dealer:
         if report.error:
             self.fail(key, report.error, report.retry, report.log)
             return
-        work = self._work[underway.wave.cell.name]
+        work, wave = self._work[underway.wave.cell.name], underway.wave
         self._note(underway, report)
+        if wave.kind == "confirmation":
+            self._end_confirmation(underway, work, report)
         for number in sorted(underway.open):
             history = underway.histories[number]
             diverged = any(item.diverged for item in history.values())
-            lost = diverged and (underway.wave.kind == "trial" or not report.test)
-            self._end(underway, work, number, "diverged" if lost else "complete", report)
+            self._end(underway, work, number, "diverged" if diverged else "complete", report)
         del self._underway[key]
         self._forget_checkpoint(key)
         work.lost_in_a_row = 0
-        log.info("%s: %s ends", underway.wave.cell.name, _title(underway.wave))
+        log.info("%s: %s ends", wave.cell.name, _title(wave))
         self._changed()
 
     def fail(self, key: str, error: str, retry: bool = True, log_file: str | None = None) -> None:
@@ -203,14 +239,17 @@ class Dealer:
         if retry and work.failures[key] <= self._around.retries:
             again = f"tried again, {work.failures[key]} of {self._around.retries} times"
             log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
-            work.progress.running -= len(underway.open)
+            work.progress.running -= _running(underway)
             work.progress.retried += 1
             rates = tuple(rate for rate in wave.rates if rate.number in underway.open)
             work.again.append(replace(wave, rates=rates))
         else:
             log.error("%s: %s failed: %s", wave.cell.name, _title(wave), error)
+            report = Report(error=error, log=log_file)
+            if wave.kind == "confirmation":
+                self._end_confirmation(underway, work, report)
             for number in sorted(underway.open):
-                self._end(underway, work, number, "failed", Report(error=error, log=log_file))
+                self._end(underway, work, number, "failed", report)
             self._forget_checkpoint(key)
             work.lost_in_a_row += 1
             if not retry or work.lost_in_a_row >= GIVE_UP_AFTER:
@@ -227,7 +266,7 @@ class Dealer:
         """Leave a wave as the ledger has it: begun, and not told."""
         underway = self._underway.pop(key)
         work = self._work[underway.wave.cell.name]
-        work.progress.running -= len(underway.open)
+        work.progress.running -= _running(underway)
         work.paused += 1
         log.info("%s: %s pauses", underway.wave.cell.name, _title(underway.wave))
         self._changed()
@@ -238,38 +277,70 @@ class Dealer:
             return None
         if work.again:
             return lambda: work.again.pop(0)
+        fused = work.cell.fused
         if work.left:
-            fused = work.cell.freeze == "frozen"
             if fused and work.searching:
                 return None  # the second wave learns from the first
             size = min(work.left, math.ceil(work.cell.trials / 2) if fused else 1)
             return lambda: self._search_wave(work, size)
+        if beyond := work.left_beyond:
+            return lambda: self._search_beyond(work, beyond if fused else 1)
         return self._next_confirmation(work) if work.searched else None
 
     def _next_confirmation(self, work: _CellWork) -> Callable[[], Wave] | None:
-        rate = work.study.best()
-        seeds = work.unconfirmed(rate) - work.confirming
-        if rate is None or not seeds:
+        indices = work.unconfirmed() - work.confirming
+        if not indices:
             return None
-        return lambda: self._confirmation(work, min(seeds), rate)
+        return lambda: self._confirmation(work, min(indices))
 
     def _search_wave(self, work: _CellWork, size: int) -> Wave:
-        key = f"{self._around.sweep_id}:{work.cell.name}:wave:{work.study.trials()}"
+        key = self._wave_key(work)
         rates = tuple(work.study.ask(key) for _ in range(size))
         work.left -= size
         work.searching += size
-        return Wave(key, "trial", work.cell, rates, self._space.split.seed)
+        return self._trials(work.cell, key, rates)
 
-    def _confirmation(self, work: _CellWork, index: int, rate: Rate) -> Wave:
+    def _search_beyond(self, work: _CellWork, size: int) -> Wave:
+        if not work.progress.beyond:
+            log.info("%s: the best trial lies at an edge, %d more beyond it", work.cell.name, size)
+        key = self._wave_key(work)
+        rates = tuple(work.study.ask_beyond(key) for _ in range(size))
+        work.progress.beyond += size
+        work.searching += size
+        return self._trials(work.cell, key, rates)
+
+    def _wave_key(self, work: _CellWork) -> str:
+        """Return the key of a cell's next wave of trials; it holds to which repeat it is dealt."""
+        count = work.study.trials()
+        repeat = f"repeat:{count % work.cell.confirmations}:" if work.cell.repeated else ""
+        return f"{self._around.sweep_id}:{work.cell.name}:{repeat}wave:{count}"
+
+    def _trials(self, cell: Cell, key: str, rates: tuple[Rate, ...]) -> Wave:
+        dealt = _REPEAT.search(key)
+        if dealt is None:
+            return Wave(key, "trial", cell, rates, self._seed(cell, "search"))
+        return self._repeat(Wave(key, "trial", cell, rates, 0), int(dealt[1]))
+
+    def _repeat(self, wave: Wave, index: int) -> Wave:
+        """Return a wave with the data and the seed of a confirmation, and of trials dealt to it."""
+        fold = index if self._space.split.folds else 0
+        seed = self._seed(wave.cell, index)
+        return replace(wave, seed=seed, fold=fold, partition=1 + index, index=index)
+
+    def _confirmation(self, work: _CellWork, index: int) -> Wave:
         work.confirming.add(index)
+        round_ = 0
         if stale := work.confirmed.pop(index, None):
             work.progress.confirmations[stale.state] -= 1
-        key = self._key(work.cell, "confirmation", index)
-        confirmed = Rate(index, rate.learning_rate, rate.backbone_learning_rate)
-        # A seed that the search did not choose the rate by.
-        seed = self._space.split.seed + 1 + index
-        fold = index if self._space.split.folds else 0
-        return Wave(key, "confirmation", work.cell, (confirmed,), seed, fold)
+            round_ = stale.round + 1
+        kind = f"confirmation.{round_}" if round_ else "confirmation"
+        key, rates = self._key(work.cell, kind, index), work.choice(index)
+        wave = Wave(key, "confirmation", work.cell, rates, 0, round=round_)
+        return self._repeat(replace(wave, chosen_by=way_of(work.cell)), index)
+
+    def _seed(self, cell: Cell, what: str | int) -> int:
+        """Return the seed of initial weights, order and augmentation: another one in each cell."""
+        return int(canonical_hash([self._space.split.seed, cell.name, what], length=8), 16)
 
     def _note(self, underway: _Underway, report: Report) -> None:
         work = self._work[underway.wave.cell.name]
@@ -301,32 +372,62 @@ class Dealer:
     def _end(
         self, underway: _Underway, work: _CellWork, number: int, state: str, report: Report
     ) -> None:
+        """End a trial."""
         record = self._as_record(underway, number, state, report)
         self._folder.write_record(record)  # first the result, then the ledger: see _recover
         underway.open.discard(number)
         work.progress.running -= 1
         self._count(work, record)
-        if record.kind == "trial":
-            work.study.tell(record)
-            work.searching -= 1
+        work.study.tell(record)
+        work.searching -= 1
+        if underway.wave.cell.repeated:
+            self._keep_the_best(work, underway.wave)
+
+    def _keep_the_best(self, work: _CellWork, wave: Wave) -> None:
+        """Of the models of a repeat keep the best until it is confirmed."""
+        (best,) = work.choices(wave.index) or (None,)
+        for rate in wave.rates + tuple(r for r in work.study.complete()):
+            if best is None or rate.identity != best.identity:
+                kept_model(self._folder, wave.cell, wave.index, rate).unlink(missing_ok=True)
+
+    def _end_confirmation(self, underway: _Underway, work: _CellWork, report: Report) -> None:
+        state = "failed" if report.error else "complete" if report.test else "diverged"
+        record = self._as_record(underway, report.chosen, state, report)
+        self._folder.write_record(record)
+        underway.open.clear()
+        work.progress.running -= 1
+        self._count(work, record)
+        for rate in underway.wave.rates if work.cell.repeated else ():
+            kept_model(self._folder, work.cell, record.number, rate).unlink(missing_ok=True)
 
     def _count(self, work: _CellWork, record: RunRecord) -> None:
         progress = work.progress
         progress.seconds += record.seconds
         if record.kind == "trial":
             progress.trials[record.state] += 1
-        else:
-            progress.confirmations[record.state] += 1
-            work.confirming.discard(record.number)
-            work.confirmed[record.number] = record
+            work.searched_trials[record.number] = record
+            return
+        work.confirming.discard(record.number)
+        earlier = work.confirmed.get(record.number)
+        if earlier is not None and earlier.round > record.round:
+            return
+        if earlier is not None:
+            progress.confirmations[earlier.state] -= 1
+        progress.confirmations[record.state] += 1
+        work.confirmed[record.number] = record
 
-    def _as_record(self, underway: _Underway, number: int, state: str, report: Report) -> RunRecord:
-        wave, best = underway.wave, underway.best[number]
-        rate = next(rate for rate in wave.rates if rate.number == number)
-        space, recipe = self._space, self._space.recipe
+    def _as_record(
+        self, underway: _Underway, number: int | None, state: str, report: Report
+    ) -> RunRecord:
+        """Return the result of a trial, or of a confirmation that has chosen a rate, or none."""
+        wave, space = underway.wave, self._space
+        confirming = wave.kind == "confirmation"
+        best = Best(space.objective) if number is None else underway.best[number]
+        history = {} if number is None else underway.histories[number]
+        rate = next((rate for rate in wave.rates if rate.number == number), None)
         chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
         return RunRecord(
-            key=self._key(wave.cell, wave.kind, number),
+            key=wave.key if confirming else self._key(wave.cell, wave.kind, number or 0),
             sweep=space.name,
             dataset=wave.cell.dataset.name,
             backbone=wave.cell.backbone.name,
@@ -334,36 +435,44 @@ class Dealer:
             train_fraction=wave.cell.train_fraction,
             kind=wave.kind,
             state=state,
-            number=number,
+            number=wave.index if confirming else number or 0,
             params={
-                "learning_rate": rate.learning_rate,
-                "backbone_learning_rate": rate.backbone_learning_rate,
+                **(rate.params if rate else {}),
                 "image_size": report.facts.get("image_size", space.image_size),
                 "epochs": wave.cell.epochs,
                 "seed": wave.seed,
+                "partition": wave.partition,
+                **({"chosen_by": wave.chosen_by} if confirming else {}),
                 **({"fold": wave.fold} if space.split.folds else {}),
                 "objective": space.objective,
-                **recipe.model_dump(),
+                **space.recipe.model_dump(),
             },
             history=[
                 {"epoch": epoch, **item.metrics}
-                for epoch, item in sorted(underway.histories[number].items())
+                for epoch, item in sorted(history.items())
                 if item.metrics
             ],
             best=chosen,
             test=report.test,
             started=underway.started,
             ended=time.time(),
-            seconds=report.seconds / len(wave.rates),
-            facts=report.facts,
+            seconds=report.seconds / wave.runs,
+            facts={**report.facts, **_flops(underway, number, report)},
             predictions=report.predictions,
             model=report.model,
             error=report.error,
             log=report.log,
+            validation=report.validation,
+            choice=wave.choice if confirming else None,
+            round=wave.round,
         )
 
     def _key(self, cell: Cell, kind: str, number: int) -> str:
         return f"{self._around.sweep_id}:{cell.name}:{kind}:{number}"
+
+    def _choices(self, work: _CellWork, index: int) -> tuple[Rate, ...]:
+        trials = work.searched_trials
+        return rates_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
 
     def _forget_checkpoint(self, key: str) -> None:
         self._folder.file("checkpoints", key, ".pt").unlink(missing_ok=True)
@@ -376,7 +485,8 @@ class Dealer:
         A trial whose result was written but not told is told now; the others that were begun
         are dealt again in the waves they were in, so that these find their checkpoints.
         """
-        work = _CellWork(cell, study, progress)
+        work = _CellWork(cell, study, progress, self._choices)
+        progress.beyond = study.beyond()
         ended = {record.number: record for record in records if record.kind == "trial"}
         work.left += len(study.failed() - set(ended))  # forgotten: to be begun anew
         waves: dict[str, list[Rate]] = defaultdict(list)
@@ -386,7 +496,7 @@ class Dealer:
         for asked in study.unfinished():
             waves[asked.wave].append(asked.rate)
         for key, rates in waves.items():
-            work.again.append(Wave(key, "trial", cell, tuple(rates), self._space.split.seed))
+            work.again.append(self._trials(cell, key, tuple(rates)))
             work.searching += len(rates)
         for record in records:
             if record.kind in {"trial", "confirmation"}:
@@ -394,6 +504,22 @@ class Dealer:
                 progress.epochs += len(record.history)
                 progress.best = max(progress.best, record.best.get("value", -math.inf))
         return work
+
+
+def _running(underway: _Underway) -> int:
+    """Return how many results of a wave are still to come."""
+    return len(underway.open) if underway.wave.kind == "trial" else 1
+
+
+def _flops(underway: _Underway, number: int | None, report: Report) -> dict[str, float]:
+    """Return the work of a run: of one trial, or of all that a confirmation chose from."""
+    if "epoch_flops" not in report.facts:
+        return {}
+    confirming = underway.wave.kind == "confirmation"
+    counted = underway.histories.values() if confirming else [underway.histories[number or 0]]
+    epochs = sum(len(history) for history in counted)
+    tested = report.facts["test_flops"] if report.predictions else 0.0
+    return {"flops": epochs * report.facts["epoch_flops"] + tested}
 
 
 def _share_dealt(work: _CellWork) -> float:
@@ -404,5 +530,7 @@ def _share_dealt(work: _CellWork) -> float:
 
 
 def _title(wave: Wave) -> str:
+    if wave.kind == "confirmation":
+        return f"confirmation {wave.index}"
     numbers = ", ".join(str(rate.number) for rate in wave.rates)
     return f"{wave.kind}{'s' if len(wave.rates) > 1 else ''} {numbers}"

@@ -14,12 +14,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sweep.home import RunRecord
 from sweep.identity import canonical_hash
 from sweep.search.ledger import DIRECTION, WrittenStudy
-from sweep.search.wave import rungs
-from sweep.space import Cell, Space
+from sweep.space import Cell, End, Range, Space, end_of, extended
 from sweep.train.learner import Rate
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _REDUCTION = 3  # one of so many trials passes a rung
+_LEAST_COMPLETE = 3  # trials of a cell, whatever the pruner says
+_BEYOND = "beyond"  # note of a trial beyond an edge of the ranges
 
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -46,11 +47,12 @@ class CellStudy:
 
     def __init__(self, written: WrittenStudy, cell: Cell, space: Space) -> None:
         seed = int(canonical_hash([space.split.seed, cell.name], length=8), 16)
-        self._written, self._space = written, space
+        self._written, self._space, self._cell = written, space, cell
         self._study = optuna.create_study(
             direction=DIRECTION,
             sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
-            pruner=_pruner(space.budget.pruner, cell.epochs, cell.trials),
+            # The trials of a fused cell train as one matrix: ending one of them saves nothing.
+            pruner=_pruner("none" if cell.fused else space.budget.pruner, cell.epochs, cell.trials),
         )
         self._study.add_trials(written.read())
         self._open: dict[int, Trial] = {}
@@ -60,21 +62,76 @@ class CellStudy:
         """Return how many trials were asked so far, whatever became of them."""
         return len(self._all())
 
+    def left(self) -> int:
+        """Return how many trials of the cell's budget were not asked yet."""
+        return max(0, self._cell.trials - (self.trials() - len(self._beyond())))
+
+    def left_beyond(self) -> int:
+        """Return how many trials beyond an edge of the ranges are still to be asked.
+
+        Once the budget is spent and the best trial lies at an edge, a quarter of it more is
+        searched beyond that edge, once; none where the space says ``edges: keep``.
+        """
+        if self._space.edges == "keep" or not (self._beyond() or self._at_an_edge()):
+            return 0
+        return max(0, self._planned_beyond() - len(self._beyond()))
+
+    def beyond(self) -> int:
+        """Return how many trials beyond an edge were asked so far."""
+        return len(self._beyond())
+
     def failed(self) -> set[int]:
         """Return the numbers of the trials that failed."""
         return {trial.number for trial in self._all(TrialState.FAIL)}
 
     def ask(self, wave: str) -> Rate:
         """Begin a new trial in a wave."""
+        return self._begin(wave, self._domains())
+
+    def ask_beyond(self, wave: str) -> Rate:
+        """Begin a new trial beyond the edge at which the best trial lies."""
+        domains, count = self._domains_beyond(), len(self._beyond())
+        fixed = {
+            name: _spread_value(domain, name, count, self._planned_beyond())
+            for name, domain in domains.items()
+        }
+        self._study.enqueue_trial(fixed, user_attrs={_BEYOND: True})
+        return self._begin(wave, domains)
+
+    def _begin(self, wave: str, domains: dict[str, Range]) -> Rate:
         trial = self._study.ask()
-        domain = self._space.learning_rate
-        trial.suggest_float("learning_rate", domain.low, domain.high, log=True)
-        if scale := domain.backbone_scale:
-            trial.suggest_float("backbone_scale", scale.low, scale.high, log=True)
+        for name, domain in domains.items():
+            trial.suggest_float(name, domain.low, domain.high, log=True)
         trial.set_user_attr("wave", wave)
         self._open[trial.number] = trial
         self._written.begin(self._frozen(trial.number))
         return _rate(self._frozen(trial.number))
+
+    def _domains(self) -> dict[str, Range]:
+        rate = self._space.learning_rate
+        scale = {"backbone_scale": rate.backbone_scale} if rate.backbone_scale else {}
+        return {"learning_rate": rate, **scale}
+
+    def _domains_beyond(self) -> dict[str, Range]:
+        """Return the ranges to search beyond the edge; those of the first trial there, again."""
+        if beyond := self._beyond():
+            found = beyond[0].distributions.items()
+            return {name: Range(low=item.low, high=item.high) for name, item in found}
+        ends = self._at_an_edge()
+        return {name: extended(domain, ends.get(name)) for name, domain in self._domains().items()}
+
+    def _at_an_edge(self) -> dict[str, End]:
+        best = self._best()
+        if best is None:
+            return {}
+        ends = {name: end_of(d, best.params[name]) for name, d in self._domains().items()}
+        return {name: end for name, end in ends.items() if end}
+
+    def _planned_beyond(self) -> int:
+        return math.ceil(self._cell.trials / 4)
+
+    def _beyond(self) -> list[FrozenTrial]:
+        return [trial for trial in self._all() if _BEYOND in trial.user_attrs]
 
     def unfinished(self) -> list[Asked]:
         """Return the trials that were asked and not told: those of a driver that died."""
@@ -88,7 +145,14 @@ class CellStudy:
             self._written.report(number, epoch, value)
 
     def should_prune(self, number: int) -> bool:
-        """Tell whether the pruner gives the trial up."""
+        """Tell whether the pruner gives the trial up.
+
+        Whatever it says, a third of the cell's trials, three at least, are completed.
+        """
+        lost = len(self._all(TrialState.PRUNED, TrialState.FAIL))
+        spare = self._cell.trials - max(_LEAST_COMPLETE, math.ceil(self._cell.trials / 3))
+        if lost >= spare:
+            return False
         known = self._frozen(number).system_attrs
         given_up = bool(self._trial(number).should_prune())
         noted = self._frozen(number).system_attrs  # such as a rung that it has passed
@@ -112,10 +176,25 @@ class CellStudy:
 
         The losses are those of the records that were told: the ledger holds values alone.
         """
-        complete = self._all(TrialState.COMPLETE)
-        if not complete:
-            return None
-        return _rate(max(complete, key=lambda t: (t.value, -self._losses.get(t.number, math.inf))))
+        best = self._best()
+        return None if best is None else _rate(best)
+
+    def tried(self) -> tuple[Rate, ...]:
+        """Return the rates of every trial that was not lost to a failure, each choice once."""
+        lost = {TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING}
+        rates = [_rate(trial) for trial in self._all() if trial.state not in lost]
+        return tuple({rate.identity: rate for rate in reversed(rates)}.values())[::-1]
+
+    def complete(self) -> tuple[Rate, ...]:
+        """Return the rates of every complete trial."""
+        return tuple(_rate(trial) for trial in self._all(TrialState.COMPLETE))
+
+    def _best(self) -> FrozenTrial | None:
+        def goodness(trial: FrozenTrial) -> tuple[float, float]:
+            value = -math.inf if trial.value is None else float(trial.value)
+            return value, -self._losses.get(trial.number, math.inf)
+
+        return max(self._all(TrialState.COMPLETE), key=goodness, default=None)
 
     def _all(self, *states: TrialState) -> list[FrozenTrial]:
         trials: list[FrozenTrial] = self._study.get_trials(deepcopy=False, states=states or None)
@@ -151,12 +230,21 @@ class _SpreadThenTPE(TPESampler):  # type: ignore[misc]
     ) -> Any:
         if trial.number >= self._spread or not isinstance(param_distribution, FloatDistribution):
             return super().sample_independent(study, trial, param_name, param_distribution)
-        place = _covering_order(self._spread)[trial.number]
-        if param_name != "learning_rate":  # another order, so that the plane is covered too
-            place = (place * _coprime(self._spread) + self._spread // 2) % self._spread
-        low, high = math.log(param_distribution.low), math.log(param_distribution.high)
-        value = math.exp(low + (high - low) * (place + 0.5) / self._spread)
-        return min(max(value, param_distribution.low), param_distribution.high)
+        return _spread_value(param_distribution, param_name, trial.number, self._spread)
+
+
+def _spread_value(domain: FloatDistribution | Range, name: str, index: int, count: int) -> float:
+    """Return point number `index` of `count` that are spread evenly over a logarithmic range.
+
+    The order covers the range early, and is another one for each of two hyper-parameters, so that
+    the plane is covered too.
+    """
+    place = _covering_order(count)[index]
+    if name != "learning_rate":
+        place = (place * _coprime(count) + count // 2) % count
+    low, high = math.log(domain.low), math.log(domain.high)
+    value = math.exp(low + (high - low) * (place + 0.5) / count)
+    return float(min(max(value, domain.low), domain.high))
 
 
 def _covering_order(count: int) -> list[int]:
@@ -189,13 +277,11 @@ class _EvenBrackets(HyperbandPruner):  # type: ignore[misc]
     """Deals trials to the brackets in Hyperband's proportions, whichever few they are.
 
     Optuna deals by a hash, so that of 16 trials half may land where nothing is pruned. Brackets
-    that would get fewer trials than it takes to prune one are left out. The first rung is at a
-    ninth of the epochs or a little before: earlier, high rates beat the better low ones
-    (benchmarks/search_quality.py tells).
+    that would get fewer trials than it takes to prune one are left out.
     """
 
     def __init__(self, epochs: int, trials: int) -> None:
-        first = max((rung for rung in rungs(epochs) if 9 * rung <= epochs), default=1)
+        first = first_rung(epochs)
         super().__init__(min_resource=first, max_resource=epochs, reduction_factor=_REDUCTION)
         self._trials = trials
 
@@ -208,12 +294,18 @@ class _EvenBrackets(HyperbandPruner):  # type: ignore[misc]
         return next((bracket for bracket, end in enumerate(ends) if place < end), 0)
 
 
+def first_rung(epochs: int) -> int:
+    """Return the epoch before which nothing is pruned: earlier, high rates beat better low ones."""
+    return max(5, math.ceil(epochs / 9))
+
+
 def _pruner(kind: str, epochs: int, trials: int) -> BasePruner:
-    if kind == "hyperband" and epochs > 1:
-        return _Hyperband(epochs, trials)
-    if kind == "median" and epochs > 1:
-        return MedianPruner(n_startup_trials=2, n_warmup_steps=1)
-    return NopPruner()
+    first = first_rung(epochs)
+    if kind == "none" or first >= epochs:
+        return NopPruner()
+    if kind == "median":
+        return MedianPruner(n_startup_trials=_LEAST_COMPLETE, n_warmup_steps=first - 1)
+    return _Hyperband(epochs, trials)
 
 
 def _rate(trial: FrozenTrial) -> Rate:

@@ -7,7 +7,7 @@ import re
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,18 @@ from sweep.backbones import (
 from sweep.data.datasets import Dataset, open_dataset
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS, UNUSED
+from sweep.data.store import Store
 from sweep.errors import DataError, SweepError
 from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
 from sweep.identity import canonical_hash, commit_of
-from sweep.search.wave import Report, Surroundings, Wave, rungs
+from sweep.search.wave import Report, Surroundings, Wave, kept_model, rungs
 from sweep.space import Cell
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
-from sweep.train.features import THROUGHPUT_IMAGES, images_per_second, open_features
+from sweep.train.features import THROUGHPUT_IMAGES, Features, images_per_second, open_features
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import EpochScore, Learner
+from sweep.train.flops import forward_flops, head_flops, step_flops
+from sweep.train.learner import EpochScore, Learner, chosen
 from sweep.train.metrics import pooled, score
 from sweep.train.probe import ProbeWave
 
@@ -143,7 +145,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             self._learner = self._begin()
             resumed = self._resume()
         learner, cell = self._learner, self._wave.cell
-        fused = cell.freeze == "frozen"
+        fused = cell.fused
         end = next((r for r in rungs(cell.epochs) if r > learner.epoch), cell.epochs)
         end = end if fused else min(learner.epoch + 1, cell.epochs)
         if self._wave.kind == "confirmation" and fused:
@@ -159,9 +161,13 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         report = Report(self._unsent, learner.epoch, done)
         if done and self._wave.kind == "confirmation":
             self._confirm(report)
+        elif done and isinstance(learner, FineTuning) and cell.repeated:
+            self._keep_model(learner)
+        elif done and isinstance(learner, FineTuning):
+            self._keep_validation(learner, report)
         self._seconds += time.perf_counter() - started
         self._unsent = []
-        if report.predictions:  # after the clock was read: it is no part of the training
+        if report.model:  # after the clock was read: it is no part of the training
             self._speed = self._throughput(learner.network())
         images = self._computed
         if not fused:
@@ -171,18 +177,17 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     def _begin(self) -> Learner:
         space, cell = self._around.space, self._wave.cell
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone, self._dataset = _open(self._around, cell, self._wave.fold)
+        self._backbone, self._dataset = _open(self._around, self._wave)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
         classes = len(self._dataset.classes)
         units = self._dataset.units("val") if self._dataset.pooled else None
-        if cell.freeze == "frozen":
+        if cell.fused:
             where = (self._around.node_cache(), device)
-            features = _features(self._backbone, self._dataset, *where)
-            self._computed, features.computed = features.computed, 0
+            features, self._computed = _features(self._backbone, self._dataset.store, *where)
             return ProbeWave(
                 self._backbone,
-                features.rows,
+                {split: features.rows(rows[split]) for split in SPLITS},
                 labels,
                 classes,
                 list(self._wave.rates),
@@ -206,13 +211,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             space.objective,
             self._wave.seed,
             device,
-            keep_best=self._wave.kind == "confirmation",
+            keep_best=self._wave.kind == "confirmation" or cell.repeated,
             units=units,
         )
 
     def _resume(self) -> bool:
         """Go on from the wave's checkpoint, if there is one, and tell its history again."""
         path = self._checkpoint_path
+        if not path.is_file() and self._wave.chosen_by == "repeat":
+            path = self._kept_path
         if not path.is_file() or self._learner is None:
             return False
         state = torch.load(path, weights_only=False)
@@ -222,6 +229,16 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._unsent = list(self._history)
         self._seconds = state["seconds"]
         return True
+
+    @property
+    def _kept_path(self) -> Path:
+        wave = self._wave
+        return kept_model(self._around.folder, wave.cell, wave.index, wave.rates[0])
+
+    def _keep_model(self, learner: FineTuning) -> None:
+        """Leave what was trained for the confirmation that this trial was dealt to."""
+        state = {"learner": learner.result(), "history": self._history, "seconds": 0.0}
+        write_atomically(self._kept_path, lambda file: torch.save(state, file))
 
     def _keep(self, running: float) -> None:
         """Write a checkpoint, unless that would take too large a share of the time."""
@@ -244,18 +261,22 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         return self._around.folder.file("checkpoints", self._wave.key, ".pt")
 
     def _confirm(self, report: Report) -> None:
-        """Score the test split with the best epoch; keep the predictions and the model."""
+        """Score the test split with what validation chose; keep the predictions and the model."""
         learner = self._learner
         assert learner is not None
-        best = learner.best[self._wave.rates[0].number]
-        if not best.epoch:
-            return  # diverged in its first epoch: there is nothing to test
-        table = self._predictions(learner.probabilities("test"))
+        report.chosen = chosen(learner)
+        if report.chosen is None:
+            return  # all diverged: there is nothing to test
+        learner.drop([number for number in learner.active if number != report.chosen])
+        table = self._predictions("test", learner.probabilities("test"))
         probabilities_NC = table.filter(regex="^p_").to_numpy()
         report.test = score(table["label"].to_numpy(), probabilities_NC)
         folder, key = self._around.folder, self._wave.key
         path = folder.file("predictions", key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
+        report.predictions = path.name
+        if self._wave.index:  # the first confirmation is the model that is kept
+            return
         state, about = exported(
             learner.network(),
             self._wave.cell.backbone,
@@ -265,25 +286,35 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         model = folder.file("models", key, "")
         write_atomically(model / "model.safetensors", lambda file: save_file(state, file))
         write_text(model / "model.json", json.dumps(about, indent=1))
-        report.predictions, report.model = path.name, model.name
+        report.model = model.name
+
+    def _keep_validation(self, learner: FineTuning, report: Report) -> None:
+        """Keep what a trial said of the validation split: confirmations choose by it."""
+        probabilities_NC = learner.validation_probabilities()
+        if not len(probabilities_NC):
+            return
+        table = self._predictions("val", probabilities_NC)
+        path = self._around.folder.file("validation", self._wave.key, ".parquet")
+        write_atomically(path, lambda file: table.to_parquet(file, index=False))
+        report.validation = path.name
 
     def _throughput(self, network: Network) -> float:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         images = self._dataset.store.rows(self._dataset.rows("test")[:THROUGHPUT_IMAGES])
         return images_per_second(network, images, self._backbone.preprocessing, device)
 
-    def _predictions(self, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
-        """Return what is kept of the test split: a row for each unit, its ids hashed."""
+    def _predictions(self, split: str, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
+        """Return what is kept of a split: a row for each unit of scoring, its ids hashed."""
         dataset, key = self._dataset, self._around.ids_key
         manifest, name = dataset.manifest, self._wave.cell.dataset.name
-        rows, units_N = dataset.rows("test"), dataset.units("test")
+        rows, units_N = dataset.rows(split), dataset.units(split)
         scored = (dataset.labels[rows], probabilities_NC[None])
         labels_U, probabilities_KUC = pooled(*scored, units_N if dataset.pooled else None)
         first_U = rows[np.unique(units_N, return_index=True)[1]]
         ids = manifest.groups if dataset.pooled else manifest.ids
         columns: dict[str, Any] = {
             "sample": [hashed_id(key, f"{name}/{ids[row]}") for row in first_U],
-            "group": [hashed_id(key, f"{name}/{manifest.groups[row]}") for row in first_U],
+            "group": [hashed_id(key, f"{name}/{dataset.clusters[row]}") for row in first_U],
             "label": labels_U,
         }
         for index, label in enumerate(dataset.classes):
@@ -311,9 +342,29 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             "weights_hash": self._backbone.weights_hash,
             **_model_facts(self._backbone, len(self._dataset.classes), self._wave.cell.freeze),
             **_dataset_facts(self._dataset),
+            **_work_facts(self._backbone, self._dataset, self._wave.cell),
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
         }
+
+
+@lru_cache(maxsize=8)
+def _work_facts(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, float]:
+    """Return the floating-point operations of an epoch, of scoring the test split, of features."""
+    size, classes = dataset.store.size, len(dataset.classes)
+    counts = {split: len(dataset.rows(split)) for split in SPLITS}
+    forward = forward_flops(cell.backbone, size)
+    if cell.fused:
+        head, step = head_flops(backbone.features, classes)
+        features = {"features_flops": forward * sum(counts.values())}
+    else:
+        head, step, features = forward, step_flops(cell.backbone, size, cell.freeze), {}
+    return {
+        "epoch_flops": counts["train"] * step + counts["val"] * head,
+        "test_flops": counts["test"] * head,
+        "image_flops": forward,
+        **features,
+    }
 
 
 @lru_cache
@@ -326,34 +377,28 @@ def _commit() -> dict[str, str]:
 _open_dataset = lru_cache(maxsize=2)(open_dataset)
 
 
-def _open(around: Surroundings, cell: Cell, fold: int) -> tuple[Backbone, Dataset]:
+def _open(around: Surroundings, wave: Wave) -> tuple[Backbone, Dataset]:
+    cell = wave.cell
     size = input_size(cell.backbone, around.space.image_size)
     backbone = load_backbone(cell.backbone, size, around.weights_dir)
     interpolation = backbone.preprocessing.interpolation
     split, root, cache = around.space.split, around.data_root, around.node_cache()
     where = (cell.dataset, split, size, interpolation, root, cache)
-    dataset = _open_dataset(*where, fold=fold, train_fraction=cell.train_fraction)
+    of_wave = {"fold": wave.fold, "partition": wave.partition}
+    dataset = _open_dataset(*where, **of_wave, train_fraction=cell.train_fraction)
     return backbone, dataset
 
 
-@dataclass
-class _Features:
-    """The features of each split, and how many images had to be computed to have them."""
-
-    rows: dict[str, torch.Tensor]
-    computed: int
-
-
-@lru_cache(maxsize=1)
-def _features(backbone: Backbone, dataset: Dataset, cache: Path, device: torch.device) -> _Features:
+def _features(
+    backbone: Backbone, store: Store, cache: Path, device: torch.device
+) -> tuple[Features, int]:
+    """Return the features of a store's images, and how many had to be computed for that."""
     computed = [0]
 
     def note(done: int, _: int) -> None:
         computed[0] = done
 
-    features = open_features(backbone, dataset.store, cache, device, note)
-    rows = {split: features.rows(dataset.rows(split)) for split in SPLITS}
-    return _Features(rows, computed[0])
+    return open_features(backbone, store, cache, device, note), computed[0]
 
 
 @lru_cache(maxsize=8)

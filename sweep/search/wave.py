@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.home import SweepFolder
+from sweep.identity import canonical_hash
 from sweep.space import Cell, Space
 from sweep.train.learner import EpochScore, Rate
 
@@ -51,11 +52,18 @@ def node_cache(drivers: Path) -> Path:
 class Wave:
     """The trials of one cell that run together, or one confirmation.
 
+    A confirmation trains all of its `rates`, and its own validation split chooses among them.
+
     Attributes:
         key: identity, the same when the wave is dealt again; names its checkpoint.
         kind: trial or confirmation.
         seed: of the initial head and of the order of the samples.
         fold: which part of the dataset is the test split, where it is cut into folds.
+        partition: which cut of the other samples into train and val.
+        index: of a confirmation, among those of its cell; of a trial that is dealt to one, that.
+        chosen_by: how a confirmation came to its rates; see `search/confirmation.py`.
+        round: of a confirmation; above 0 where it was done again, as a larger budget gave other
+            rates to choose from.
     """
 
     key: str
@@ -64,6 +72,25 @@ class Wave:
     rates: tuple[Rate, ...]
     seed: int
     fold: int = 0
+    partition: int = 0
+    index: int = 0
+    round: int = 0
+    chosen_by: str = ""
+
+    @property
+    def choice(self) -> str:
+        """The identity of what a confirmation chooses from."""
+        return choice_identity(self.rates)
+
+    @property
+    def runs(self) -> int:
+        """How many results it gives: one for each trial, one for a confirmation."""
+        return len(self.rates) if self.kind == "trial" else 1
+
+
+def choice_identity(rates: tuple[Rate, ...]) -> str:
+    """Return the identity of what a confirmation chooses from."""
+    return canonical_hash(sorted({rate.identity for rate in rates}))
 
 
 @dataclass
@@ -74,7 +101,9 @@ class Report:
         scores: of every epoch since the last report; of all, after a checkpoint.
         done: no member of the wave learns any more.
         seconds: spent in training so far.
+        chosen: of a confirmation, the number of the rate that validation chose.
         test, predictions, model: of a confirmation, when it is done.
+        validation: of a trial that is done, the file of its validation predictions.
         paused: the sweep is being stopped; the wave goes on from its checkpoint next time.
         images: that went through a network so far.
         error: why the wave failed, if it did; `retry` tells whether to try again.
@@ -86,14 +115,21 @@ class Report:
     done: bool = False
     seconds: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
+    chosen: int | None = None
     test: dict[str, float] = field(default_factory=dict)
     predictions: str | None = None
     model: str | None = None
+    validation: str | None = None
     error: str | None = None
     retry: bool = True
     log: str | None = None
     paused: bool = False
     images: int = 0
+
+
+def kept_model(folder: SweepFolder, cell: Cell, index: int, rate: Rate) -> Path:
+    """Return where a trial that is dealt to a confirmation leaves its model for it."""
+    return folder.file("kept", f"{cell.name}:{index}:{rate.identity}", ".pt")
 
 
 def rungs(epochs: int) -> list[int]:

@@ -86,6 +86,7 @@ class FineTuning:
         freeze(self._network, mode)
         self.optimizer = _optimizer(self._network, rate, recipe, device)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
+        self._best_logits = torch.empty(0)  # of the validation split
         self._images = _Images(store, device)
 
     @property
@@ -97,11 +98,12 @@ class FineTuning:
         """Train for one epoch and score on the validation split."""
         self.epoch += 1
         loss = self.train_only()
-        logits_KNC = self._logits("val")[None]
-        told = (self._labels["val"], logits_KNC, [loss], [self._number], self.epoch)
+        logits_NC = self._logits("val")
+        told = (self._labels["val"], logits_NC[None], [loss], [self._number], self.epoch)
         (result,) = validation(*told, self._units)
         self._stopped = result.diverged
         if not result.diverged and self.best[self._number].offer(result):
+            self._best_logits = logits_NC
             self._remember()
         return [result]
 
@@ -125,16 +127,31 @@ class FineTuning:
             "optimizer": self.optimizer.state_dict(),
             "best": vars(self.best[self._number]).copy(),
             "best_weights": self._best_weights,
+            "best_logits": self._best_logits,
             "micro_batch": self.micro_batch,
         }
 
+    def result(self) -> State:
+        """Return all that is needed to predict with the best epoch, and not to train on."""
+        left_out = {"network", "optimizer"}
+        return {name: item for name, item in self.state().items() if name not in left_out}
+
     def restore(self, state: State) -> None:
-        """Go on from a state of the same trial."""
+        """Go on from a state, or a result, of the same trial."""
         self.epoch, self.micro_batch = state["epoch"], state["micro_batch"]
-        self._network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "network" in state:
+            self._network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
         self.best[self._number] = Best(**state["best"])
-        self._best_weights = state["best_weights"]
+        self._best_weights, self._best_logits = state["best_weights"], state["best_logits"]
+
+    def validation_probabilities(self) -> NDArray[np.float64]:
+        """Return the class probabilities (N, C) of the validation split at the best epoch.
+
+        Empty if there is none.
+        """
+        result: NDArray[np.float64] = self._best_logits.double().softmax(dim=-1).numpy()
+        return result
 
     def probabilities(self, split: str) -> NDArray[np.float64]:
         """Return the class probabilities (N, C) of the best epoch."""

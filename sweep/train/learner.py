@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sweep.identity import canonical_hash
 from sweep.train.metrics import pooled, score_each
 
 State = dict[str, Any]
@@ -20,6 +21,19 @@ class Rate:
     number: int
     learning_rate: float
     backbone_learning_rate: float | None = None
+
+    @property
+    def params(self) -> dict[str, float | None]:
+        """What was chosen, without the number."""
+        return {
+            "learning_rate": self.learning_rate,
+            "backbone_learning_rate": self.backbone_learning_rate,
+        }
+
+    @property
+    def identity(self) -> str:
+        """The hash of all that was chosen: two choices are the same if this is."""
+        return canonical_hash(self.params)
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,19 @@ class Learner(Protocol):
 
     def network(self) -> Any:
         """Return the first member as a network with the weights of its best epoch."""
+
+
+def chosen(learner: Learner) -> int | None:
+    """Return the number of the member with the best validation score of those that still learn.
+
+    Of equals the one with the lower loss, then the lower number; None if none has a score.
+    """
+    scored = [number for number in sorted(learner.active) if learner.best[number].epoch]
+
+    def goodness(number: int) -> tuple[float, float]:
+        return learner.best[number].value, -learner.best[number].loss
+
+    return max(scored, key=goodness, default=None)
 
 
 def validation(

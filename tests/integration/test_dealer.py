@@ -35,6 +35,7 @@ def surroundings(tmp_path: Path, **changes: object) -> Surroundings:
         "budget": {"trials": 3, "epochs": 3, "frozen": {"trials": 6, "epochs": 9}},
         "seeds": 2,
         "split": {"val": 0.1, "test": 0.7},
+        "edges": "keep",
         **changes,
     }
     space, folder = Space.model_validate(document), SweepFolder(tmp_path / "home", "s")
@@ -73,7 +74,7 @@ def run_here(around: Surroundings, dies: Dies = lambda _: None) -> list[Wave]:
 def outcomes(around: Surroundings) -> dict[str, tuple[object, ...]]:
     """Return what each run found, without times."""
     return {
-        record.key: (record.state, record.params["learning_rate"], record.history, record.test)
+        record.key: (record.state, record.params.get("learning_rate"), record.history, record.test)
         for record in around.folder.records()
     }
 
@@ -95,17 +96,87 @@ def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> Non
     assert dealt[0].cell != dealt[1].cell  # early results cover the grid
 
 
-def test_the_best_rate_is_confirmed_with_seeds_of_its_own(tmp_path: Path) -> None:
-    around = surroundings(tmp_path)
+def test_confirmations_have_partitions_and_seeds_of_their_own(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, seeds=3)
     run_here(around)
     for freeze in ("frozen", "last:1"):
         own = [r for r in around.folder.records() if r.freeze == freeze]
-        trials = [r for r in own if r.kind == "trial" and r.state == "complete"]
+        trials = [r for r in own if r.kind == "trial"]
         confirmed = [r for r in own if r.kind == "confirmation"]
-        best = max(trials, key=lambda r: r.best["value"])
-        assert {r.params["learning_rate"] for r in confirmed} == {best.params["learning_rate"]}
-        assert len({r.params["seed"] for r in [*confirmed, best]}) == 3
+        assert sorted(r.params["partition"] for r in confirmed) == [1, 2, 3]
+        assert len({r.facts["split_fingerprint"] for r in own}) == 4  # the search has its own
+        assert len({r.facts["test_samples"] for r in own}) == 1
+        assert len({r.params["seed"] for r in own}) == 4
         assert all(r.test and r.predictions and not any(t.test for t in trials) for r in confirmed)
+    seeds = {r.freeze: r.params["seed"] for r in around.folder.records() if r.number == 0}
+    assert seeds["frozen"] != seeds["last:1"]
+
+
+def test_each_confirmation_of_a_frozen_cell_chooses_among_all_rates_that_were_tried(
+    tmp_path: Path,
+) -> None:
+    around = surroundings(tmp_path, freeze=["frozen"])
+    dealt = run_here(around)
+    trials = [r for r in around.folder.records() if r.kind == "trial"]
+    for wave in (wave for wave in dealt if wave.kind == "confirmation"):
+        assert {rate.learning_rate for rate in wave.rates} == {
+            r.params["learning_rate"] for r in trials
+        }
+        alone = {}
+        for rate in wave.rates:  # the plain way: one training after the other
+            worker = begin(around, replace(wave, key=f"alone {rate.number}", rates=(rate,)))
+            report = worker.step()["report"]
+            best = max(
+                report.scores, key=lambda s: (s.metrics["val/auroc"], -s.metrics["val/loss"])
+            )
+            score = (best.metrics["val/auroc"], -best.metrics["val/loss"])
+            alone[rate.learning_rate] = (score, report.test)
+        (record,) = [r for r in around.folder.records() if r.key == wave.key]
+        chosen = max(alone, key=lambda rate: alone[rate][0])
+        assert record.params["learning_rate"] == chosen
+        assert record.test == pytest.approx(alone[chosen][1], abs=1e-4)
+
+
+def test_the_first_confirmation_of_another_cell_takes_the_best_trial(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"], seeds=4)
+    run_here(around)
+    records = around.folder.records()
+    trials = [r for r in records if r.kind == "trial" and r.state == "complete"]
+    best = max(trials, key=lambda r: (r.best["value"], -r.best["val/loss"]))
+    confirmed = {r.number: r for r in records if r.kind == "confirmation"}
+    assert confirmed[0].params["learning_rate"] == best.params["learning_rate"]
+    rates = {r.params["learning_rate"] for r in trials}
+    assert {r.params["learning_rate"] for r in confirmed.values()} <= rates
+
+
+def test_frozen_trials_are_never_pruned(tmp_path: Path) -> None:
+    around = surroundings(
+        tmp_path, freeze=["frozen"], budget={"trials": 6, "epochs": 30, "pruner": "hyperband"}
+    )
+    run_here(around)
+    states = Counter(r.state for r in around.folder.records() if r.kind == "trial")
+    assert states == {"complete": 6}
+
+
+def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
+    low, high = 1e-6, 1e-4  # too low by far: the best is at the upper end
+    around = surroundings(
+        tmp_path,
+        freeze=["frozen"],
+        edges="extend",
+        learning_rate={"low": low, "high": high},
+        budget={"trials": 8, "epochs": 3},
+        seeds=1,
+    )
+    run_here(around)
+    rates = [r.params["learning_rate"] for r in around.folder.records() if r.kind == "trial"]
+    beyond = [rate for rate in rates if rate > high]
+    assert len(rates) == 8 + 2
+    assert len(beyond) == 2
+    assert max(beyond) <= 10 * high
+    again = dealer(around)
+    assert again.finished
+    assert again.progress[0].trials_total == 10
 
 
 @pytest.mark.parametrize("moment", range(0, 16, 3))
@@ -281,8 +352,11 @@ def test_a_worker_that_sees_the_stop_before_the_driver_stops_the_sweep(tmp_path:
     assert dealing.unfinished
 
 
-def test_a_larger_budget_adds_trials_and_confirms_the_new_best(tmp_path: Path) -> None:
-    shared = {"freeze": ["last:1"], "learning_rate": {"low": 1e-7, "high": 1e-1}}
+@pytest.mark.parametrize(("freeze", "confirmed_again"), [("frozen", 2), ("last:1", 1)])
+def test_a_larger_budget_keeps_the_first_scores_and_confirms_what_is_chosen_otherwise(
+    tmp_path: Path, freeze: str, confirmed_again: int
+) -> None:
+    shared = {"freeze": [freeze], "learning_rate": {"low": 1e-7, "high": 1e-1}}
     small = surroundings(tmp_path, budget={"trials": 1, "epochs": 1}, **shared)
     run_here(small)
     first = {record.key: record for record in small.folder.records()}
@@ -291,13 +365,31 @@ def test_a_larger_budget_adds_trials_and_confirms_the_new_best(tmp_path: Path) -
     after = {record.key: record for record in large.folder.records()}
     trials = [record for record in after.values() if record.kind == "trial"]
     best = max(trials, key=lambda r: (r.best["value"], -r.best["val/loss"]))
-    rates = {r.params["learning_rate"] for r in after.values() if r.kind == "confirmation"}
     assert len(trials) == 4
-    assert rates == {best.params["learning_rate"]}
     assert best.number > 0  # or this test would show nothing
-    assert sum(wave.kind == "confirmation" for wave in dealt) == 2
+    again = [wave for wave in dealt if wave.kind == "confirmation"]
+    assert len(again) >= confirmed_again
+    assert all(wave.round == 1 for wave in again)
+    assert after[f"id:digits/b/{freeze}:confirmation.1:0"].params["learning_rate"] == (
+        best.params["learning_rate"] if freeze == "last:1" else pytest.approx(0.05, abs=0.05)
+    )
     assert dealer(large).progress[0].confirmed == 2
-    assert after["id:digits/b/last:1:trial:0"] == first["id:digits/b/last:1:trial:0"]
+    assert {key: after[key] for key in first} == first
+
+
+def test_a_choice_is_the_same_only_if_all_its_params_are(tmp_path: Path) -> None:
+    shared = {"freeze": ["last:1"], "seeds": 1}
+    rate = {"low": 1e-2, "high": 1e-2, "backbone_scale": {"low": 1e-4, "high": 1.0}}
+    small = surroundings(tmp_path, learning_rate=rate, budget={"trials": 1, "epochs": 2}, **shared)
+    run_here(small)
+    large = surroundings(tmp_path, learning_rate=rate, budget={"trials": 6, "epochs": 2}, **shared)
+    run_here(large)
+    records = large.folder.records()
+    trials = [r for r in records if r.kind == "trial" and r.state == "complete"]
+    best = max(trials, key=lambda r: (r.best["value"], -r.best["val/loss"]))
+    assert best.number > 0  # or this test would show nothing
+    latest = max((r for r in records if r.kind == "confirmation"), key=lambda r: r.round)
+    assert latest.params["backbone_learning_rate"] == best.params["backbone_learning_rate"]
 
 
 def test_diverged_trials_are_results(tmp_path: Path) -> None:
@@ -332,3 +424,51 @@ def test_a_failure_is_recorded_without_the_names_of_data(
         assert "FileNotFoundError" in text
         assert "patient_17" not in text
         assert "scan 3" not in text
+
+
+def repeated(tmp_path: Path, **changes: object) -> Surroundings:
+    """Return a sweep whose trials are dealt to its confirmations: four for each."""
+    budget = {"trials": 8, "epochs": 2}
+    return surroundings(tmp_path, freeze=["last:1"], budget=budget, seeds=2, **changes)
+
+
+def test_trials_are_dealt_to_the_confirmations_each_with_its_own_partition(tmp_path: Path) -> None:
+    around = repeated(tmp_path)
+    run_here(around)
+    records = around.folder.records()
+    for index in (0, 1):
+        own = [r for r in records if r.kind == "trial" and r.params["partition"] == 1 + index]
+        assert [r.number % 2 for r in own] == [index] * 4
+        best = max(own, key=lambda r: (r.best["value"], -r.best["val/loss"]))
+        (confirmed,) = [r for r in records if r.kind == "confirmation" and r.number == index]
+        for name in ("learning_rate", "seed", "partition"):
+            assert confirmed.params[name] == best.params[name]
+        assert confirmed.params["chosen_by"] == "repeat"
+        assert confirmed.history == best.history
+
+
+def test_a_confirmation_of_its_own_trial_trains_nothing_and_scores_what_training_again_would(
+    tmp_path: Path,
+) -> None:
+    around, again = repeated(tmp_path / "kept"), repeated(tmp_path / "lost")
+    dealing, confirmed = dealer(around), 0
+    while (wave := dealing.deal()) is not None:
+        worker = begin(around, wave)
+        report = worker.step()["report"]
+        confirmed += wave.kind == "confirmation"
+        assert report.epoch == 2 or wave.kind == "trial"  # at once, by the model that was kept
+        while not report.done:
+            dealing.hear(wave.key, report)
+            report = worker.step()["report"]
+        dealing.finish(wave.key, report)
+        if confirmed == 0:
+            assert len(list((around.folder.path / "kept").glob("*.pt"))) <= 2
+    assert confirmed == 2
+    assert not list((around.folder.path / "kept").glob("*.pt"))
+
+    def loses(_: int) -> None:
+        for path in (again.folder.path / "kept").glob("*.pt"):
+            path.unlink()
+
+    run_here(again, loses)
+    assert outcomes(again) == outcomes(around)

@@ -4,15 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
-from statsmodels.stats.multitest import multipletests
 
 from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, compared, holm
-from sweep.compare.estimates import Normal
+from sweep.compare.comparison import Choices, Comparison, compared
 from sweep.compare.results import CellResult, SweepResults
+from sweep.compare.stats.verdict import holm
 from sweep.errors import SweepError
 from tests.simulated import as_table, broken, classifier, space, sweep_of
 
@@ -22,8 +19,8 @@ SIX = {
 }  # fmt: skip
 
 
-def compare(*sweeps: SweepResults, metric: str = "auroc", resamples: int = 500) -> Comparison:
-    return compared(list(sweeps), Choices(metric, resamples=resamples))
+def compare(*sweeps: SweepResults, metric: str = "auroc") -> Comparison:
+    return compared(list(sweeps), Choices(metric))
 
 
 def with_cells(sweep: SweepResults, **changes: object) -> SweepResults:
@@ -49,55 +46,59 @@ def test_a_cell_without_confirmations_comes_last_and_is_named() -> None:
     assert "eyes/large/full of s has no confirmation: it is not compared" in comparison.notes
 
 
-def test_every_pair_of_a_dataset_is_compared_and_adjusted_by_holm() -> None:
-    (pairs,) = compare(sweep_of(SIX)).pairs.values()
-    assert len(pairs) == 15
-    assert [pair.adjusted for pair in pairs] == holm([pair.p for pair in pairs])
-    assert all(pair.adjusted >= pair.p for pair in pairs)
+def test_all_pairs_of_a_page_are_one_family() -> None:
+    datasets = [{"name": n, "layout": "folder", "path": n} for n in ("eyes", "skin")]
+    found = compare(sweep_of(SIX, datasets=datasets)).pairs
+    assert [len(pairs) for pairs in found.values()] == [15, 15]
+    judged = [pair.verdict for pairs in found.values() for pair in pairs]
+    assert [v.adjusted for v in judged] == holm([v.p for v in judged])
+    assert all(v.adjusted >= v.p for v in judged)
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=10, deadline=None)
-def test_holms_adjustment_is_that_of_statsmodels(values: list[float]) -> None:
-    assert holm(values) == pytest.approx(multipletests(values, method="holm")[1].tolist())
-
-
-def test_holms_adjustment_is_that_of_r() -> None:
-    # p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm")
-    assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
-
-
-def test_no_p_values_are_no_family() -> None:
-    assert holm([]) == []
-
-
-def test_the_auroc_of_two_classes_is_compared_by_delong() -> None:
+def test_a_pair_is_the_same_verdict_whichever_cell_comes_first() -> None:
     comparison = compare(sweep_of(SIX))
-    first, second = comparison.rows[:2]
-    assert isinstance(comparison.difference(first, second), Normal)
-    # The bootstrap says the same, but for its own error.
-    drawn = comparison.gain([(1, first), (-1, second)]).interval()
-    closed = comparison.difference(first, second).interval()
-    assert [drawn.low, drawn.high] == pytest.approx([closed.low, closed.high], abs=0.01)
+    first, second = comparison.rows[0], comparison.rows[-1]
+    pair = comparison.pair(first, second)
+    assert pair is comparison.pair(second, first)
+    assert pair.of(first).word == "better"
+    assert pair.of(second).word == "worse"
 
 
-def test_other_metrics_and_more_classes_are_compared_by_the_bootstrap() -> None:
-    assert not compare(sweep_of(SIX), metric="f1").by_delong("eyes")
-    assert not compare(sweep_of(SIX, classes=3)).by_delong("eyes")
+def test_what_a_cell_loses_in_other_metrics_is_known() -> None:
+    comparison = compare(sweep_of(SIX))
+    pair = comparison.pair(comparison.rows[0], comparison.rows[-1])
+    assert pair.lost_by(comparison.rows[0]) == ()
+    assert set(pair.lost_by(comparison.rows[-1])) == {
+        "accuracy",
+        "balanced_accuracy",
+        "f1",
+        "brier",
+    }
+
+
+def test_choices_on_resamples_have_something_in_common() -> None:
+    sweep = sweep_of(SIX)
+    for cell in sweep.cells:
+        for record in cell.confirmations:
+            record.params["chosen_by"] = "partition" if cell.freeze == "frozen" else "resample"
+    rows = {row.label: row.sampled["auroc"] for row in compare(sweep).rows}
+    frozen, full = rows["small/frozen"], rows["small/full"]
+    assert frozen.training_variance == pytest.approx(frozen.spread**2 / 3)
+    assert full.training_variance == pytest.approx(full.spread**2 * (1 / 3 + 0.1))
 
 
 def test_only_cells_that_differ_beyond_chance_are_no_rivals() -> None:
-    comparison = compare(sweep_of({**SIX, "large/full": 0.945}, shared=0.3))
-    best, (rival,) = comparison.rows[0], comparison.rivals(comparison.rows[0])
-    assert {best.label, rival.label} == {"large/frozen", "large/full"}
+    comparison = compare(sweep_of({**SIX, "large/full": 0.945}, shared=0.3, samples=2000))
+    (pair,) = comparison.rivals(comparison.rows[0])
+    assert {pair.first.label, pair.second.label} == {"large/frozen", "large/full"}
 
 
 def test_equal_classifiers_are_rarely_told_apart() -> None:
     wrong = 0
     for seed in range(40):
         equal = dict.fromkeys(SIX, 0.8)
-        sweep = sweep_of(equal, samples=200 + 2 * seed, shared=0.3, seeds=1)
-        wrong += any(pair.adjusted < 0.05 for pair in compare(sweep).pairs["eyes"])
+        sweep = sweep_of(equal, samples=200 + 2 * seed, shared=0.3)
+        wrong += any(pair.verdict.adjusted < 0.05 for pair in compare(sweep).pairs["eyes"])
     assert wrong <= 6  # 2 expected: the family's error is 5 %
 
 
@@ -110,10 +111,13 @@ def test_the_spread_over_seeds_stands_beside_the_interval() -> None:
     assert row.spread["auroc"] == pytest.approx(np.std(scores, ddof=1))
 
 
-def test_of_one_seed_the_spread_is_not_known_and_that_is_said() -> None:
-    comparison = compare(sweep_of(SIX, seeds=1))
-    assert np.isnan(comparison.rows[0].spread["auroc"])
-    assert any("one seed only" in note for note in comparison.notes)
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_confirmations_give_estimates_and_no_verdict(count: int) -> None:
+    comparison = compare(sweep_of(SIX, seeds=count))
+    assert {pair.verdict.word for pair in comparison.pairs["eyes"]} == {"unjudged"}
+    assert np.isnan(comparison.rows[0].half_width("auroc"))
+    assert comparison.rows[0].metrics["auroc"].low > 0.8
+    assert any("estimates, no verdicts" in note for note in caveats(comparison))
 
 
 def test_a_class_absent_from_test_is_named() -> None:
@@ -159,8 +163,59 @@ def test_constant_predictions_are_named_and_have_chance() -> None:
     assert any("nothing was learnt: small/frozen" in note for note in comparison.notes)
 
 
-def test_few_groups_are_warned_of() -> None:
-    assert any("12 groups" in n for n in compare(sweep_of(SIX, groups=12)).notes)
+def test_few_groups_of_a_class_are_warned_of() -> None:
+    notes = caveats(compare(sweep_of(SIX, groups=12)))
+    assert any("the rarest class has 6 groups" in note for note in notes)
+    assert not any("rarest class has" in n for n in caveats(compare(sweep_of(SIX, groups=40))))
+
+
+def test_a_score_at_its_bound_is_warned_of() -> None:
+    perfect = compare(sweep_of({**SIX, "large/frozen": 1 - 1e-13}))
+    (note,) = (note for note in caveats(perfect) if "at its bound" in note)
+    assert "AUROC of large/frozen" in note
+    assert perfect.rows[0].metrics["auroc"].low < 1
+
+
+def test_a_margin_that_the_test_split_cannot_judge_is_named() -> None:
+    notes = [n for n in caveats(compare(sweep_of(SIX))) if "too small to call cells equiv" in n]
+    assert len(notes) == 1
+    large = compare(sweep_of(SIX, samples=1000))
+    assert not any("too small to call" in note for note in caveats(large))
+
+
+def test_a_margin_chosen_after_the_run_is_named() -> None:
+    comparison = compared([sweep_of(SIX)], Choices("auroc", 0.05, chosen_after=True))
+    assert any("0.05 was chosen after the run" in note for note in caveats(comparison))
+
+
+def test_validation_far_above_the_test_asks_the_right_questions() -> None:
+    sweep = sweep_of(SIX)
+    for cell in sweep.cells[:4]:
+        for record in cell.confirmations:
+            record.best["value"] = 0.99
+    good = [c for c in caveats(compare(sweep)) if "far above the test interval" in c]
+    assert "patients on both sides of the validation split" in good[0]
+    for cell in sweep.cells[1:4]:
+        for record in cell.confirmations:
+            record.best["value"] = 0.8
+    assert not any("far above" in note for note in caveats(compare(sweep)))
+
+
+def test_fewer_than_three_complete_trials_are_named() -> None:
+    sweep = sweep_of(SIX)
+    sweep.cells[0].states.update({"pruned": 3})
+    sweep.cells[0].states["complete"] = 1
+    assert any("complete trials to choose from: eyes/small/frozen (1)" in note
+               for note in caveats(compare(sweep)))  # fmt: skip
+
+
+def test_a_test_split_that_was_scored_again_is_named_with_its_first_scores() -> None:
+    sweep = sweep_of(SIX)
+    cell = sweep.cells[0]
+    before = [replace(record, test={"auroc": 0.7}) for record in cell.confirmations]
+    sweep.cells[0] = broken(cell, earlier=before)
+    (note,) = (n for n in caveats(compare(sweep)) if "scored again after its first" in n)
+    assert "eyes/small/frozen (first 0.700 in 3, now " in note
 
 
 def test_a_best_rate_at_an_edge_of_the_range_is_warned_of() -> None:
@@ -252,4 +307,4 @@ def test_a_cell_that_lacks_folds_is_scored_but_not_paired() -> None:
     assert row.metrics
     assert row not in comparison.paired["eyes"]
     assert any("lacks folds" in note for note in comparison.notes)
-    assert space(split={"folds": 3}).confirmations == 3
+    assert space(split={"folds": 3}).cells()[0].confirmations == 3

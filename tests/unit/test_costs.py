@@ -1,5 +1,6 @@
 """Cost beside quality, ranks across datasets, and fairness of the search."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,14 +11,15 @@ from scipy.stats import friedmanchisquare
 
 from sweep.compare.budgets import at_equal_budget, best_values, expected_best
 from sweep.compare.comparison import Choices, Comparison, compared
-from sweep.compare.costs import cheapest_good, cheapest_sentence, cost, pareto, unlike_devices
+from sweep.compare.costs import cheapest_good, cheapest_sentence, cost, pareto, unlike_devices, work
 from sweep.compare.ranks import ranks
+from sweep.compare.results import cell_result
 from tests.simulated import sweep_of
-from tests.unit.test_questions import DATASETS, cells
+from tests.unit.test_questions import DATASETS, cells, shifted
 
 
 def comparison(aurocs: dict[str, float], margin: float = 0.01, **changes: object) -> Comparison:
-    return compared([sweep_of(aurocs, **changes)], Choices("auroc", margin, 500))
+    return compared([sweep_of(aurocs, **changes)], Choices("auroc", margin))
 
 
 def test_a_cell_costs_its_search_and_one_training() -> None:
@@ -26,6 +28,8 @@ def test_a_cell_costs_its_search_and_one_training() -> None:
     assert (spent.search_s, spent.training_s, spent.total_s) == (80, 20, 100)
     assert (spent.parameters, spent.learnable, spent.memory_mib) == (1_000_000, 1000, 500)
     assert spent.images_per_s == 50
+    assert (spent.search_flops, spent.training_flops) == (4e10, 1e10)
+    assert spent.total_flops == 5e10
     assert spent.device == "x86_64, threads: 1"
 
 
@@ -37,26 +41,48 @@ def test_no_cell_beats_one_of_the_front_in_both_cost_and_quality() -> None:
         better = [
             one
             for one in found.rows
-            if cost(one.cell).total_s <= cost(row.cell).total_s
+            if work(one.cell) <= work(row.cell)
             and one.metrics["auroc"].mean > row.metrics["auroc"].mean
         ]
         assert bool(better) == (row not in front)
 
 
 def test_the_cheapest_good_cell_is_shown_to_be_near_the_best() -> None:
-    found = comparison(cells(0.85, 0.7, 0.6, full=0.01), 0.05, samples=3000, shared=0.5)
-    assert cheapest_good(found, "eyes").label == "small/frozen"
-    assert "the cheapest cell not worse than the best by 0.05 AUROC or more is small/frozen" in (
-        cheapest_sentence(found, "eyes")
-    )
-    assert "at 1/10.0 of the best's time" in cheapest_sentence(found, "eyes")
+    found = comparison(cells(0.85, 0.7, 0.6, full=0.003), 0.05, samples=3000, shared=0.5, seeds=10)
+    assert cheapest_good(found, "eyes").row.label == "small/frozen"
+    said = cheapest_sentence(found, "eyes")
+    assert "the cheapest cell that is as good as the best (not worse by 0.05 AUROC" in said
+    assert "is small/frozen, " in said
+    assert "at 1/10.0 of the work of the best" in said
 
 
 def test_with_few_samples_no_cheaper_cell_is_shown_to_be_good() -> None:
     found = comparison(cells(0.85, 0.7, 0.6, full=0.05), 0.01, samples=80)
     best = found.rows[0]
-    assert cheapest_good(found, "eyes") is best
-    assert "no cheaper cell than the best" in cheapest_sentence(found, "eyes")
+    assert cheapest_good(found, "eyes").row is best
+    assert "no cheaper cell is shown to be as good" in cheapest_sentence(found, "eyes")
+
+
+def test_a_cheaper_cell_that_loses_in_another_metric_is_not_as_good() -> None:
+    sweep = sweep_of(cells(0.85, 0.7, 0.6, full=0.003), samples=3000, shared=0.5, seeds=10)
+    cell = sweep.cells[0]
+    assert cell.name == "eyes/small/frozen"
+    cell._tables[:] = [shifted(table) for table in cell._tables]
+    found = compared([sweep], Choices("auroc", 0.05))
+    assert cheapest_good(found, "eyes").row.label == "small/full"
+    said = cheapest_sentence(found, "eyes")
+    assert "small/frozen is cheaper and within the margin, but worse in accuracy 0." in said
+
+
+def test_a_frozen_cell_costs_its_features_once_whether_they_were_cached_or_not() -> None:
+    found = comparison(cells(0.8, 0.8, 0.6))
+    cell = next(r.cell for r in found.rows if r.label == "small/frozen")
+    trials = [replace(t, facts={**t.facts, "features_flops": 7e9}) for t in cell.trials]
+    records = [*trials, *cell.confirmations]
+    grid = found.sweeps[0].space.cells()
+    own = next(item for item in grid if item.name == cell.name)
+    again = cell_result("s", own, records, cell.read)
+    assert cost(again).search_flops == cost(cell).search_flops + 7e9
 
 
 def test_times_of_different_machines_are_warned_of() -> None:
@@ -74,7 +100,7 @@ def test_ranks_are_averages_over_the_datasets() -> None:
     assert {result.average.index[0], result.average.index[1]} == {"large/frozen", "large/full"}
     assert result.average.sum() == pytest.approx(1 + 2 + 3 + 4 + 5 + 6)
     scores = {
-        label: [r.estimates["auroc"].point for r in found.rows if r.label == label]
+        label: [r.sampled["auroc"].point for r in found.rows if r.label == label]
         for label in result.average.index
     }
     assert result.p == pytest.approx(friedmanchisquare(*scores.values()).pvalue)

@@ -95,7 +95,7 @@ def test_a_refused_launch_takes_back_its_own_files_alone(tmp_path: Path) -> None
 
 def test_a_file_in_the_way_of_a_sweep_is_named(tmp_path: Path) -> None:
     write_text(tmp_path / "s", "a file")
-    with pytest.raises(SweepError, match="is not a folder"), SweepFolder(tmp_path, "s").locked():
+    with pytest.raises(SweepError, match="it is no folder"), SweepFolder(tmp_path, "s").locked():
         pass
 
 

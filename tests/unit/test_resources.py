@@ -17,7 +17,7 @@ T4 = Node("c", "small", 8, 1, 15_000, accelerator="accelerator_type:T4")
 def cell(name: str, mode: str = "full") -> Cell:
     dataset = DatasetSpec.model_validate("digits")
     spec = BackboneSpec(name=name, model="test_resnet", weights="none")
-    return Cell(dataset, spec, mode, 4, 4)
+    return Cell(dataset, spec, mode, 4, 4, 5)
 
 
 def shared(nodes: list[Node], **sizes: ModelSize) -> Allotment:

@@ -176,8 +176,34 @@ def test_a_datasets_own_say_on_leaks_goes_before_the_spaces() -> None:
 
 
 def test_folds_take_the_place_of_seeds() -> None:
-    assert space_of(seeds=2).confirmations == 2
-    assert space_of(seeds=2, split={"folds": 5}).confirmations == 5
+    assert space_of(seeds=2).cells()[0].confirmations == 2
+    assert space_of(seeds=2, split={"folds": 5}).cells()[0].confirmations == 5
+
+
+def test_frozen_cells_are_confirmed_more_often_as_that_is_nearly_free() -> None:
+    cells = space_of(seeds=None, freeze=["frozen", "full"]).cells()
+    assert {cell.freeze: cell.confirmations for cell in cells} == {"frozen": 10, "full": 5}
+
+
+def test_trials_are_dealt_to_confirmations_where_each_gets_four() -> None:
+    def repeated(trials: int, freeze: str = "full") -> bool:
+        return space_of(seeds=3, budget={"trials": trials}, freeze=[freeze]).cells()[0].repeated
+
+    assert (repeated(12), repeated(11), repeated(12, "frozen")) == (True, False, False)
+
+
+def test_an_own_validation_split_is_asked_for_by_name() -> None:
+    assert space_of(split={"val": "own"}).split.val == "own"
+    with pytest.raises(ValueError, match="a fraction between 0 and 1, or own"):
+        space_of(split={"val": "onw"})
+
+
+def test_edges_and_margin_are_checked() -> None:
+    assert (space_of().edges, space_of().margin) == ("extend", 0.01)
+    with pytest.raises(ValueError, match="'extend' or 'keep'"):
+        space_of(edges="extent")
+    with pytest.raises(ValueError, match="greater than 0"):
+        space_of(margin=0)
 
 
 def test_medmnist_goes_by_name_in_every_size() -> None:

@@ -26,7 +26,7 @@ AUROCS = {
     "small/frozen": 0.80, "small/full": 0.80, "large/frozen": 0.95, "large/full": 0.80,
     "other/frozen": 0.60,
 }  # fmt: skip
-CHOICES = Choices("auroc", resamples=500)
+CHOICES = Choices("auroc")
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +135,13 @@ def test_markdown_has_a_column_for_every_metric_and_the_sentences_below(comparis
     assert head.count("|") == line.count("|")
     assert len({row.count("|") for row in text.splitlines() if row.startswith("|")}) == 1
     assert "**Which cell is best?**" in text
-    assert "- eyes: large/frozen is best on test, AUROC 0.9" in text
+    assert "- eyes: large/frozen has the highest test score, AUROC 0.9" in text
 
 
 def test_the_terminal_table_says_which_cell_wins_and_what_cannot_be_told(comparison) -> None:
     text = render(comparison, "table")
-    assert "eyes: large/frozen is best on test" in text
-    assert "better than every other cell, beyond chance." in text
+    assert "eyes: large/frozen has the highest test score" in text
+    assert "it is better than every other cell for models trained on these patients." in text
     close = compared([sweep_of({"small/frozen": 0.8, "large/frozen": 0.8})], CHOICES)
     assert re.search(r"the data cannot tell it from (small|large)/frozen", render(close, "table"))
 
@@ -163,12 +163,12 @@ def test_unknown_formats_metrics_and_senseless_numbers_are_refused_in_words(comp
     with pytest.raises(SweepError, match=r"unknown format 'markdwon'.*did you mean markdown"):
         compare_sweeps(sweeps, CHOICES, "markdwon", None)
     with pytest.raises(SweepError, match=r"unknown metric 'briar'.*did you mean brier"):
-        checked_choices(sweeps, "briar", 0.01, 5000)
+        checked_choices(sweeps, "briar", 0.01)
     with pytest.raises(SweepError, match="margin -1"):
-        checked_choices(sweeps, None, -1, 5000)
-    with pytest.raises(SweepError, match="resamples 5: too few"):
-        checked_choices(sweeps, None, 0.01, 5)
-    assert checked_choices(sweeps, None, 0.01, 5000).metric == "auroc"
+        checked_choices(sweeps, None, -1)
+    chosen = checked_choices(sweeps, None, None)
+    assert (chosen.metric, chosen.margin, chosen.chosen_after) == ("auroc", 0.01, False)
+    assert checked_choices(sweeps, None, 0.02).chosen_after
     assert "parquet" in FORMATS
 
 

@@ -1,0 +1,1 @@
+"""The inference of a comparison: influences, intervals, differences, families of p-values."""

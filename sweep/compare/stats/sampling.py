@@ -1,0 +1,128 @@
+"""The metrics of one cell, how they vary with the test groups, and how with the training.
+
+Two errors are known of a cell's metric. Another test set of the same patients' kind would give
+another value: the sums of the samples' influences over each group (patient) say by how much.
+And another training would: the confirmations, which differ in all that chance decides, say so.
+
+Dimensions: N samples, G groups, S strata, F confirmations.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweep.compare.results import Predictions
+from sweep.compare.stats.influence import WITHOUT_VARIANCE, influences
+from sweep.train.metrics import Floats, Labels, score
+
+
+@dataclass(frozen=True, eq=False)
+class Sampled:
+    """One metric of one cell.
+
+    Attributes:
+        point: the mean over the confirmations; of folds that of the pooled predictions.
+        sums_SG: influence of each group on it, by stratum: of the AUROC the true classes, as
+            the number of positives and negatives is given (DeLong), else one for all.
+        groups_S: how many groups have samples in each stratum.
+        spread: standard deviation over the confirmations; NaN for one.
+        confirmations: how many there are.
+        freedom: degrees of freedom of the variance over test groups.
+        grain: variance of one group in each class being placed otherwise; see `Difference`.
+        shared: variance, in units of `spread` squared, that confirmations have in common, so that
+            it does not average out: of a choice that they share.
+    """
+
+    point: float
+    sums_SG: Floats
+    groups_S: Labels
+    spread: float
+    confirmations: int
+    freedom: float = math.inf
+    grain: float = 0.0
+    shared: float = 0.0
+
+    @property
+    def training_variance(self) -> float:
+        """The variance of the mean over the confirmations; infinite for one."""
+        if self.confirmations < 2:
+            return math.inf
+        return (1 / self.confirmations + self.shared) * self.spread**2
+
+
+def sampled(
+    cell: list[Predictions], by_fold: list[Predictions] | None = None, shared: float = 0.0
+) -> dict[str, Sampled]:
+    """Return every metric of a cell.
+
+    Args:
+        cell: predictions of each confirmation, on the same samples; those of folds pooled.
+        by_fold: of folds, the predictions of each on its own samples. Their spread holds the
+            error of their test samples, too, so that it errs on the safe side.
+        shared: see `Sampled`.
+    """
+    separate = by_fold or cell
+    first = cell[0]
+    scores = [score(item.labels_N, item.probabilities_NC) for item in cell]
+    of_each = [score(item.labels_N, item.probabilities_NC) for item in separate]
+    found = [influences(item.labels_N, item.probabilities_NC) for item in cell]
+    one_N = np.zeros_like(first.labels_N)
+    groups_C = groups_by_class(first)
+    grain = float((1 / groups_C**2).sum()) / (1 if len(groups_C) == 2 else len(groups_C) ** 2)
+    result = {}
+    for name in scores[0]:
+        strata_N = first.labels_N if name == "auroc" else one_N
+        if name in WITHOUT_VARIANCE:
+            influence_N = np.full(len(one_N), np.nan)
+        else:
+            influence_N = np.mean([item[name] for item in found], axis=0)
+        result[name] = Sampled(
+            float(np.mean([item[name] for item in scores])),
+            *_by_group(influence_N, strata_N, first.groups_N),
+            _spread([item[name] for item in of_each]),
+            len(separate),
+            math.inf if name == "auroc" else float(max(1, groups_C.min() - 1)),
+            grain,
+            shared,
+        )
+    return result
+
+
+def _by_group(influence_N: Floats, strata_N: Labels, groups_N: Labels) -> tuple[Floats, Labels]:
+    strata, groups = int(strata_N.max()) + 1, int(groups_N.max()) + 1
+    place_N = strata_N * groups + groups_N
+    sums = np.bincount(place_N, weights=influence_N, minlength=strata * groups)
+    there = np.bincount(place_N, minlength=strata * groups).reshape(strata, groups) > 0
+    counts_S = there.sum(axis=1)
+    return sums.reshape(strata, groups)[counts_S > 0], counts_S[counts_S > 0]
+
+
+def groups_by_class(item: Predictions) -> Labels:
+    """Return how many groups each class has that is there."""
+    labels = np.unique(item.labels_N)
+    counts = [len(np.unique(item.groups_N[item.labels_N == label])) for label in labels]
+    return np.array(counts, dtype=np.int64)
+
+
+def _spread(values: list[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
+
+
+def test_variance(sums_SG: Floats, groups_S: Labels) -> float:
+    """Return the variance of a metric, or of a weighted sum of metrics, over test groups.
+
+    Groups are drawn with all of their samples, so their sums are what varies; the factors n/(n-1)
+    are those of Obuchowski (1997), which are DeLong's where every group is one sample. Infinite
+    if all samples of a stratum are of one group.
+    """
+    if (groups_S < 2).any():
+        return math.inf
+    squares_S = (sums_SG**2).sum(axis=1)
+    own = float((groups_S / (groups_S - 1) * squares_S).sum())
+    if len(groups_S) == 1:
+        return own
+    groups = sums_SG.shape[1]
+    across = float((sums_SG.sum(axis=0) ** 2).sum() - squares_S.sum())
+    return float(max(0.0, own + groups / (groups - 1) * across))

@@ -1,0 +1,52 @@
+"""Which of two classes is the positive one: what AUPRC, ROC and precision-recall speak of."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from sweep.errors import DataError, nearest
+
+# What the class without the finding is called in published image sets.
+_NEGATIVE = re.compile(
+    r"(normal|benign|healthy|health|control|controls|negative|neg|none|absent|absence|"
+    r"0|-1|false|no|(no|non|not|without)[ _-].+)",
+    re.IGNORECASE,
+)
+
+
+def ordered_classes(name: str, labels: Sequence[str], positive: str | None = None) -> list[str]:
+    """Return the class names in the order of their indices; of two the second is positive.
+
+    It is the one that the dataset's entry names; else the one beside a name such as normal,
+    benign, healthy, control, negative, no_*, 0 or -1; else the rarer one. More than two classes
+    are sorted, '2' before '10'.
+
+    Args:
+        name: of the dataset.
+        labels: of every sample.
+
+    Raises DataError if `positive` is no class, or there are not two.
+    """
+    counts = Counter(labels)
+    classes = sorted(counts, key=_natural)
+    if positive is not None and (len(classes) != 2 or positive not in classes):
+        raise DataError(
+            f"dataset {name}: positive: {positive!r} must be one of two classes; its classes are "
+            f"{', '.join(classes)}{nearest(positive, classes)}"
+        )
+    if len(classes) != 2:
+        return classes
+    chosen = positive or _told_by_name(classes) or min(reversed(classes), key=counts.__getitem__)
+    return sorted(classes, key=lambda label: label == chosen)
+
+
+def _told_by_name(classes: list[str]) -> str | None:
+    negative = [label for label in classes if _NEGATIVE.fullmatch(label.strip())]
+    if len(negative) != 1:
+        return None
+    return next(label for label in classes if label != negative[0])
+
+
+def _natural(name: str) -> tuple[int, int, str]:
+    """Sort '2' before '10', numbers before words."""
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)

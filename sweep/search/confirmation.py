@@ -1,0 +1,127 @@
+"""What a confirmation chooses from: it repeats what chance decided in the search.
+
+A confirmation is one of several repeats of a cell, each with its own partition of the non-test
+samples into train and val. The noise of a choice that all of them shared would not average out,
+so each makes its own:
+
+- *partition*: of a fused cell every rate that the search tried is trained again on the new
+  partition, which chooses among them: they train as one matrix.
+- *repeat*: where another cell has trials enough, they are dealt to the confirmations and trained
+  on their partitions; each takes the best of its own, which is trained already.
+- *resample*: with fewer trials, the choice is made on a bootstrap resample, by group, of the
+  search's validation predictions (Efron 1979); the first takes it on the predictions as they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from sweep.home import RunRecord, SweepFolder
+from sweep.identity import canonical_hash
+from sweep.search.studies import CellStudy
+from sweep.space import Cell, Space
+from sweep.train.learner import Rate
+from sweep.train.metrics import Floats, Labels, score_each
+
+Way = Literal["partition", "repeat", "resample"]
+
+_DRAWS = 100  # of a resample, until one has a score
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a trial said of the validation split at its best epoch.
+
+    Attributes:
+        labels_U: class index of each unit of scoring.
+        groups_U: its group, as integers from 0.
+        probabilities_UC: class probabilities.
+    """
+
+    labels_U: Labels
+    groups_U: Labels
+    probabilities_UC: Floats
+
+
+def way_of(cell: Cell) -> Way:
+    """Return how the confirmations of a cell choose."""
+    return "partition" if cell.fused else "repeat" if cell.repeated else "resample"
+
+
+def rates_to_confirm(
+    cell: Cell,
+    space: Space,
+    study: CellStudy,
+    index: int,
+    records: Mapping[int, RunRecord],
+    folder: SweepFolder,
+) -> tuple[Rate, ...]:
+    """Return the rates that confirmation number `index` of a cell chooses from; none if no trial
+    is complete.
+
+    Args:
+        records: of the trials, by number.
+        folder: where their validation predictions are.
+    """
+    best = study.best()
+    if best is None:
+        return ()
+    if cell.fused:
+        return study.tried()
+    complete = [rate for rate in study.complete() if rate.number in records]
+    if cell.repeated:
+        own = [r for r in complete if records[r.number].params.get("partition") == 1 + index]
+        return (max(own, key=lambda rate: goodness(records[rate.number]), default=best),)
+    if index == 0:
+        return (best,)
+    read = {rate: read_validation(folder, records[rate.number]) for rate in complete}
+    found = {rate: item for rate, item in read.items() if item is not None}
+    seed = int(canonical_hash([space.split.seed, cell.name, "choice", index], length=15), 16)
+    place = chosen_in_resample(list(found.values()), space.objective, np.random.default_rng(seed))
+    return (best if place is None else list(found)[place],)
+
+
+def goodness(record: RunRecord) -> tuple[float, float]:
+    """Return what the best trial has the most of: its score, among equals the lower loss."""
+    return record.best["value"], -record.best.get("val/loss", 0.0)
+
+
+def chosen_in_resample(
+    trials: list[Validation], objective: str, rng: np.random.Generator
+) -> int | None:
+    """Return which of the trials is best on a resample of the groups of the validation split.
+
+    None if there is none, or if no resample has a score, as classes are missing.
+    """
+    if not trials:
+        return None
+    first = trials[0]
+    rows_of = [np.flatnonzero(first.groups_U == group) for group in np.unique(first.groups_U)]
+    probabilities_KUC = np.stack([trial.probabilities_UC for trial in trials])
+    for _ in range(_DRAWS):
+        drawn = rng.integers(0, len(rows_of), len(rows_of))
+        rows = np.concatenate([rows_of[group] for group in drawn])
+        scores_K = score_each(first.labels_U[rows], probabilities_KUC[:, rows])[objective]
+        if np.isfinite(scores_K).all():
+            return int(np.argmax(scores_K))
+    return None
+
+
+def read_validation(folder: SweepFolder, record: RunRecord) -> Validation | None:
+    """Return the validation predictions of a trial; None if they were not kept or are damaged."""
+    if record.validation is None:
+        return None
+    try:
+        table = pq.read_table(folder.path / "validation" / record.validation)
+    except (OSError, ValueError):
+        return None
+    names = [name for name in table.column_names if name.startswith("p_")]
+    groups = table["group"].to_numpy(zero_copy_only=False)
+    return Validation(
+        table["label"].to_numpy().astype(np.int64),
+        np.unique(groups, return_inverse=True)[1].astype(np.int64),
+        np.stack([table[name].to_numpy() for name in names], axis=1).astype(np.float64),
+    )
