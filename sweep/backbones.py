@@ -239,9 +239,15 @@ def exported(
         "mean": chosen.mean,
         "std": chosen.std,
         "interpolation": chosen.interpolation,
-        "resize": "the whole picture to image_size x image_size, RGB, scaled to [0, 1]",
+        # What decoding a JPEG at a fraction of its size needs: Pillow's Image.draft.
+        "jpeg_draft": [2 * image_size, 2 * image_size],
+        "resize": "PIL: image.draft(None, jpeg_draft), which only JPEGs heed; "
+        "ImageOps.exif_transpose; convert('RGB'); the whole picture to image_size x image_size by "
+        "interpolation; scaled to [0, 1], less mean, divided by std",
         "load": how,
     }
+    if len(classes) == 2:
+        about["positive"] = classes[1]
     return {name: tensor.contiguous() for name, tensor in state.items()}, about
 
 

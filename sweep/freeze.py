@@ -22,7 +22,8 @@ def freeze(network: Network, mode: str) -> None:
     A frozen layer is in eval mode, so that its batch-norm statistics do not move.
 
     Raises:
-        BackboneError: `mode` is ``last:k`` with more blocks than there are.
+        BackboneError: `mode` is ``last:k`` with more blocks than there are, or ``norm`` and the
+            network has no norm layers.
     """
     learning = trunk_parameters(network.trunk, mode)
     for name, parameter in network.trunk.named_parameters():
@@ -53,7 +54,13 @@ def trunk_parameters(trunk: nn.Module, mode: str) -> set[str]:
     if kind == "bias":
         return {name for name in names if name.rpartition(".")[2].endswith("bias")}
     if kind == "norm":
-        return _norm_parameters(trunk)
+        found = _norm_parameters(trunk)
+        if not found:
+            raise BackboneError(
+                f"freeze mode norm: {type(trunk).__name__} has no norm layers; use frozen, bias, "
+                "last:1 or full"
+            )
+        return found
     return _last_blocks(trunk, int(count))
 
 

@@ -66,6 +66,7 @@ def tiny_space(name: str, *datasets: object, **changes: object) -> str:
         "image_size": 32,
         "budget": {"trials": 1, "epochs": 1},
         "seeds": 1,
+        "edges": "keep",
         **changes,
     }
     Path("space.yaml").write_text(yaml.safe_dump(document))

@@ -35,6 +35,7 @@ def launch(sweep: Command, data: Path, weights: Path, **changes: object) -> list
         "image_size": 64,
         "budget": {"trials": 2, "epochs": 5},
         "seeds": 1,
+        "edges": "keep",
         **changes,
     }
     Path("native.yaml").write_text(yaml.safe_dump(document))

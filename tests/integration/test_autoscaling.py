@@ -54,6 +54,7 @@ SPACE = {
     "image_size": 32,
     "budget": {"trials": 6, "epochs": 20, "pruner": "none"},
     "seeds": 1,
+    "edges": "keep",
 }
 
 

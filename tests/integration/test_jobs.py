@@ -35,6 +35,7 @@ SPACE = {
     "image_size": 32,
     "budget": {"trials": 4, "epochs": 12, "pruner": "none"},
     "seeds": 2,
+    "edges": "keep",
 }
 
 
@@ -226,7 +227,7 @@ def test_results_are_read_from_anywhere(cluster: Cluster) -> None:
 
 def test_resume_follows_the_log_and_takes_a_larger_budget(cluster: Cluster) -> None:
     told = cluster.sweep("resume", "digits", "--set", "budget.trials=5")
-    assert "digits: small/full is best on test" in told
+    assert "digits: small/full has the highest test score" in told
     status = json.loads(cluster.sweep("status", "digits", "--json"))
     assert [cell["trials"] for cell in status["cells"]] == [5]
 

@@ -25,6 +25,7 @@ SPACE = {
     "image_size": 32,
     "budget": {"trials": 4, "epochs": 3},
     "seeds": 1,
+    "edges": "keep",
 }
 
 

@@ -23,6 +23,7 @@ SPACE = {
     "image_size": 32,
     "budget": {"trials": 2, "epochs": 25, "pruner": "none"},
     "seeds": 1,
+    "edges": "keep",
 }
 
 
@@ -65,4 +66,4 @@ def test_a_job_is_drained_before_its_limit_requeued_and_finished(tmp_path: Path)
     second = job()
     out, _ = second.communicate(timeout=400)
     assert second.returncode == 0, out
-    assert "digits: small/full is best on test" in out
+    assert "digits: small/full has the highest test score" in out
