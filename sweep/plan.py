@@ -204,7 +204,9 @@ def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) ->
     if manifest is not None:
         test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
     epoch = _TRAIN_STEP * round(cell.train_fraction * (images - test - val)) + val
-    return (cell.trials + cell.confirmations) * cell.epochs * epoch + cell.confirmations * test
+    # Where trials are dealt to confirmations, these train nothing.
+    trainings = cell.trials + (0 if cell.repeated else cell.confirmations)
+    return trainings * cell.epochs * epoch + cell.confirmations * test
 
 
 def cpu_count() -> int:

@@ -58,10 +58,21 @@ def at_equal_budget(rows: list[Row]) -> tuple[int, dict[Row, float]]:
 
 
 def searched_less(comparison: Comparison) -> list[str]:
-    """Name the cells that had fewer trials than others of their dataset."""
+    """Name the cells that had fewer trials than others of their dataset.
+
+    Those beyond an edge do not count: every cell gets them that needs them.
+    """
+    planned = {
+        (sweep.name, cell.name): cell.trials
+        for sweep in comparison.sweeps
+        for cell in sweep.space.cells()
+    }
     found: dict[str, list[str]] = defaultdict(list)
     for dataset, rows in comparison.datasets.items():
-        counts = {row.label: row.cell.states.total() for row in rows}
+        counts = {
+            row.label: min(row.cell.states.total(), planned[row.cell.sweep, row.cell.name])
+            for row in rows
+        }
         most = max(counts.values(), default=0)
         less = sorted(f"{label} ({count})" for label, count in counts.items() if count < most)
         if less:

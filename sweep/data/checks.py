@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.building import Progress
-from sweep.data.datasets import classes_of, open_twins, samples_of, store_plan
+from sweep.data.datasets import classes_of, kept_together, open_twins, samples_of, store_plan
 from sweep.data.giveaways import border_giveaway, size_giveaway
 from sweep.data.manifest import SPLITS, Manifest, Sample
 from sweep.data.splits import assign_splits
@@ -87,6 +87,9 @@ def check(
     plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
     store = open_store(cache / "stores", plan, progress)
     twins = open_twins(spec, manifest, data_root, cache)
+    if not brings and not findings and spec.leaks != "allow":
+        drawn = kept_together(spec, manifest, twins, split, data_root).splits
+        manifest = manifest.resplit(drawn)
     findings += [
         *_unreadable(manifest, store),
         *_few(samples, drawn),

@@ -141,44 +141,65 @@ def open_dataset(
         _settle_unreadable(spec, dataset)
     if spec.leaks != "allow":
         twins = open_twins(spec, manifest, data_root, cache)
-        samples = samples_of(spec, data_root)
-        dataset = _kept_together(spec, dataset, samples, twins, split, fold, partition)
-        dataset = _without_leaks(spec, dataset, twins)
+        drawn = kept_together(spec, manifest, twins, split, data_root, fold, partition)
+        dataset = _without_leaks(spec, _with_splits(dataset, drawn), twins)
     if train_fraction < 1:
         dataset = _with_fraction(spec, dataset, train_fraction, split.seed)
     return dataset
 
 
-def _kept_together(
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Splits in which near-duplicates are in one group.
+
+    Attributes:
+        splits: of each sample, shape (N,).
+        clusters: of each sample the group that it was split with.
+        unclear: mask of the samples that were left out, as the same picture has another label.
+    """
+
+    splits: NDArray[np.str_]
+    clusters: list[str]
+    unclear: NDArray[np.bool_]
+
+
+def kept_together(
     spec: DatasetSpec,
-    dataset: Dataset,
-    samples: list[Sample],
+    manifest: Manifest,
     twins: Twins,
     split: Split,
-    fold: int,
-    partition: int,
-) -> Dataset:
-    """Draw the splits again with near-duplicates in one group, those of several labels left out.
+    data_root: Path,
+    fold: int = 0,
+    partition: int = 0,
+) -> Together:
+    """Draw a manifest's splits again with near-duplicates in one group.
 
     A dataset's own test split stays as it is.
+
+    Raises DataError if a class is then absent from a split.
     """
-    clusters = merged_groups(dataset.manifest.groups, twins.alike)
+    samples = samples_of(spec, data_root)
+    clusters = merged_groups(manifest.groups, twins.alike)
     own_test = np.asarray([sample.split == "test" for sample in samples])
-    unclear = several_labels(dataset.labels, twins.alike) & ~own_test
-    if clusters == dataset.manifest.groups and not unclear.any():
-        return dataset
+    unclear = several_labels(manifest.labels, twins.alike) & ~own_test
+    if clusters == manifest.groups and not unclear.any():
+        return Together(manifest.splits, clusters, unclear)
     together = [replace(s, group=c) for s, c in zip(samples, clusters, strict=True)]
     splits = assign_splits(spec.name, together, split, fold, partition, unclear)
+    return Together(splits, clusters, unclear)
+
+
+def _with_splits(dataset: Dataset, drawn: Together) -> Dataset:
     said = dataset.dropped
-    if unclear.any():
-        names = [dataset.manifest.ids[row] for row in np.flatnonzero(unclear)]
+    if drawn.unclear.any():
+        names = [dataset.manifest.ids[row] for row in np.flatnonzero(drawn.unclear)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         said += (
             f"{len(names):,} pictures that are the same as others under another label: "
             f"{', '.join(names[:_NAMED])}{more}",
         )
-    manifest = dataset.manifest.resplit(splits)
-    return replace(dataset, manifest=manifest, clusters=clusters, dropped=said)
+    manifest = dataset.manifest.resplit(drawn.splits)
+    return replace(dataset, manifest=manifest, clusters=drawn.clusters, dropped=said)
 
 
 def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: Twins) -> Dataset:

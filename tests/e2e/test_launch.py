@@ -235,7 +235,9 @@ def test_every_format_of_the_comparison(here: Here) -> None:
 def test_the_studys_questions_are_answered(here: Here) -> None:
     table = here.sweep("compare", "real", "--margin", "0.02").stdout
     assert "Is ImageNet pre-training better than random initialisation?" in table
-    assert "ImageNet pre-training is better than random initialisation for models trained on" in table
+    assert (
+        "ImageNet pre-training is better than random initialisation for models trained on" in table
+    )
 
 
 def test_mlflow_alone_gives_the_same_comparison(here: Here) -> None:

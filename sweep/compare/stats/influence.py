@@ -29,7 +29,7 @@ def influences(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Floats]:
         probabilities_NC: class probabilities.
     """
     squared_N = squared_errors(labels_N, probabilities_NC)
-    auroc_N, auprc_N = _of_ranks(labels_N, probabilities_NC)
+    auroc_N, auprc_N = rank_influences(labels_N, probabilities_NC)
     return {
         **_of_confusion(labels_N, probabilities_NC),
         "auroc": auroc_N,
@@ -59,7 +59,7 @@ def _of_confusion(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Float
     }
 
 
-def _of_ranks(labels_N: Labels, probabilities_NC: Floats) -> tuple[Floats, Floats]:
+def rank_influences(labels_N: Labels, probabilities_NC: Floats) -> tuple[Floats, Floats]:
     """Return the influences on AUROC and AUPRC, averaged over the classes with both sides."""
     found = [
         (

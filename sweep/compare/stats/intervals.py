@@ -104,7 +104,7 @@ def _share(
 
 
 def _logit(point: float, variance: float, reach: float, counts: Counts) -> Interval:
-    """Return the interval that is symmetric on the logit scale, for errors that are mostly small."""
+    """Return the interval that is symmetric on the logit scale, for mostly small errors."""
     own = point * (1 - point)
     if own <= _ROUNDING or variance <= 0:
         return _share(point, variance, reach, float(counts.groups), at_most=False)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.compare.results import Predictions
-from sweep.compare.stats.influence import WITHOUT_VARIANCE, influences
+from sweep.compare.stats.influence import influences
 from sweep.train.metrics import Floats, Labels, score
 
 
@@ -62,31 +62,53 @@ def sampled(
             error of their test samples, too, so that it errs on the safe side.
         shared: see `Sampled`.
     """
-    separate = by_fold or cell
-    first = cell[0]
     scores = [score(item.labels_N, item.probabilities_NC) for item in cell]
-    of_each = [score(item.labels_N, item.probabilities_NC) for item in separate]
+    of_each = scores if by_fold is None else [
+        score(item.labels_N, item.probabilities_NC) for item in by_fold
+    ]  # fmt: skip
     found = [influences(item.labels_N, item.probabilities_NC) for item in cell]
-    one_N = np.zeros_like(first.labels_N)
-    groups_C = groups_by_class(first)
-    grain = float((1 / groups_C**2).sum()) / (1 if len(groups_C) == 2 else len(groups_C) ** 2)
-    result = {}
-    for name in scores[0]:
-        strata_N = first.labels_N if name == "auroc" else one_N
-        if name in WITHOUT_VARIANCE:
-            influence_N = np.full(len(one_N), np.nan)
-        else:
-            influence_N = np.mean([item[name] for item in found], axis=0)
-        result[name] = Sampled(
-            float(np.mean([item[name] for item in scores])),
-            *_by_group(influence_N, strata_N, first.groups_N),
-            _spread([item[name] for item in of_each]),
-            len(separate),
-            math.inf if name == "auroc" else float(max(1, groups_C.min() - 1)),
-            grain,
+    nowhere_N = np.full(len(cell[0].labels_N), np.nan)
+    return {
+        name: sampled_metric(
+            name,
+            cell[0],
+            [item[name] for item in scores],
+            [item.get(name, nowhere_N) for item in found],
+            [item[name] for item in of_each],
             shared,
         )
-    return result
+        for name in scores[0]
+    }
+
+
+def sampled_metric(
+    name: str,
+    test: Predictions,
+    values: list[float],
+    influences_FN: list[Floats],
+    of_each: list[float],
+    shared: float = 0.0,
+) -> Sampled:
+    """Return one metric of a cell from its values and influences.
+
+    Args:
+        test: any predictions of the test split, for its labels and groups.
+        values, influences_FN: of each confirmation; of folds of the pooled predictions alone.
+        of_each: value of each confirmation, of folds on its own samples.
+    """
+    groups_C = groups_by_class(test)
+    grain = float((1 / groups_C**2).sum()) / (1 if len(groups_C) == 2 else len(groups_C) ** 2)
+    by_ranks = name == "auroc"
+    strata_N = test.labels_N if by_ranks else np.zeros_like(test.labels_N)
+    return Sampled(
+        float(np.mean(values)),
+        *_by_group(np.mean(influences_FN, axis=0), strata_N, test.groups_N),
+        _spread(of_each),
+        len(of_each),
+        math.inf if by_ranks else float(max(1, groups_C.min() - 1)),
+        grain,
+        shared,
+    )
 
 
 def _by_group(influence_N: Floats, strata_N: Labels, groups_N: Labels) -> tuple[Floats, Labels]:
