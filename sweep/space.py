@@ -18,6 +18,7 @@ from sweep.catalog import (
     timm_tags,
 )
 from sweep.errors import nearest
+from sweep.identity import canonical_hash
 
 FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
 
@@ -332,6 +333,15 @@ class Cell:
     def name(self) -> str:
         """The cell as users write it: ``dataset/backbone/freeze``."""
         return cell_name(self.dataset.name, self.backbone.name, self.freeze, self.train_fraction)
+
+    def seed(self, seed: int, what: str | int) -> int:
+        """Return a seed of this cell for something: another one for each backbone and mode.
+
+        The data set's name is no part of it, so that the same pictures under two names give the
+        same numbers.
+        """
+        method = [self.backbone.name, self.freeze, self.train_fraction]
+        return int(canonical_hash([seed, *method, what], length=8), 16)
 
 
 def cell_name(dataset: str, backbone: str, freeze: str, train_fraction: float) -> str:

@@ -173,8 +173,8 @@ def cheapest_sentence(comparison: Comparison, dataset: str) -> str | None:
     margin = f"{comparison.choices.margin:g} {title(metric)}"
     if found.row is found.best:
         text = (
-            f"{dataset}: no cheaper cell is shown to be as good as the best, {found.best.label}, "
-            f"which is within {margin} and worse in no other metric"
+            f"{dataset}: no cheaper cell is shown to be as good as the best, {found.best.label} "
+            f"(not worse by {margin}, and worse in no other metric)"
         )
     else:
         times = work(found.best.cell) / max(work(found.row.cell), 1e-9)

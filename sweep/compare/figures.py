@@ -8,7 +8,7 @@ from sklearn.metrics import roc_curve
 
 from sweep.compare.budgets import best_values, expected_best
 from sweep.compare.comparison import Choices, Row
-from sweep.compare.costs import work
+from sweep.compare.costs import cost, work
 from sweep.compare.drawing import COLOURS, INK, LINE, as_svg, grid, panel, plain_numbers, style
 from sweep.compare.ranks import Ranks
 from sweep.compare.wording import title
@@ -39,22 +39,24 @@ def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
 def cost_and_quality(dataset: str, rows: list[Row], front: list[Row], choices: Choices) -> str:
     """Draw quality over work; the line joins the cells that none beats in both."""
     metric = choices.metric
+    counted = all(cost(row.cell).total_flops is not None for row in rows)
+    unit, name = (1e12, "TFLOP") if counted else (1.0, "seconds")
     with style():
         figure, axes = panel(7, 3)
         for row in rows:
-            item, spent = row.metrics[metric], max(work(row.cell), 1e-2)
+            item, spent = row.metrics[metric], max(work(row.cell) / unit, 1e-6)
             colour = COLOURS[0] if row in front else LINE
             axes.plot([spent, spent], [item.low, item.high], color=colour, linewidth=1, alpha=0.5)
             axes.plot(spent, item.mean, "o", color=colour, markersize=5)
             axes.annotate(
                 row.label, (spent, item.mean), (4, 3), textcoords="offset points", fontsize=6.5
             )
-        points = [(max(work(r.cell), 1e-2), r.metrics[metric].mean) for r in front]
+        points = [(max(work(r.cell) / unit, 1e-6), r.metrics[metric].mean) for r in front]
         axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=1, linestyle="--")
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)
         axes.margins(x=0.15)
-        axes.set_xlabel("floating-point operations of the search and one training")
+        axes.set_xlabel(f"{name} of the search and one training")
         axes.set_ylabel(title(metric))
         return as_svg(figure, f"{dataset}: {title(metric)} against work, and the Pareto front")
 

@@ -141,8 +141,8 @@ def flops(value: float | None) -> str:
         return "-"
     for size, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP")):
         if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value / 1e6:.1f} MFLOP"
+            return f"{value / size:.1f}\N{NO-BREAK SPACE}{unit}"
+    return f"{value / 1e6:.1f}\N{NO-BREAK SPACE}MFLOP"
 
 
 def count(value: float | None) -> str:

@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from sweep.home import RunRecord, SweepFolder
-from sweep.identity import canonical_hash
 from sweep.search.studies import CellStudy
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate
@@ -79,8 +78,8 @@ def rates_to_confirm(
         return (best,)
     read = {rate: read_validation(folder, records[rate.number]) for rate in complete}
     found = {rate: item for rate, item in read.items() if item is not None}
-    seed = int(canonical_hash([space.split.seed, cell.name, "choice", index], length=15), 16)
-    place = chosen_in_resample(list(found.values()), space.objective, np.random.default_rng(seed))
+    rng = np.random.default_rng(cell.seed(space.split.seed, f"choice {index}"))
+    place = chosen_in_resample(list(found.values()), space.objective, rng)
     return (best if place is None else list(found)[place],)
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sweep.home import RunRecord
-from sweep.identity import canonical_hash
 from sweep.progress import CellProgress
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
@@ -339,8 +338,8 @@ class Dealer:
         return self._repeat(replace(wave, chosen_by=way_of(work.cell)), index)
 
     def _seed(self, cell: Cell, what: str | int) -> int:
-        """Return the seed of initial weights, order and augmentation: another one in each cell."""
-        return int(canonical_hash([self._space.split.seed, cell.name, what], length=8), 16)
+        """Return the seed of initial weights, order and augmentation."""
+        return cell.seed(self._space.split.seed, what)
 
     def _note(self, underway: _Underway, report: Report) -> None:
         work = self._work[underway.wave.cell.name]

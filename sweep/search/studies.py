@@ -12,7 +12,6 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sweep.home import RunRecord
-from sweep.identity import canonical_hash
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.space import Cell, End, Range, Space, end_of, extended
 from sweep.train.learner import Rate
@@ -46,7 +45,7 @@ class CellStudy:
     """
 
     def __init__(self, written: WrittenStudy, cell: Cell, space: Space) -> None:
-        seed = int(canonical_hash([space.split.seed, cell.name], length=8), 16)
+        seed = cell.seed(space.split.seed, "sampler")
         self._written, self._space, self._cell = written, space, cell
         self._study = optuna.create_study(
             direction=DIRECTION,

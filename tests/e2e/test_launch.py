@@ -257,7 +257,7 @@ def test_a_sweep_that_is_nowhere_is_refused_with_the_nearest_names(here: Here) -
 
 
 def test_the_report_is_written_and_shown_by_mlflow(here: Here) -> None:
-    done = here.sweep("report", "real", "--output", "out/report.html", "--resamples", "500")
+    done = here.sweep("report", "real", "--output", "out/report.html")
     assert done.returncode == 0, done.stderr
     assert "written to out/report.html" in done.stdout
     text = (here.folder / "out" / "report.html").read_text("utf-8")
@@ -267,7 +267,7 @@ def test_the_report_is_written_and_shown_by_mlflow(here: Here) -> None:
     (run,) = (r for r in here.runs() if r.data.tags["sweep.kind"] == "comparison")
     (artifact,) = client.list_artifacts(run.info.run_id)
     assert artifact.path == "report.html"
-    again = here.sweep("report", "real", "--output", "r.html", "--resamples", "500",
+    again = here.sweep("report", "real", "--output", "r.html",
                        "--home", "nowhere")  # fmt: skip
     assert again.returncode == 0, again.stderr
     comparisons = [r for r in here.runs() if r.data.tags["sweep.kind"] == "comparison"]
@@ -293,7 +293,7 @@ def test_resuming_a_finished_sweep_prints_its_table(here: Here) -> None:
 
 
 def test_status_in_words_and_json(here: Here) -> None:
-    assert "real: finished, 40 of 40 runs done" in here.sweep("status", "real").stdout
+    assert "real: finished, 44 of 44 runs done" in here.sweep("status", "real").stdout
     status = json.loads(here.sweep("status", "real", "--json").stdout)
     assert status["state"] == "finished"
     assert status["waiting_for_mlflow"] == 0

@@ -68,7 +68,9 @@ def interval(name: str, item: Sampled, counts: Counts) -> Interval:
     if name == "auroc":
         return _auroc(item.point, variance, test, reach, counts)
     if name == "brier":
-        return _logit(item.point, variance, reach, counts)
+        most = 1 if counts.classes == 2 else 2  # as `train.metrics` defines it
+        share = _logit(item.point / most, variance / most**2, reach, counts)
+        return Interval(item.point, most * share.low, most * share.high)
     if name in _SIGNED:
         share = _share((item.point + 1) / 2, variance / 4, reach, *_independent(name, counts))
         return Interval(item.point, 2 * share.low - 1, 2 * share.high - 1)
