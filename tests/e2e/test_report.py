@@ -158,7 +158,7 @@ def test_a_narrow_screen_does_not_scroll_sideways(page: Page) -> None:
 def test_it_says_how_the_numbers_came_about(page: Page) -> None:
     text = page.locator("main").inner_text()
     for said in (
-        "bias-corrected and accelerated", "300 resamples of whole groups", "Holm", "seed 0",
+        "by the mean placements over the confirmations", "Satterthwaite", "Holm", "seed 0",
         "16 trials of 30 epochs", "train 800 of 400 groups", "timm resnet18", "fingerprint f",
         "weights wsmall", "TRIPOD+AI", "CLAIM",
     ):  # fmt: skip
