@@ -1,8 +1,8 @@
-"""What the search and its pruner earn: the best score of a grid, with half of its epochs.
+"""What the search and its pruner earn: the best score of a grid, with fewer epochs.
 
 For each cell: a plain logarithmic grid of learning rates, every one trained to its last epoch,
-against the sweep's own search of as many trials with pruning on. Both choose by the same
-validation split, from the same initial heads and sample orders.
+against the sweep's own search of as many trials with pruning on (frozen cells are not pruned).
+Both choose by the same validation split, from the same initial heads and sample orders.
 
     SWEEP_DATA=... SWEEP_WEIGHTS=... python benchmarks/search_quality.py [--only frozen]
 """
@@ -65,7 +65,7 @@ def grid(space: Space, cell: Cell, cache: Path) -> Found:
     )  # fmt: skip
     rows = {split: dataset.rows(split) for split in ("train", "val", "test")}
     labels = {split: torch.from_numpy(dataset.labels[own]) for split, own in rows.items()}
-    classes, seed = len(dataset.classes), space.split.seed
+    classes, seed = len(dataset.classes), cell.seed(space.split.seed, "search")
     shared = (space.recipe, cell.epochs, space.objective, seed, device)
     if cell.freeze == "frozen":
         outputs = open_features(backbone, dataset.store, cache, device)
@@ -115,7 +115,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            document = {"name": mode, "seeds": 1, **text}
+            document = {"name": mode, "seeds": 1, "edges": "keep", **text}
             path = folder / "space.yaml"
             path.write_text(yaml.safe_dump(document))
             space = Space.model_validate(document)

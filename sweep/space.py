@@ -1,12 +1,11 @@
 """The space: what a sweep compares. YAML in, cells out; every value checked before any work."""
 
-import math
 import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sweep.catalog import (
     BACKBONES,
@@ -19,6 +18,7 @@ from sweep.catalog import (
 )
 from sweep.errors import nearest
 from sweep.identity import canonical_hash
+from sweep.ranges import LearningRate, Part
 
 FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
 
@@ -65,17 +65,10 @@ Metric = Literal[
     "mcc",
 ]
 METRICS: tuple[str, ...] = get_args(Metric)
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 # What to do with training pictures that are, or belong to the group of, test pictures.
 Leaks = Literal["drop", "error", "allow"]
-
-
-class Part(BaseModel):
-    """A part of the space file: no unknown keys, no change once it is read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 _POOL = {"volumes": "group", "lgg_mri": "group"}
@@ -193,46 +186,6 @@ class BackboneSpec(Part):
 
 def _without_model(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "model"}
-
-
-class Range(Part):
-    """A log-uniform domain."""
-
-    low: Positive
-    high: Positive
-
-    @model_validator(mode="after")
-    def _upright(self) -> Self:
-        if self.low > self.high:
-            raise ValueError(f"low {self.low:g} is above high {self.high:g}; swap the two")
-        return self
-
-
-End = Literal["lower", "upper"]
-_EDGE = 0.1  # of a logarithmic range, at either end
-
-
-def end_of(domain: Range, value: float) -> End | None:
-    """Return at which end of a range a value lies; None in its middle, or if it is one value."""
-    if domain.low == domain.high:
-        return None
-    place = math.log(value / domain.low) / math.log(domain.high / domain.low)
-    return "lower" if place < _EDGE else "upper" if place > 1 - _EDGE else None
-
-
-def extended(domain: Range, end: End | None) -> Range:
-    """Return the power of ten beyond an end of a range; the range itself for none."""
-    if end is None:
-        return Range(low=domain.low, high=domain.high)
-    if end == "lower":
-        return Range(low=domain.low / 10, high=domain.low)
-    return Range(low=domain.high, high=domain.high * 10)
-
-
-class LearningRate(Range):
-    """The domain of the head's rate and, if asked, of the backbone's share of it."""
-
-    backbone_scale: Range | None = None
 
 
 class ModeBudget(Part):
@@ -359,8 +312,8 @@ class Space(Part):
     name: Name
     datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
     backbones: Annotated[list[BackboneSpec], Field(min_length=1)]
-    freeze: Annotated[list[Freeze], Field(min_length=1)] = ["frozen", "full"]
-    train_fraction: Annotated[list[Fraction], Field(min_length=1)] = [1.0]
+    freeze: list[Freeze] = Field(default=["frozen", "full"], min_length=1)
+    train_fraction: list[Fraction] = Field(default=[1.0], min_length=1)
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     learning_rate: LearningRate = LearningRate(low=1e-5, high=1e-1)
     budget: Budget = Budget()

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweep import space as space_module
 from sweep.errors import SpaceError, listing, nearest
+from sweep.ranges import LearningRate, Range
 from sweep.space import Space
 
 Location = tuple[str | int, ...]
@@ -26,8 +27,8 @@ _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Space,
     ("datasets",): space_module.DatasetSpec,
     ("backbones",): space_module.BackboneSpec,
-    ("learning_rate",): space_module.LearningRate,
-    ("learning_rate", "backbone_scale"): space_module.Range,
+    ("learning_rate",): LearningRate,
+    ("learning_rate", "backbone_scale"): Range,
     ("budget",): space_module.Budget,
     ("budget", "frozen"): space_module.ModeBudget,
     ("split",): space_module.Split,

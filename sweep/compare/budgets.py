@@ -9,7 +9,7 @@ from sweep.compare.comparison import Comparison, Row
 from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.wording import listed
 from sweep.home import RunRecord
-from sweep.space import Range, end_of
+from sweep.ranges import Range, end_of
 from sweep.train.metrics import Floats
 
 _LEAST_COMPLETE = 3

@@ -12,7 +12,7 @@ from sweep.compare.costs import cost, work
 from sweep.compare.drawing import COLOURS, INK, LINE, as_svg, grid, panel, plain_numbers, style
 from sweep.compare.ranks import Ranks
 from sweep.compare.wording import title
-from sweep.space import Range
+from sweep.ranges import Range
 from sweep.train.metrics import CALIBRATION_BINS, Floats, calibration_gaps, sided
 
 _ROC_POINTS = 60

@@ -27,7 +27,7 @@ from sweep.compare.questions import questions
 from sweep.compare.ranks import ranks
 from sweep.compare.stats.verdict import ALPHA
 from sweep.compare.tables import REPORTED, columns, sentences
-from sweep.space import Range
+from sweep.ranges import Range
 from sweep.train.metrics import LOWER_IS_BETTER
 
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")

@@ -7,107 +7,26 @@ import logging
 import math
 import re
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sweep.home import RunRecord
 from sweep.progress import CellProgress
+from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
-from sweep.search.wave import Report, Surroundings, Wave, choice_identity, kept_model
+from sweep.search.underway import Underway, as_record
+from sweep.search.wave import Report, Surroundings, Wave, kept_model
 from sweep.space import Cell
-from sweep.train.learner import Best, EpochScore, Rate
+from sweep.train.learner import Best, Rate
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
 
 _REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is dealt to one
 
 log = logging.getLogger("sweep.search")
-
-
-@dataclass
-class _Underway:
-    """A wave that was dealt: what was heard of its members."""
-
-    wave: Wave
-    started: float
-    histories: dict[int, dict[int, EpochScore]]
-    best: dict[int, Best]
-    open: set[int]
-    images: int = 0
-
-
-class _CellWork:
-    """The waves of one cell: what is left to deal, what is under way.
-
-    Args:
-        choices: returns the rates that a confirmation, by its index, chooses from.
-    """
-
-    def __init__(
-        self,
-        cell: Cell,
-        study: CellStudy,
-        progress: CellProgress,
-        choices: Callable[["_CellWork", int], tuple[Rate, ...]],
-    ) -> None:
-        self.cell, self.study, self.progress = cell, study, progress
-        self.left = study.left()
-        self.again: list[Wave] = []  # of a driver that died, or that failed and is tried again
-        self.searching = 0  # trials asked and not told
-        self.searched_trials: dict[int, RunRecord] = {}
-        self.confirming: set[int] = set()
-        self.confirmed: dict[int, RunRecord] = {}
-        self.waves = 0
-        self.failures: Counter[str] = Counter()
-        self.lost_in_a_row = 0
-        self.paused = 0  # waves that a stop has left for the next time
-        self._choices = choices
-        self._chosen: dict[int, tuple[Rate, ...]] = {}
-
-    @property
-    def searched(self) -> bool:
-        return not (self.left or self.searching or self.again)
-
-    @property
-    def left_beyond(self) -> int:
-        """How many trials beyond an edge of the ranges are left, once the budget is spent."""
-        if not self.searched or self.progress.given_up:
-            return 0
-        return self.study.left_beyond()
-
-    @property
-    def unfinished(self) -> bool:
-        """Tell whether the cell still has something to deal that can be dealt."""
-        if not self.searched or self.paused or self.left_beyond:
-            return True
-        return bool(self.unconfirmed())
-
-    def choices(self, index: int) -> tuple[Rate, ...]:
-        """Return the rates that a confirmation would choose from, as far as trials have ended."""
-        return self._choices(self, index)
-
-    def choice(self, index: int) -> tuple[Rate, ...]:
-        """Return the rates that a confirmation chooses from, once all trials have ended."""
-        if index not in self._chosen:
-            self._chosen[index] = self.choices(index)
-        return self._chosen[index]
-
-    def unconfirmed(self) -> set[int]:
-        """Return which confirmations there are not.
-
-        Those that chose from other rates, before the budget was raised, do not count.
-        """
-        if self.study.best() is None:
-            return set()
-        return {
-            index
-            for index in range(self.progress.seeds)
-            if index not in self.confirmed
-            or self.confirmed[index].choice != choice_identity(self.choice(index))
-        }
 
 
 class Dealer:
@@ -123,8 +42,8 @@ class Dealer:
         self._around, self._changed = around, changed
         self._folder, self._space = around.folder, around.space
         self._draining = False
-        self._underway: dict[str, _Underway] = {}
-        self._work: dict[str, _CellWork] = {}
+        self._underway: dict[str, Underway] = {}
+        self._work: dict[str, CellWork] = {}
         records: dict[str, list[RunRecord]] = defaultdict(list)
         for record in self._folder.records():
             records[record.cell].append(record)
@@ -169,8 +88,9 @@ class Dealer:
         wave = build()
         work.waves += 1
         numbers = {rate.number for rate in wave.rates}
-        self._underway[wave.key] = _Underway(
+        self._underway[wave.key] = Underway(
             wave,
+            self._around.sweep_id,
             time.time(),
             {number: {} for number in numbers},
             {number: Best(self._space.objective) for number in numbers},
@@ -255,7 +175,7 @@ class Dealer:
                 self._give_up(work)
         self._changed()
 
-    def _give_up(self, work: _CellWork) -> None:
+    def _give_up(self, work: CellWork) -> None:
         """Deal no more trials of a cell that keeps failing; a resumed sweep tries it again."""
         if work.left:
             log.error("%s: given up, %d trials are not begun", work.cell.name, work.left)
@@ -270,7 +190,7 @@ class Dealer:
         log.info("%s: %s pauses", underway.wave.cell.name, _title(underway.wave))
         self._changed()
 
-    def _next(self, work: _CellWork) -> Callable[[], Wave] | None:
+    def _next(self, work: CellWork) -> Callable[[], Wave] | None:
         """Return what builds the cell's next wave, or None if it has to wait or is done."""
         if self._draining:
             return None
@@ -286,20 +206,20 @@ class Dealer:
             return lambda: self._search_beyond(work, beyond if fused else 1)
         return self._next_confirmation(work) if work.searched else None
 
-    def _next_confirmation(self, work: _CellWork) -> Callable[[], Wave] | None:
+    def _next_confirmation(self, work: CellWork) -> Callable[[], Wave] | None:
         indices = work.unconfirmed() - work.confirming
         if not indices:
             return None
         return lambda: self._confirmation(work, min(indices))
 
-    def _search_wave(self, work: _CellWork, size: int) -> Wave:
+    def _search_wave(self, work: CellWork, size: int) -> Wave:
         key = self._wave_key(work)
         rates = tuple(work.study.ask(key) for _ in range(size))
         work.left -= size
         work.searching += size
         return self._trials(work.cell, key, rates)
 
-    def _search_beyond(self, work: _CellWork, size: int) -> Wave:
+    def _search_beyond(self, work: CellWork, size: int) -> Wave:
         if not work.progress.beyond:
             log.info("%s: the best trial lies at an edge, %d more beyond it", work.cell.name, size)
         key = self._wave_key(work)
@@ -308,7 +228,7 @@ class Dealer:
         work.searching += size
         return self._trials(work.cell, key, rates)
 
-    def _wave_key(self, work: _CellWork) -> str:
+    def _wave_key(self, work: CellWork) -> str:
         """Return the key of a cell's next wave of trials; it holds to which repeat it is dealt."""
         count = work.study.trials()
         repeat = f"repeat:{count % work.cell.confirmations}:" if work.cell.repeated else ""
@@ -326,7 +246,7 @@ class Dealer:
         seed = self._seed(wave.cell, index)
         return replace(wave, seed=seed, fold=fold, partition=1 + index, index=index)
 
-    def _confirmation(self, work: _CellWork, index: int) -> Wave:
+    def _confirmation(self, work: CellWork, index: int) -> Wave:
         work.confirming.add(index)
         round_ = 0
         if stale := work.confirmed.pop(index, None):
@@ -341,7 +261,7 @@ class Dealer:
         """Return the seed of initial weights, order and augmentation."""
         return cell.seed(self._space.split.seed, what)
 
-    def _note(self, underway: _Underway, report: Report) -> None:
+    def _note(self, underway: Underway, report: Report) -> None:
         work = self._work[underway.wave.cell.name]
         work.progress.images += max(0, report.images - underway.images)
         underway.images = max(underway.images, report.images)
@@ -355,7 +275,7 @@ class Dealer:
                 value = underway.best[item.number].value
                 work.progress.best = max(work.progress.best, value)
 
-    def _prune(self, underway: _Underway, work: _CellWork, report: Report) -> list[int]:
+    def _prune(self, underway: Underway, work: CellWork, report: Report) -> list[int]:
         learning = []
         for number in sorted(underway.open):
             history = underway.histories[number]
@@ -369,10 +289,10 @@ class Dealer:
         return [number for number in learning if work.study.should_prune(number)]
 
     def _end(
-        self, underway: _Underway, work: _CellWork, number: int, state: str, report: Report
+        self, underway: Underway, work: CellWork, number: int, state: str, report: Report
     ) -> None:
         """End a trial."""
-        record = self._as_record(underway, number, state, report)
+        record = as_record(underway, self._space, number, state, report)
         self._folder.write_record(record)  # first the result, then the ledger: see _recover
         underway.open.discard(number)
         work.progress.running -= 1
@@ -382,16 +302,16 @@ class Dealer:
         if underway.wave.cell.repeated:
             self._keep_the_best(work, underway.wave)
 
-    def _keep_the_best(self, work: _CellWork, wave: Wave) -> None:
+    def _keep_the_best(self, work: CellWork, wave: Wave) -> None:
         """Of the models of a repeat keep the best until it is confirmed."""
         (best,) = work.choices(wave.index) or (None,)
         for rate in wave.rates + tuple(r for r in work.study.complete()):
             if best is None or rate.identity != best.identity:
                 kept_model(self._folder, wave.cell, wave.index, rate).unlink(missing_ok=True)
 
-    def _end_confirmation(self, underway: _Underway, work: _CellWork, report: Report) -> None:
+    def _end_confirmation(self, underway: Underway, work: CellWork, report: Report) -> None:
         state = "failed" if report.error else "complete" if report.test else "diverged"
-        record = self._as_record(underway, report.chosen, state, report)
+        record = as_record(underway, self._space, report.chosen, state, report)
         self._folder.write_record(record)
         underway.open.clear()
         work.progress.running -= 1
@@ -399,7 +319,7 @@ class Dealer:
         for rate in underway.wave.rates if work.cell.repeated else ():
             kept_model(self._folder, work.cell, record.number, rate).unlink(missing_ok=True)
 
-    def _count(self, work: _CellWork, record: RunRecord) -> None:
+    def _count(self, work: CellWork, record: RunRecord) -> None:
         progress = work.progress
         progress.seconds += record.seconds
         if record.kind == "trial":
@@ -415,61 +335,10 @@ class Dealer:
         progress.confirmations[record.state] += 1
         work.confirmed[record.number] = record
 
-    def _as_record(
-        self, underway: _Underway, number: int | None, state: str, report: Report
-    ) -> RunRecord:
-        """Return the result of a trial, or of a confirmation that has chosen a rate, or none."""
-        wave, space = underway.wave, self._space
-        confirming = wave.kind == "confirmation"
-        best = Best(space.objective) if number is None else underway.best[number]
-        history = {} if number is None else underway.histories[number]
-        rate = next((rate for rate in wave.rates if rate.number == number), None)
-        chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
-        return RunRecord(
-            key=wave.key if confirming else self._key(wave.cell, wave.kind, number or 0),
-            sweep=space.name,
-            dataset=wave.cell.dataset.name,
-            backbone=wave.cell.backbone.name,
-            freeze=wave.cell.freeze,
-            train_fraction=wave.cell.train_fraction,
-            kind=wave.kind,
-            state=state,
-            number=wave.index if confirming else number or 0,
-            params={
-                **(rate.params if rate else {}),
-                "image_size": report.facts.get("image_size", space.image_size),
-                "epochs": wave.cell.epochs,
-                "seed": wave.seed,
-                "partition": wave.partition,
-                **({"chosen_by": wave.chosen_by} if confirming else {}),
-                **({"fold": wave.fold} if space.split.folds else {}),
-                "objective": space.objective,
-                **space.recipe.model_dump(),
-            },
-            history=[
-                {"epoch": epoch, **item.metrics}
-                for epoch, item in sorted(history.items())
-                if item.metrics
-            ],
-            best=chosen,
-            test=report.test,
-            started=underway.started,
-            ended=time.time(),
-            seconds=report.seconds / wave.runs,
-            facts={**report.facts, **_flops(underway, number, report)},
-            predictions=report.predictions,
-            model=report.model,
-            error=report.error,
-            log=report.log,
-            validation=report.validation,
-            choice=wave.choice if confirming else None,
-            round=wave.round,
-        )
-
     def _key(self, cell: Cell, kind: str, number: int) -> str:
         return f"{self._around.sweep_id}:{cell.name}:{kind}:{number}"
 
-    def _choices(self, work: _CellWork, index: int) -> tuple[Rate, ...]:
+    def _choices(self, work: CellWork, index: int) -> tuple[Rate, ...]:
         trials = work.searched_trials
         return rates_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
 
@@ -478,13 +347,13 @@ class Dealer:
 
     def _recover(
         self, cell: Cell, study: CellStudy, progress: CellProgress, records: list[RunRecord]
-    ) -> _CellWork:
+    ) -> CellWork:
         """Take up a cell where the ledger and the records say it was left.
 
         A trial whose result was written but not told is told now; the others that were begun
         are dealt again in the waves they were in, so that these find their checkpoints.
         """
-        work = _CellWork(cell, study, progress, self._choices)
+        work = CellWork(cell, study, progress, self._choices)
         progress.beyond = study.beyond()
         ended = {record.number: record for record in records if record.kind == "trial"}
         work.left += len(study.failed() - set(ended))  # forgotten: to be begun anew
@@ -505,23 +374,12 @@ class Dealer:
         return work
 
 
-def _running(underway: _Underway) -> int:
+def _running(underway: Underway) -> int:
     """Return how many results of a wave are still to come."""
     return len(underway.open) if underway.wave.kind == "trial" else 1
 
 
-def _flops(underway: _Underway, number: int | None, report: Report) -> dict[str, float]:
-    """Return the work of a run: of one trial, or of all that a confirmation chose from."""
-    if "epoch_flops" not in report.facts:
-        return {}
-    confirming = underway.wave.kind == "confirmation"
-    counted = underway.histories.values() if confirming else [underway.histories[number or 0]]
-    epochs = sum(len(history) for history in counted)
-    tested = report.facts["test_flops"] if report.predictions else 0.0
-    return {"flops": epochs * report.facts["epoch_flops"] + tested}
-
-
-def _share_dealt(work: _CellWork) -> float:
+def _share_dealt(work: CellWork) -> float:
     """Return how much of a cell was dealt: the least served cell comes first."""
     asked = work.cell.trials - work.left - sum(len(wave.rates) for wave in work.again)
     confirming = len(work.confirming) + len(work.confirmed)

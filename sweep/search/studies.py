@@ -12,8 +12,9 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from sweep.home import RunRecord
+from sweep.ranges import End, Range, end_of, extended
 from sweep.search.ledger import DIRECTION, WrittenStudy
-from sweep.space import Cell, End, Range, Space, end_of, extended
+from sweep.space import Cell, Space
 from sweep.train.learner import Rate
 
 _GOLDEN = (math.sqrt(5) - 1) / 2

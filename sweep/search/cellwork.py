@@ -1,0 +1,89 @@
+"""What is left to do of one cell: trials to deal, trials beyond an edge, confirmations."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from sweep.home import RunRecord
+from sweep.progress import CellProgress
+from sweep.search.studies import CellStudy
+from sweep.search.wave import Wave, choice_identity
+from sweep.space import Cell
+from sweep.train.learner import Rate
+
+
+class CellWork:
+    """The waves of one cell: what is left to deal, what is under way.
+
+    Args:
+        choices: returns the rates that a confirmation, by its index, chooses from.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        study: CellStudy,
+        progress: CellProgress,
+        choices: Callable[["CellWork", int], tuple[Rate, ...]],
+    ) -> None:
+        self.cell, self.study, self.progress = cell, study, progress
+        self.left = study.left()
+        self.again: list[Wave] = []  # of a driver that died, or that failed and is tried again
+        self.searching = 0  # trials asked and not told
+        self.searched_trials: dict[int, RunRecord] = {}
+        self.confirming: set[int] = set()
+        self.confirmed: dict[int, RunRecord] = {}
+        self.waves = 0
+        self.failures: Counter[str] = Counter()
+        self.lost_in_a_row = 0
+        self.paused = 0  # waves that a stop has left for the next time
+        self._choices = choices
+        self._chosen: dict[int, tuple[Rate, ...]] = {}
+        self._identities: dict[int, str] = {}
+
+    @property
+    def searched(self) -> bool:
+        """Whether nothing of the budget is left to deal or under way."""
+        return not (self.left or self.searching or self.again)
+
+    @property
+    def left_beyond(self) -> int:
+        """How many trials beyond an edge of the ranges are left, once the budget is spent."""
+        if not self.searched or self.progress.given_up:
+            return 0
+        return self.study.left_beyond()
+
+    @property
+    def unfinished(self) -> bool:
+        """Tell whether the cell still has something to deal that can be dealt."""
+        if not self.searched or self.paused or self.left_beyond:
+            return True
+        return bool(self.unconfirmed())
+
+    def choices(self, index: int) -> tuple[Rate, ...]:
+        """Return the rates that a confirmation would choose from, as far as trials have ended."""
+        return self._choices(self, index)
+
+    def choice(self, index: int) -> tuple[Rate, ...]:
+        """Return the rates that a confirmation chooses from, once all trials have ended."""
+        if index not in self._chosen:
+            self._chosen[index] = self.choices(index)
+            self._identities[index] = choice_identity(self._chosen[index])
+        return self._chosen[index]
+
+    def identity(self, index: int) -> str:
+        """Return the identity of what a confirmation chooses from."""
+        self.choice(index)
+        return self._identities[index]
+
+    def unconfirmed(self) -> set[int]:
+        """Return which confirmations there are not.
+
+        Those that chose from other rates, before the budget was raised, do not count.
+        """
+        if self.study.best() is None:
+            return set()
+        return {
+            index
+            for index in range(self.progress.seeds)
+            if index not in self.confirmed or self.confirmed[index].choice != self.identity(index)
+        }

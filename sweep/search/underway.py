@@ -1,0 +1,85 @@
+"""A wave under way: what was heard of it, and the record that it ends as."""
+
+import time
+from dataclasses import dataclass
+
+from sweep.home import RunRecord
+from sweep.search.wave import Report, Wave
+from sweep.space import Space
+from sweep.train.learner import Best, EpochScore
+
+
+@dataclass
+class Underway:
+    """A wave that was dealt: what was heard of its members."""
+
+    wave: Wave
+    sweep_id: str
+    started: float
+    histories: dict[int, dict[int, EpochScore]]
+    best: dict[int, Best]
+    open: set[int]
+    images: int = 0
+
+
+def as_record(
+    underway: Underway, space: Space, number: int | None, state: str, report: Report
+) -> RunRecord:
+    """Return the result of a trial, or of a confirmation that has chosen a rate, or none."""
+    wave = underway.wave
+    confirming = wave.kind == "confirmation"
+    best = Best(space.objective) if number is None else underway.best[number]
+    history = {} if number is None else underway.histories[number]
+    rate = next((rate for rate in wave.rates if rate.number == number), None)
+    chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
+    return RunRecord(
+        key=wave.key if confirming else f"{underway.sweep_id}:{wave.cell.name}:trial:{number}",
+        sweep=space.name,
+        dataset=wave.cell.dataset.name,
+        backbone=wave.cell.backbone.name,
+        freeze=wave.cell.freeze,
+        train_fraction=wave.cell.train_fraction,
+        kind=wave.kind,
+        state=state,
+        number=wave.index if confirming else number or 0,
+        params={
+            **(rate.params if rate else {}),
+            "image_size": report.facts.get("image_size", space.image_size),
+            "epochs": wave.cell.epochs,
+            "seed": wave.seed,
+            "partition": wave.partition,
+            **({"chosen_by": wave.chosen_by} if confirming else {}),
+            **({"fold": wave.fold} if space.split.folds else {}),
+            "objective": space.objective,
+            **space.recipe.model_dump(),
+        },
+        history=[
+            {"epoch": epoch, **item.metrics}
+            for epoch, item in sorted(history.items())
+            if item.metrics
+        ],
+        best=chosen,
+        test=report.test,
+        started=underway.started,
+        ended=time.time(),
+        seconds=report.seconds / wave.runs,
+        facts={**report.facts, **_flops(underway, number, report)},
+        predictions=report.predictions,
+        model=report.model,
+        error=report.error,
+        log=report.log,
+        validation=report.validation,
+        choice=wave.choice if confirming else None,
+        round=wave.round,
+    )
+
+
+def _flops(underway: Underway, number: int | None, report: Report) -> dict[str, float]:
+    """Return the work of a run: of one trial, or of all that a confirmation chose from."""
+    if "epoch_flops" not in report.facts:
+        return {}
+    confirming = underway.wave.kind == "confirmation"
+    counted = underway.histories.values() if confirming else [underway.histories[number or 0]]
+    epochs = sum(len(history) for history in counted)
+    tested = report.facts["test_flops"] if report.predictions else 0.0
+    return {"flops": epochs * report.facts["epoch_flops"] + tested}
