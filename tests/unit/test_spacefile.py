@@ -69,7 +69,9 @@ def test_full_grid_is_the_grid_of_the_study() -> None:
     ]  # fmt: skip
     assert list(space.freeze) == ["frozen", "full"]
     assert len(space.cells()) == 72
-    assert {cell.trials for cell in space.cells()} == {16}
+    assert {cell.trials for cell in space.cells()} == {20}
+    assert {(cell.fused, cell.confirmations) for cell in space.cells()} == {(True, 10), (False, 5)}
+    assert all(cell.repeated for cell in space.cells() if not cell.fused)
 
 
 def test_all_errors_of_a_file_come_at_once_with_file_line_and_nearest_match(tmp_path: Path) -> None:
