@@ -48,8 +48,10 @@ class CellWork:
     @property
     def left_beyond(self) -> int:
         """How many trials beyond an edge of the ranges are left, once the budget is spent."""
-        if not self.searched or self.progress.given_up:
+        if self.left or self.again or self.progress.given_up:
             return 0
+        if self.searching and not self.study.beyond():
+            return 0  # what is under way may still move the best
         return self.study.left_beyond()
 
     @property
