@@ -304,7 +304,7 @@ def _pruner(kind: str, epochs: int, trials: int) -> BasePruner:
     if kind == "none" or first >= epochs:
         return NopPruner()
     if kind == "median":
-        return MedianPruner(n_startup_trials=_LEAST_COMPLETE, n_warmup_steps=first - 1)
+        return MedianPruner(n_startup_trials=_LEAST_COMPLETE, n_warmup_steps=first)
     return _Hyperband(epochs, trials)
 
 

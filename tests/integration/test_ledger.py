@@ -141,48 +141,131 @@ def test_who_takes_up_a_study_tells_it_the_records_again_for_their_losses(tmp_pa
         assert taken.best() == asked[1]
 
 
+def tuned(trials: int = 8, epochs: int = 27, pruner: str = "hyperband") -> Space:
+    budget = {"trials": trials, "epochs": epochs, "pruner": pruner}
+    return space(freeze=["full"], budget=budget)
+
+
 def test_hyperband_gives_up_most_of_a_wave_and_keeps_the_best(tmp_path: Path) -> None:
-    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27}))
+    own = study(tmp_path, tuned())
     alive = {own.ask("wave").number for _ in range(8)}
-    for epoch in (1, 3, 9):
+    for epoch in (5, 15):
         for number in sorted(alive):
             own.report(number, epoch, 0.5 + 0.05 * number)
         ranked = sorted(alive, reverse=True)  # as the dealer judges: the best first
         alive -= {number for number in ranked if own.should_prune(number)}
     assert 7 in alive
-    assert len(alive) <= 3
+    assert len(alive) <= 4
 
 
 def test_the_median_pruner_gives_up_what_is_worse_than_half_of_the_complete(tmp_path: Path) -> None:
-    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27, "pruner": "median"}))
+    own = study(tmp_path, tuned(pruner="median"))
     for number in range(3):
         own.ask("wave")
-        own.report(number, 3, 0.5 + number / 10)
+        own.report(number, 6, 0.5 + number / 10)
         own.tell(record(number, 0.9))
     for value, pruned in ((0.55, True), (0.65, False)):
         number = own.ask("wave").number
-        own.report(number, 3, value)
+        own.report(number, 6, value)
         assert own.should_prune(number) == pruned
 
 
-@pytest.mark.parametrize("trials", [4, 8, 16, 64])
+@pytest.mark.parametrize("pruner", ["hyperband", "median"])
+@pytest.mark.parametrize(("epochs", "first"), [(27, 5), (90, 10), (100, 12)])
+def test_nothing_is_pruned_before_five_epochs_or_a_ninth(
+    tmp_path: Path, pruner: str, epochs: int, first: int
+) -> None:
+    own, pruned = study(tmp_path, tuned(12, epochs, pruner)), []
+    for number in range(12):
+        own.ask("wave")
+        for epoch in range(1, epochs + 1):
+            own.report(number, epoch, 0.9 - number / 100)  # each worse than all before it
+            if own.should_prune(number):
+                pruned.append(epoch)
+                own.tell(record(number, 0.9, "pruned"))
+                break
+        else:
+            own.tell(record(number, 0.9))
+    assert min(pruned) == first
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "median"])
+@pytest.mark.parametrize(("trials", "least"), [(3, 3), (6, 3), (16, 6), (30, 10)])
+def test_a_third_of_the_trials_three_at_least_is_completed(
+    tmp_path: Path, pruner: str, trials: int, least: int
+) -> None:
+    own, complete = study(tmp_path, tuned(trials, 27, pruner)), 0
+    for number in range(trials):  # each worse than all before it
+        own.ask("wave")
+        for epoch in (5, 15, 27):
+            own.report(number, epoch, 0.9 - number / 100)
+            if epoch < 27 and own.should_prune(number):
+                own.tell(record(number, 0.9, "pruned"))
+                break
+        else:
+            own.tell(record(number, 0.9 - number / 100))
+            complete += 1
+    assert complete >= least
+    if trials > 6:
+        assert complete < trials  # or nothing would be pruned at all
+
+
+@pytest.mark.parametrize("trials", [8, 16, 64])
 def test_no_bracket_of_hyperband_is_too_small_to_prune(tmp_path: Path, trials: int) -> None:
-    own = study(tmp_path, space(budget={"trials": trials, "epochs": 27}))
+    own = study(tmp_path, tuned(trials))
     alive = {own.ask("wave").number for _ in range(trials)}
     epochs = 0
-    for before, epoch in ((0, 1), (1, 3), (3, 9), (9, 27)):
+    for before, epoch in ((0, 5), (5, 15), (15, 27)):
         epochs += len(alive) * (epoch - before)
         for number in sorted(alive):
             own.report(number, epoch, number / 100)
         alive -= {number for number in sorted(alive, reverse=True) if own.should_prune(number)}
-    assert epochs <= 27 * trials / 2
+    assert epochs <= 27 * trials * 2 / 3
+
+
+def test_frozen_cells_are_not_pruned(tmp_path: Path) -> None:
+    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27}))
+    for number in range(8):
+        own.ask("wave")
+        own.report(number, 15, number / 10)
+    assert not any(own.should_prune(number) for number in range(8))
+
+
+def test_beyond_an_edge_a_quarter_of_the_budget_is_spread_over_a_power_of_ten(
+    tmp_path: Path,
+) -> None:
+    own = study(tmp_path)
+    for number in range(8):
+        rate = own.ask("wave").learning_rate
+        own.tell(record(number, rate))  # the higher the better
+    assert (own.left(), own.left_beyond()) == (0, 2)
+    again = study(tmp_path)
+    for number in range(8):
+        again.tell(record(number, 0.5))
+    rates = [again.ask_beyond("wave").learning_rate for _ in range(2)]
+    assert all(0.1 < rate < 1.0 for rate in rates)
+    assert abs(math.log10(rates[0] / rates[1])) == pytest.approx(0.5)
+    taken_up = study(tmp_path)
+    assert (taken_up.left(), taken_up.left_beyond(), taken_up.beyond()) == (0, 0, 2)
+
+
+def test_in_the_middle_of_the_range_or_told_to_keep_it_nothing_is_searched_beyond(
+    tmp_path: Path,
+) -> None:
+    own = study(tmp_path)
+    for number in range(8):
+        rate = own.ask("wave").learning_rate
+        own.tell(record(number, -abs(math.log10(rate) + 2.5)))
+    assert own.left_beyond() == 0
+    kept = study(tmp_path, space(edges="keep"))
+    assert kept.left_beyond() == 0
 
 
 def test_without_a_pruner_nothing_is_pruned(tmp_path: Path) -> None:
-    own = study(tmp_path, space(budget={"trials": 8, "epochs": 27, "pruner": "none"}))
+    own = study(tmp_path, tuned(pruner="none"))
     for number in range(8):
         own.ask("wave")
-        own.report(number, 1, number / 10)
+        own.report(number, 15, number / 10)
     assert not any(own.should_prune(number) for number in range(8))
 
 
