@@ -71,7 +71,8 @@ def _at_a_bound(comparison: Comparison, dataset: str, rows: list[Row]) -> str | 
 
 def _no_equivalence(comparison: Comparison, dataset: str, rows: list[Row]) -> str | None:
     metric, margin = comparison.choices.metric, comparison.choices.margin
-    if len(rows) < 2 or can_be_equivalent(rows[0].sampled[metric].grain, margin):
+    judged = [pair for pair in comparison.pairs[dataset] if pair.verdict.word != "unjudged"]
+    if not judged or can_be_equivalent(rows[0].sampled[metric].grain, margin):
         return None
     return (
         f"{dataset}: the test split is too small to call cells equivalent within {margin:g} "

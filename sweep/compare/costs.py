@@ -133,9 +133,9 @@ def cheapest_good(comparison: Comparison, dataset: str) -> Cheapest | None:
     those of the page), the best is not better than it, and it loses in no other metric.
     """
     rows = comparison.paired[dataset]
-    if len(rows) < 2 or not all(row.judged for row in rows):
+    if len(rows) < 2 or np.isnan(rows[0].metrics[comparison.choices.metric].mean):
         return None
-    if np.isnan(rows[0].metrics[comparison.choices.metric].mean):
+    if any(pair.verdict.word == "unjudged" for pair in comparison.pairs[dataset]):
         return None
     best, not_worse = rows[0], _not_worse(comparison)
     cheaper = [

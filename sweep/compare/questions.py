@@ -224,7 +224,7 @@ def _finding(
         first, second = item.rows
         text += losses([(item.first, pair.lost_by(first)), (item.second, pair.lost_by(second))])
     if item.parts:
-        parts = sorted(item.parts)
+        parts = sorted(choices.sign * part for part in item.parts)
         text += f"; between {parts[0]:+.3f} and {parts[-1]:+.3f} on the single data sets"
     return Finding(item, verdict, f"{text}.")
 
@@ -242,7 +242,7 @@ def _answer(findings: list[Finding], margin: float) -> str:
         "worse": f"{second} better in {counts['worse']}",
         "equivalent": f"equivalent within {margin:g} in {counts['equivalent']}",
         "unclear": f"the data cannot tell in {counts['unclear']}",
-        "unjudged": f"no verdict in {counts['unjudged']}, with fewer than 3 confirmations",
+        "unjudged": f"no verdict in {counts['unjudged']}",
     }
     said = ", ".join(text for word, text in parts.items() if counts[word])
     places = "comparison" if len(single) == 1 else "comparisons"

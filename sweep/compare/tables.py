@@ -64,7 +64,7 @@ def _against_rivals(best: Row, rivals: list[Pair]) -> str:
     said = {
         "equivalent": "it is equivalent within the margin to",
         "unclear": "the data cannot tell it from",
-        "unjudged": "there is no verdict, with fewer than 3 confirmations, on",
+        "unjudged": "there is no verdict on it and",
     }
     text = ""
     for word, start in said.items():

@@ -84,8 +84,8 @@ def told(first: str, second: str, verdict: Verdict, choices: Reading) -> str:
     if word == "unjudged":
         gain = choices.sign * verdict.gain.point
         return (
-            f"{first} less {second} is {gain:+.3f} {title(choices.metric)}; no verdict, as each "
-            "needs 3 confirmations"
+            f"{first} less {second} is {gain:+.3f} {title(choices.metric)}; there is no verdict on "
+            "them (see the notes)"
         )
     if word in ("better", "worse"):
         but = f"; but by less than {margin}" if verdict.equivalent < ALPHA else ""

@@ -119,3 +119,17 @@ def test_one_backbone_and_mode_leave_nothing_to_ask() -> None:
         {"small/frozen": 0.8}, backbones=[{"name": "small", "model": "resnet18"}], freeze=["frozen"]
     )
     assert questions(compared([one], Choices("auroc"))) == []
+
+
+def test_a_metric_without_a_variance_has_no_verdicts() -> None:
+    question = asked(cells(0.85, 0.85, 0.6), "ImageNet", metric="ece", datasets=DATASETS)
+    assert {finding.word for finding in question.findings} == {"unjudged"}
+    assert question.answer == "Of 6 comparisons: no verdict in 6."
+
+
+def test_the_range_over_data_sets_is_of_the_metric_itself() -> None:
+    (overall, *_) = asked(
+        cells(0.85, 0.85, 0.6), "ImageNet", metric="brier", datasets=DATASETS
+    ).overall
+    assert "Brier score -0." in overall.text
+    assert "between -0." in overall.text

@@ -42,7 +42,7 @@ class Difference:
         grain: variance of one group in each class being placed otherwise. Where two cells agree on
             nearly all patients the others say little of how often they would not; equivalence is
             judged with this added.
-        judged: whether there are enough confirmations for a verdict.
+        judged: whether there can be a verdict: enough confirmations, of a metric with a variance.
     """
 
     point: float
@@ -124,7 +124,8 @@ def weighted_sum(terms: Sequence[tuple[float, Sampled]]) -> Difference:
     test = test_variance(sums_SG, items[0].groups_S)
     point = float(weights @ [item.point for item in items])
     grain = max(item.grain for item in items)
-    if all(item.confirmations >= LEAST_CONFIRMATIONS for item in items):
+    enough = all(item.confirmations >= LEAST_CONFIRMATIONS for item in items)
+    if enough and not math.isnan(test):
         training = float(sum(w**2 * item.training_variance for w, item in terms))
         return Difference(point, test, training, satterthwaite(weights, items), grain)
     return Difference(point, test, math.nan, math.inf, grain, judged=False)
