@@ -9,9 +9,9 @@ from sweep.compare.budgets import few_complete, rates_at_an_edge, searched_less
 from sweep.compare.comparison import Comparison, Row
 from sweep.compare.costs import unlike_devices
 from sweep.compare.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
-from sweep.compare.stats.sampling import ENOUGH_GROUPS
 from sweep.compare.wording import listed, number, title
 
+_FEW_GROUPS = 10  # of the rarest class
 _CALIBRATION_SAMPLES = 500  # below, a calibration error says little
 _TOO_GOOD = 0.05  # of a validation score above the test interval
 
@@ -45,12 +45,12 @@ def caveats(comparison: Comparison) -> list[str]:
 
 def _few_groups(comparison: Comparison, dataset: str, rows: list[Row]) -> str | None:
     counts = rows[0].counts
-    if counts is None or counts.groups_C.min() >= ENOUGH_GROUPS:
+    if counts is None or counts.groups_C.min() >= _FEW_GROUPS:
         return None
     place = int(np.argmin(counts.groups_C))
     return (
         f"{dataset}: the rarest class has {counts.groups_C[place]} groups (patients) in the test "
-        f"split; with fewer than {ENOUGH_GROUPS} intervals may be too narrow"
+        f"split; with fewer than {_FEW_GROUPS} intervals may be too narrow"
     )
 
 
