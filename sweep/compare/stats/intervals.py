@@ -131,14 +131,15 @@ def _auroc(point: float, variance: float, test: float, reach: float, counts: Cou
 def _area_variance(sizes_C: Labels, counts: Counts) -> Callable[[float], float]:
     """Return Newcombe's variance of an AUROC as a function of its value.
 
-    Over several classes the mean of their standard errors: as if they erred together.
+    Over several classes that of their mean, as if they erred apart; how far they err together is
+    in the observed variance, to which it is scaled.
     """
     total = int(sizes_C.sum())
     positives = sizes_C[1:] if len(sided(counts.classes)) == 1 else sizes_C
     sides = [(int(size), total - int(size)) for size in positives]
 
     def variance(value: float) -> float:
-        return float(np.mean([math.sqrt(_newcombe(value, *side)) for side in sides])) ** 2
+        return float(np.mean([_newcombe(value, *side) for side in sides])) / len(sides)
 
     return variance
 
