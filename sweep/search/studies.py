@@ -20,6 +20,7 @@ from sweep.train.learner import Rate
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _REDUCTION = 3  # one of so many trials passes a rung
 _LEAST_COMPLETE = 3  # trials of a cell, whatever the pruner says
+_LEAST_OF_A_REPEAT = 2  # of those that are dealt to one confirmation
 _BEYOND = "beyond"  # note of a trial beyond an edge of the ranges
 
 _STATES = {
@@ -147,12 +148,17 @@ class CellStudy:
     def should_prune(self, number: int) -> bool:
         """Tell whether the pruner gives the trial up.
 
-        Whatever it says, a third of the cell's trials, three at least, are completed.
+        Whatever it says, a third of the cell's trials, three at least, are completed; and where
+        trials are dealt to confirmations, two at least of each.
         """
-        lost = len(self._all(TrialState.PRUNED, TrialState.FAIL))
-        spare = self._cell.trials - max(_LEAST_COMPLETE, math.ceil(self._cell.trials / 3))
-        if lost >= spare:
+        lost = [trial.number for trial in self._all(TrialState.PRUNED, TrialState.FAIL)]
+        trials, repeats = self._cell.trials, self._cell.confirmations
+        if len(lost) >= trials - max(_LEAST_COMPLETE, math.ceil(trials / 3)):
             return False
+        if self._cell.repeated:
+            mates = [other for other in lost if (other - number) % repeats == 0]
+            if len(mates) >= trials // repeats - _LEAST_OF_A_REPEAT:
+                return False
         known = self._frozen(number).system_attrs
         given_up = bool(self._trial(number).should_prune())
         noted = self._frozen(number).system_attrs  # such as a rung that it has passed

@@ -223,6 +223,23 @@ def test_no_bracket_of_hyperband_is_too_small_to_prune(tmp_path: Path, trials: i
     assert epochs <= 27 * trials * 2 / 3
 
 
+def test_of_the_trials_dealt_to_a_confirmation_two_are_completed(tmp_path: Path) -> None:
+    own = study(tmp_path, tuned(20).model_copy(update={"seeds": 5}))
+    complete = [0] * 5
+    for number in range(20):  # each worse than all before it
+        own.ask("wave")
+        for epoch in (5, 15, 27):
+            own.report(number, epoch, 0.9 - number / 100)
+            if epoch < 27 and own.should_prune(number):
+                own.tell(record(number, 0.9, "pruned"))
+                break
+        else:
+            own.tell(record(number, 0.9 - number / 100))
+            complete[number % 5] += 1
+    assert min(complete) >= 2
+    assert sum(complete) < 20  # or nothing would be pruned at all
+
+
 def test_frozen_cells_are_not_pruned(tmp_path: Path) -> None:
     own = study(tmp_path, space(budget={"trials": 8, "epochs": 27}))
     for number in range(8):
