@@ -75,7 +75,7 @@ def test_nothing_of_a_patient_is_in_what_a_sweep_leaves(
     shown = {"standard output": done.out.encode(), "standard error": done.err.encode()}
     for style in ("table", "json", "csv", "markdown", "latex"):
         shown[style] = sweep("compare", "private", "--format", style).out.encode()
-    assert sweep("report", "private", "--resamples", "200").code == 0
+    assert sweep("report", "private").code == 0
     left = everything_in(Path.cwd()) | everything_in(tmp_path / "cache")
     # What the owner wrote himself, and what `sweep resume` needs: they never leave the home.
     own = {"space.yaml", "sweeps/private/space.yaml", "sweeps/private/launch.json"}
