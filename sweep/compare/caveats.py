@@ -64,8 +64,8 @@ def _at_a_bound(comparison: Comparison, dataset: str, rows: list[Row]) -> str | 
     if not said:
         return None
     return (
-        f"{dataset}: a score at its bound, {'; '.join(said)}: the interval rests on the number of "
-        "test patients alone, and the data cannot tell such cells apart"
+        f"{dataset}: a score at its bound, {'; '.join(said)}: its interval rests on the number of "
+        "test patients alone"
     )
 
 

@@ -189,13 +189,10 @@ def test_nothing_is_pruned_before_five_epochs_or_a_ninth(
     assert min(pruned) == first
 
 
-@pytest.mark.parametrize("pruner", ["hyperband", "median"])
-@pytest.mark.parametrize(("trials", "least"), [(3, 3), (6, 3), (16, 6), (30, 10)])
-def test_a_third_of_the_trials_three_at_least_is_completed(
-    tmp_path: Path, pruner: str, trials: int, least: int
-) -> None:
-    own, complete = study(tmp_path, tuned(trials, 27, pruner)), 0
-    for number in range(trials):  # each worse than all before it
+def completed_of_worse_and_worse(own: CellStudy, trials: int) -> list[int]:
+    """Run trials one after the other, each worse than all before; return which were completed."""
+    complete = []
+    for number in range(trials):
         own.ask("wave")
         for epoch in (5, 15, 27):
             own.report(number, epoch, 0.9 - number / 100)
@@ -204,10 +201,19 @@ def test_a_third_of_the_trials_three_at_least_is_completed(
                 break
         else:
             own.tell(record(number, 0.9 - number / 100))
-            complete += 1
-    assert complete >= least
+            complete.append(number)
+    return complete
+
+
+@pytest.mark.parametrize("pruner", ["hyperband", "median"])
+@pytest.mark.parametrize(("trials", "least"), [(3, 3), (6, 3), (16, 6), (30, 10)])
+def test_a_third_of_the_trials_three_at_least_is_completed(
+    tmp_path: Path, pruner: str, trials: int, least: int
+) -> None:
+    complete = completed_of_worse_and_worse(study(tmp_path, tuned(trials, 27, pruner)), trials)
+    assert len(complete) >= least
     if trials > 6:
-        assert complete < trials  # or nothing would be pruned at all
+        assert len(complete) < trials  # or nothing would be pruned at all
 
 
 @pytest.mark.parametrize("trials", [8, 16, 64])
@@ -224,20 +230,10 @@ def test_no_bracket_of_hyperband_is_too_small_to_prune(tmp_path: Path, trials: i
 
 
 def test_of_the_trials_dealt_to_a_confirmation_two_are_completed(tmp_path: Path) -> None:
-    own = study(tmp_path, tuned(20).model_copy(update={"seeds": 5}))
-    complete = [0] * 5
-    for number in range(20):  # each worse than all before it
-        own.ask("wave")
-        for epoch in (5, 15, 27):
-            own.report(number, epoch, 0.9 - number / 100)
-            if epoch < 27 and own.should_prune(number):
-                own.tell(record(number, 0.9, "pruned"))
-                break
-        else:
-            own.tell(record(number, 0.9 - number / 100))
-            complete[number % 5] += 1
-    assert min(complete) >= 2
-    assert sum(complete) < 20  # or nothing would be pruned at all
+    of = tuned(20).model_copy(update={"seeds": 5})
+    complete = completed_of_worse_and_worse(study(tmp_path, of), 20)
+    assert min(sum(number % 5 == index for number in complete) for index in range(5)) >= 2
+    assert len(complete) < 20  # or nothing would be pruned at all
 
 
 def test_frozen_cells_are_not_pruned(tmp_path: Path) -> None:
