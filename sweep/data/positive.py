@@ -30,9 +30,10 @@ def ordered_classes(name: str, labels: Sequence[str], positive: str | None = Non
     counts = Counter(labels)
     classes = sorted(counts, key=_natural)
     if positive is not None and (len(classes) != 2 or positive not in classes):
+        hint = "" if positive in classes else nearest(positive, classes)
         raise DataError(
             f"dataset {name}: positive: {positive!r} must be one of two classes; its classes are "
-            f"{', '.join(classes)}{nearest(positive, classes)}"
+            f"{', '.join(classes)}{hint}"
         )
     if len(classes) != 2:
         return classes
