@@ -53,4 +53,4 @@ format: install-dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	if [ -e $(VENV)/.installed ]; then rm -rf $(VENV); fi

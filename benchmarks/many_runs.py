@@ -20,7 +20,8 @@ from machine import describe, run_sweep
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sweep.home import RunRecord, Settings, SweepFolder
+from sweep.home import Settings, SweepFolder
+from sweep.records import RunRecord
 from sweep.tracking import Tracker
 from tests.simulated import PARAMETERS, as_table, classifier, record, space
 

@@ -232,7 +232,7 @@ def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None
 
     if is_remote(address):
         if not yes:
-            click.confirm(f"Delete the sweep {name} on {address}?", abort=True)
+            _confirm(f"Delete the sweep {name} on {address}?")
         ask_head(str(address), extra=() if yes else ("--yes",))
         return
     from sweep.home import existing
@@ -243,7 +243,7 @@ def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None
         raise SweepError(f"the sweep {name} is running: stop it first, with: sweep stop {name}")
     if not yes:
         click.echo(what_is_lost(folder))
-        click.confirm(f"Delete the sweep {name}?", abort=True)
+        _confirm(f"Delete the sweep {name}?")
     folder.remove()
     click.echo(f"removed; MLflow and {'$SWEEP_CACHE'} are as they were")
 
@@ -271,6 +271,16 @@ def sync(name: str, home: Path | None) -> None:
 
 
 living = (launch, resume, stop, status, list_sweeps, logs, sync, remove)
+
+
+def _confirm(question: str) -> None:
+    """Ask a question; raises SweepError if there is nobody to answer, click.Abort for no."""
+    try:
+        click.confirm(question, abort=True)
+    except (click.Abort, RuntimeError):
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise
+        raise SweepError("nobody answered: nothing was deleted; --yes deletes unasked") from None
 
 
 def _refuse_detaching(detach: bool) -> None:

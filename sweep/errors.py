@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -28,6 +29,19 @@ class BackboneError(SweepError):
 
 class BusyError(SweepError):
     """Another process is at work on the same sweep."""
+
+
+class DamagedError(SweepError):
+    """A file of a sweep is not what was written there.
+
+    Attributes:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path, reason: object, advice: str = "restore it") -> None:
+        first_line = next(iter(str(reason).splitlines()), "")
+        super().__init__(f"{path} is damaged ({first_line}): {advice}")
+        self.path = path
 
 
 class Interrupted(SweepError):  # noqa: N818 - an interruption is not an error of the user

@@ -1,80 +1,33 @@
 """The home of sweeps on disk: for each its space, ledger, records, predictions and spool."""
 
+import fcntl
 import hmac
 import json
 import math
 import os
+import re
 import secrets
-import shutil
 import signal
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
-from pydantic_core import from_json  # in a third of json's time
 
 from sweep.atomic import write_text
-from sweep.errors import BusyError, SweepError, nearest
+from sweep.errors import BusyError, DamagedError, SweepError, listing, nearest
 from sweep.identity import canonical_hash
-from sweep.space import Space, cell_name
-
-
-@dataclass
-class RunRecord:
-    """What a trial or a confirmation gave: the durable result, of which MLflow is a projection.
-
-    Attributes:
-        key: unique among all runs of all sweeps.
-        kind: cell, trial or confirmation.
-        state: complete, pruned, diverged or failed.
-        history: one mapping an epoch: ``epoch`` and metrics such as ``val/auroc``.
-        best: the chosen epoch with its metrics; empty if there is none.
-        test: test metrics of a confirmation.
-        started, seconds: Unix time, and the seconds spent training.
-        facts: what the result depends on: versions, device, fingerprints, peak memory.
-        validation: file of a trial's validation predictions, where confirmations choose by them.
-        choice: of a confirmation, the identity of the rates that it chose from.
-        round: of a confirmation; those of the first are 0, those done again after the budget was
-            raised have higher ones.
-    """
-
-    key: str
-    sweep: str
-    dataset: str
-    backbone: str
-    freeze: str
-    kind: str
-    state: str
-    number: int = 0
-    params: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: dict[str, float] = field(default_factory=dict)
-    test: dict[str, float] = field(default_factory=dict)
-    started: float = 0.0
-    ended: float = 0.0
-    seconds: float = 0.0
-    facts: dict[str, Any] = field(default_factory=dict)
-    predictions: str | None = None
-    model: str | None = None
-    error: str | None = None
-    train_fraction: float = 1.0
-    log: str | None = None
-    validation: str | None = None
-    choice: str | None = None
-    round: int = 0
-
-    @property
-    def cell(self) -> str:
-        """The run's cell, as `Cell.name` writes it."""
-        return cell_name(self.dataset, self.backbone, self.freeze, self.train_fraction)
+from sweep.records import RunRecord, read_record, write_record
+from sweep.removal import delete_one, delete_written, is_temporary, link
+from sweep.space import Space, check_name
 
 
 @dataclass(frozen=True)
@@ -93,6 +46,22 @@ class Settings:
 
 # What a launch writes into its folder before the sweep exists, in `launch.json`.
 _OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log"})
+_LOCK_TIMEOUT_S = 1.0  # who only looks holds the lock for a moment
+
+# What a sweep writes, apart from launch.json: names are hashes of runs' keys.
+_OWN_FILES = re.compile(
+    r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|sync\.(lock|owner)|inputs\.bin
+    |ledger\.db(-wal|-shm|-journal)?
+    |runs/H\.json|spool/H|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
+    |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
+        "H", "[0-9a-f]{20}"
+    ),
+    re.VERBOSE,
+)
+_OWN_FOLDERS = re.compile(
+    r"(runs|spool|predictions|validation|kept|checkpoints|models(/[0-9a-f]{20})?|logs|damaged"
+    r"|tune\.[0-9a-z]+(/.*)?)/"
+)
 
 
 class SweepFolder:
@@ -134,30 +103,55 @@ class SweepFolder:
         place.mkdir(parents=True, exist_ok=True)
         return place / f"{canonical_hash(key)}{suffix}"
 
+    def forget_model(self, name: str) -> None:
+        """Delete a confirmed model that is not kept."""
+        place = self.path / "models" / Path(name).name
+        for path in (place / "model.safetensors", place / "model.json", place):
+            delete_one(path)
+
     def write_record(self, record: RunRecord) -> None:
         """Keep a run's result and mark it to be sent to MLflow."""
         path = self.file("runs", record.key, ".json")
-        write_text(path, json.dumps(asdict(record)))
+        write_record(path, record)
         (self.file("spool", record.key, "")).touch()
 
     def record_of(self, marker: str) -> RunRecord | None:
         """Return the result that a marker in the spool stands for, or None."""
         path = self.path / "runs" / f"{marker}.json"
-        return RunRecord(**json.loads(path.read_text("utf-8"))) if path.is_file() else None
+        return read_record(path) if path.is_file() else None
 
     def records(self) -> list[RunRecord]:
         """Return the results of all runs that have ended.
 
-        Raises SweepError, naming the file, if one is damaged.
+        Raises DamagedError, naming the file, if one is damaged.
         """
-        return [_read_record(path) for path in sorted((self.path / "runs").glob("*.json"))]
+        return [read_record(path) for path in self._record_files()]
+
+    def readable_records(self) -> tuple[list[RunRecord], list[DamagedError]]:
+        """Return the results of all runs that have ended, and which files are damaged."""
+        found, damaged = [], []
+        for path in self._record_files():
+            try:
+                found.append(read_record(path))
+            except DamagedError as error:
+                damaged.append(error)
+        return found, damaged
+
+    def _record_files(self) -> list[Path]:
+        return sorted((self.path / "runs").glob("*.json"))
+
+    def put_aside(self, path: Path) -> None:
+        """Move a damaged file into the folder ``damaged`` of the sweep."""
+        place = self.path / "damaged"
+        place.mkdir(exist_ok=True)
+        path.replace(place / f"{path.parent.name}-{time.time_ns()}-{path.name}")
 
     def reopen(self, forget_failures: bool) -> None:
         """Take back that the sweep is finished; on demand, that trials of it failed."""
         (self.path / "finished").unlink(missing_ok=True)
         if forget_failures:
-            for path in (self.path / "runs").glob("*.json"):
-                if _read_record(path).state == "failed":
+            for path in self._record_files():
+                if read_record(path).state == "failed":
                     path.unlink()
 
     def is_finished(self) -> bool:
@@ -176,8 +170,9 @@ class SweepFolder:
         """
         self._refuse_foreign_folder()
         self.path.mkdir(parents=True, exist_ok=True)
+        before = set() if self.exists() else {entry.name for entry in self.path.iterdir()}
         owner = self.path / "owner.json"
-        lock = FileLock(self.path / "lock", timeout=0)
+        lock = FileLock(self.path / "lock", timeout=_LOCK_TIMEOUT_S)
         try:
             lock.acquire()
         except Timeout:
@@ -194,8 +189,8 @@ class SweepFolder:
             owner.unlink(missing_ok=True)
             self._stop_request.unlink(missing_ok=True)
             lock.release()
-            if not self.exists():  # it was refused: leave no trace
-                self._take_back()
+            if not self.exists():  # it was refused, or removed: leave no trace
+                self._take_back(before)
 
     def _refuse_foreign_folder(self) -> None:
         if not self.path.is_dir():
@@ -211,9 +206,13 @@ class SweepFolder:
                 "written there. Choose another --home or --name"
             )
 
-    def _take_back(self) -> None:
-        """Delete what a refused launch wrote, and the folder if nothing else is in it."""
-        for name in _OF_A_REFUSED_LAUNCH:
+    def _take_back(self, before: set[str]) -> None:
+        """Delete what a refused launch wrote, and the folder if nothing else is in it.
+
+        Args:
+            before: names that were there before it.
+        """
+        for name in _OF_A_REFUSED_LAUNCH - before:
             (self.path / name).unlink(missing_ok=True)
         with suppress(OSError):
             self.path.rmdir()
@@ -279,41 +278,63 @@ class SweepFolder:
         return total
 
     def remove(self) -> None:
-        """Delete everything of the sweep; raises BusyError if it runs."""
+        """Delete what the sweep has written; files of others and links are left.
+
+        ``launch.json`` goes last: as long as anything could not be deleted the sweep is there.
+
+        Raises:
+            BusyError: it runs.
+            SweepError: something is left; all of it is named.
+        """
         with self.locked():
-            shutil.rmtree(self.path, ignore_errors=True)
-        shutil.rmtree(self.path, ignore_errors=True)  # the lock
+            kept = {self.path / "launch.json", self.path / "lock"}
+            found = delete_written(self.path, _is_of_a_sweep)
+            left = [item for item in found if item.path not in kept]
+            if not any(item.failed for item in left):
+                left += delete_one(self.path / "launch.json")
+        if self.path.is_symlink() and not left:
+            left = [link(self.path)]
+        if left:
+            told = "not all could be removed" if self.exists() else "removed, but not all in it"
+            raise SweepError(f"{told}:\n{listing([str(item) for item in left])}")
 
     def _require_running(self) -> None:
         if not self.is_running():
             raise SweepError(f"the sweep {self.name} is not running")
 
     def is_running(self) -> bool:
-        """Tell whether a process runs this sweep now."""
-        lock = FileLock(self.path / "lock", timeout=0)
+        """Tell whether a process runs this sweep now; works where nothing may be written."""
         try:
-            with lock:
-                return False
-        except Timeout:
+            handle = os.open(self.path / "lock", os.O_RDONLY)
+        except OSError:  # nobody has run it since it came here, or it is not for us to know
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
+        finally:
+            os.close(handle)
+        return False
 
 
-def _read_record(path: Path) -> RunRecord:
-    with _naming(path):
-        return RunRecord(**from_json(path.read_bytes()))
+def _is_of_a_sweep(path: str) -> bool:
+    """Tell whether a sweep writes a file or folder (with ``/`` at its end) of such a name."""
+    if path.endswith("/"):
+        return _OWN_FOLDERS.fullmatch(path) is not None
+    folder, _, name = path.rpartition("/")
+    if path.startswith("tune.") and _OWN_FOLDERS.fullmatch(f"{folder}/"):
+        return True
+    known = not folder or _OWN_FOLDERS.fullmatch(f"{folder}/")
+    return _OWN_FILES.fullmatch(path) is not None or bool(known and is_temporary(name))
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged file of a sweep raises into a SweepError that names it."""
+    """Turn what reading a damaged file of a sweep raises into a DamagedError that names it."""
     try:
         yield
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        first_line = str(error).splitlines()[0]
-        raise SweepError(
-            f"{path} is damaged ({first_line}): restore it; the record of a run can also be "
-            "removed, and the sweep resumed"
-        ) from None
+    except (ValueError, TypeError, FileNotFoundError, yaml.YAMLError) as error:
+        raise DamagedError(path, error) from None
 
 
 def _few(names: list[str], shown: int = 3) -> str:
@@ -331,12 +352,21 @@ def existing(home: Path, name: str) -> SweepFolder:
 
     Raises SweepError with the nearest names if there is none.
     """
-    folder = SweepFolder(home, name)
-    if not folder.exists():
+    found = find(home, name)
+    if found is None:
         known = sweep_names(home)
         there = f"there are: {', '.join(known)}" if known else "there is none yet"
         raise SweepError(f"no sweep {name!r} under {home}; {there}{nearest(name, known)}")
-    return folder
+    return found
+
+
+def find(home: Path, name: str) -> SweepFolder | None:
+    """Return the folder of a sweep that was launched, or None; a path is no name."""
+    try:
+        folder = SweepFolder(home, check_name(name))
+    except ValueError:
+        return None
+    return folder if folder.exists() else None
 
 
 def sweep_names(home: Path) -> list[str]:
@@ -350,12 +380,15 @@ def new_id() -> str:
 
 
 def hashing_key(home: Path) -> bytes:
-    """Return the secret under which sample and group ids are hashed; made at the first use."""
+    """Return the secret under which sample and group ids are hashed; made at the first use.
+
+    Nobody else can read it, but in a home in which a group may write: there the group.
+    """
     path = home.absolute() / ".ids.key"
     with FileLock(_made(path).with_suffix(".lock")):
         if not path.is_file():
-            write_text(path, secrets.token_hex(32))
-            path.chmod(0o600)
+            shared = path.parent.stat().st_mode & stat.S_IWGRP
+            write_text(path, secrets.token_hex(32), mode=0o660 if shared else 0o600)
     return bytes.fromhex(path.read_text())
 
 

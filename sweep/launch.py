@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import math
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -24,9 +23,10 @@ from sweep.compare.results import CellResult, home_results
 from sweep.compare.tables import terminal
 from sweep.errors import Interrupted, SweepError
 from sweep.extension import extended
-from sweep.home import RunRecord, Settings, SweepFolder, hashing_key, new_id
+from sweep.home import Settings, SweepFolder, hashing_key, new_id
 from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
+from sweep.records import RunRecord
 from sweep.search.ledger import refuse_ledger
 from sweep.search.nodes import unwritable
 from sweep.search.resources import Allotment, ModelSize
@@ -245,7 +245,7 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
     )
     for record in (*cell.confirmations, *cell.earlier):
         if record.model and best and record.model != best.model:
-            shutil.rmtree(folder.path / "models" / record.model, ignore_errors=True)
+            folder.forget_model(record.model)
 
 
 def _search_facts(cell: CellResult) -> dict[str, Any]:

@@ -20,12 +20,16 @@ from sweep.errors import nearest
 from sweep.identity import canonical_hash
 from sweep.ranges import LearningRate, Part
 
+_LONGEST_NAME = 100
 FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
+    """Return a name of a sweep, a dataset or a backbone; raises ValueError if it cannot be one."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise ValueError(f"{name!r} may hold only letters, digits, '.', '_' and '-'")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"{name[:20]!r}... is longer than {_LONGEST_NAME} characters")
     return name
 
 
@@ -48,7 +52,7 @@ def _check_group(pattern: str) -> str:
     return pattern
 
 
-Name = Annotated[str, AfterValidator(_check_name)]
+Name = Annotated[str, AfterValidator(check_name)]
 Freeze = Annotated[str, AfterValidator(_check_freeze)]
 GroupPattern = Annotated[str, AfterValidator(_check_group)]
 Metric = Literal[

@@ -3,10 +3,13 @@
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sweep.home import RunRecord, SweepFolder
+from sweep.errors import DamagedError
+from sweep.home import SweepFolder, sweep_names
+from sweep.records import RunRecord
 
 _STALE_S = 30.0  # a pulse older than this says nothing of now
 
@@ -50,7 +53,8 @@ class SweepStatus:
     """How far a sweep is.
 
     Attributes:
-        state: running, stopping, finished or interrupted.
+        state: running, stopping, finished, interrupted or damaged.
+        damaged: files that cannot be read, each with a message.
         pulse: of a running sweep, what `sweep.search.pulse.Beat` holds; else None.
     """
 
@@ -62,6 +66,7 @@ class SweepStatus:
     mib_on_disk: float
     cells: list[CellStatus]
     pulse: dict[str, Any] | None
+    damaged: dict[str, str] = field(default_factory=dict)
 
     @property
     def done(self) -> int:
@@ -74,11 +79,32 @@ class SweepStatus:
         return sum(cell.of_trials + cell.of_confirmations for cell in self.cells)
 
 
+def read_all(home: Path) -> list[SweepStatus]:
+    """Return how far the sweeps under a home are; of one that cannot be read, what is damaged."""
+    return [read_anyway(SweepFolder(home, name)) for name in sweep_names(home)]
+
+
+def read_anyway(folder: SweepFolder) -> SweepStatus:
+    """Return how far a sweep is; if it cannot be read, what is damaged."""
+    try:
+        return read_status(folder)
+    except DamagedError as error:
+        damaged = {error.path.name: str(error)}
+    except OSError as error:
+        file = str(error.filename or folder.path)
+        damaged = {Path(file).name: f"{file}: {error.strerror or error}"}
+    return SweepStatus(folder.name, "damaged", "", "", 0, 0.0, [], None, damaged)
+
+
 def read_status(folder: SweepFolder) -> SweepStatus:
-    """Return how far a sweep is."""
+    """Return how far a sweep is, as far as its records can be read.
+
+    Raises DamagedError if its space or how it was launched cannot.
+    """
     space = folder.space()
     by_cell: dict[str, list[RunRecord]] = {cell.name: [] for cell in space.cells()}
-    for record in folder.records():
+    records, damaged = folder.readable_records()
+    for record in records:
         by_cell.setdefault(record.cell, []).append(record)
     running = folder.is_running()
     pulse = _pulse(folder) if running else None
@@ -112,6 +138,7 @@ def read_status(folder: SweepFolder) -> SweepStatus:
         mib_on_disk=round(folder.bytes_on_disk() / 2**20, 1),
         cells=cells,
         pulse=pulse,
+        damaged={error.path.name: str(error) for error in damaged},
     )
 
 

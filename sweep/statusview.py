@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sweep.errors import SweepError, nearest
-from sweep.home import SweepFolder, existing, sweep_names
+from sweep.home import SweepFolder, existing
 from sweep.progress import clock, time_left
-from sweep.status import CellStatus, SweepStatus, read_status
+from sweep.status import CellStatus, SweepStatus, read_all, read_anyway, read_status
 
 _WATCH_EVERY_S = 2.0
 _FAILURES_SHOWN = 10
@@ -25,8 +25,7 @@ def as_json(home: Path, name: str | None) -> str:
     """Return the status of one sweep as a JSON object, or of all as a list of them."""
     if name is not None:
         return json.dumps(_plain(read_status(existing(home, name))), indent=1)
-    found = [read_status(SweepFolder(home, known)) for known in sweep_names(home)]
-    return json.dumps([_plain(status) for status in found], indent=1)
+    return json.dumps([_plain(status) for status in read_all(home)], indent=1)
 
 
 def print_status(home: Path, name: str | None, console: Console) -> None:
@@ -34,7 +33,7 @@ def print_status(home: Path, name: str | None, console: Console) -> None:
     if name is not None:
         console.print(_one(read_status(existing(home, name))), highlight=False)
         return
-    found = [read_status(SweepFolder(home, known)) for known in sweep_names(home)]
+    found = read_all(home)
     if not found:
         console.print(f"no sweep under {home} yet; begin with: sweep launch --space quickstart")
         return
@@ -45,8 +44,11 @@ def print_status(home: Path, name: str | None, console: Console) -> None:
         waiting = str(status.waiting_for_mlflow or "")
         runs, disk = f"{status.done} of {status.planned}", f"{status.mib_on_disk:.0f} MiB"
         cells = str(len(status.cells))
-        table.add_row(status.name, status.state, status.created, cells, runs, disk, waiting)
+        state = _state(status)
+        table.add_row(status.name, state, status.created, cells, runs, disk, waiting)
     console.print(table)
+    for line in (line for status in found for line in status.damaged.values()):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def watch(home: Path, name: str, console: Console) -> None:
@@ -95,13 +97,20 @@ def print_log(folder: SweepFolder, cell: str | None) -> None:
 
 def what_is_lost(folder: SweepFolder) -> str:
     """Say what removing a sweep would delete."""
-    status = read_status(folder)
+    status = read_anyway(folder)
     unsent = status.waiting_for_mlflow
     note = f"; {unsent} results were not sent to MLflow yet (sweep sync)" if unsent else ""
     return (
         f"{folder.path}: {status.state}, {status.done} of {status.planned} runs with their "
         f"predictions and models, {status.mib_on_disk:.0f} MiB{note}"
     )
+
+
+def _state(status: SweepStatus) -> str:
+    if not status.damaged:
+        return status.state
+    files = ", ".join(status.damaged)
+    return f"damaged: {files}" if status.state == "damaged" else f"{status.state}; damaged: {files}"
 
 
 def _plain(status: SweepStatus) -> dict[str, object]:
@@ -168,6 +177,7 @@ def _notes(status: SweepStatus) -> Iterator[str]:
         yield f"failed: {cell_name} {failure.run}: {failure.message}{log}"
     if len(failures) > _FAILURES_SHOWN:
         yield f"... and {len(failures) - _FAILURES_SHOWN} more: sweep logs {status.name} CELL"
+    yield from status.damaged.values()
     if status.state == "interrupted":
         yield f"go on with: sweep resume {status.name}"
     if failures and status.state != "running":

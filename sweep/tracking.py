@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import re
+import secrets
 import threading
-import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +24,13 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import sqlalchemy
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 
-from sweep.errors import SweepError
-from sweep.home import RunRecord, SweepFolder
-from sweep.identity import canonical_hash
+from sweep.errors import DamagedError, SweepError
+from sweep.home import SweepFolder
+from sweep.records import RunRecord
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
@@ -48,7 +51,12 @@ _ACCESS = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
     "or give another --tracking-uri"
 )
+_CONTENT = "sweep.content"  # tag of a run that is whole: the hash of the record it shows
+_PARENT = "mlflow.parentRunId"
+_LOCK_TIMEOUT_S = 60.0
 _TAG_LENGTH = 4000  # of an experiment; MLflow takes 5,000
+
+log = logging.getLogger("sweep.tracking")
 
 
 def default_tracking_uri() -> str:
@@ -101,6 +109,8 @@ class Tracker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._sender: _Sender | None = None
+        self._lock = FileLock(folder.path / "sync.lock", timeout=_LOCK_TIMEOUT_S)
+        self._token = secrets.token_hex(8)
 
     def __enter__(self) -> "Tracker":
         self._thread.start()
@@ -115,24 +125,51 @@ class Tracker:
         return sum(1 for _ in (self._folder.path / "spool").glob("*"))
 
     def send_all(self) -> None:
-        """Try to send everything that waits; keeps the reason in `error` if that fails."""
+        """Try to send everything that waits; keeps the reason in `error` if that fails.
+
+        One process at a time sends: two would make runs twice.
+        """
         self.error = None
-        waiting = sorted((self._folder.path / "spool").glob("*"), key=_age)
-        for marker in waiting:
-            record = self._folder.record_of(marker.name)
-            if record is None:
-                marker.unlink(missing_ok=True)
-                continue
+        try:
+            with self._lock:
+                self._forget_runs_if_another_sent()
+                self._send_waiting()
+        except Timeout:
+            self.error = "another process is sending results of this sweep"
+        except Exception as error:  # whatever the server or the network does
+            first_line = str(error).splitlines()[0] if str(error) else ""
+            self.error = without_password(f"{type(error).__name__}: {first_line}")
+            self._sender = None
+
+    def _send_waiting(self) -> None:
+        for marker, marked in self._markers():
             try:
+                record = self._folder.record_of(marker.name)
+            except DamagedError as error:  # made anew when the sweep is resumed
+                log.warning("%s", error)
+                continue
+            if record is not None:
                 if self._sender is None:
                     self._sender = _Sender(self._folder, self._uri)
                 self._sender.send(record)
-                marker.unlink(missing_ok=True)
-            except Exception as error:  # whatever the server or the network does
-                first_line = str(error).splitlines()[0] if str(error) else ""
-                self.error = f"{type(error).__name__}: {first_line}"
-                self._sender = None
-                return
+            with suppress(FileNotFoundError):
+                if marker.stat().st_mtime_ns == marked:  # else it was written again meanwhile
+                    marker.unlink()
+
+    def _markers(self) -> list[tuple[Path, int]]:
+        """Return what waits, the oldest first, and when each was marked."""
+        found = []
+        for marker in (self._folder.path / "spool").glob("*"):
+            with suppress(FileNotFoundError):
+                found.append((marker, marker.stat().st_mtime_ns))
+        return sorted(found, key=lambda item: (item[1], item[0].name))
+
+    def _forget_runs_if_another_sent(self) -> None:
+        """What MLflow has is listed once, unless another process has sent since."""
+        path = self._folder.path / "sync.owner"
+        if not path.is_file() or path.read_text() != self._token:
+            self._sender = None
+            path.write_text(self._token)
 
     def _run(self) -> None:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -170,11 +207,16 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
 
 @dataclass(frozen=True)
 class _Sent:
-    """A run that MLflow has: its id, its status, and the hash of its params."""
+    """A run that MLflow has: its id, and the content of the record that it was made from.
+
+    Attributes:
+        content: None as long as the run is not whole.
+        blank: nothing was written to it yet.
+    """
 
     run_id: str
-    status: str
-    params: str
+    content: str | None
+    blank: bool
 
 
 class _Sender:
@@ -190,21 +232,22 @@ class _Sender:
         self._list_runs()
 
     def send(self, record: RunRecord) -> None:
-        """Make the run of a result, whole; one that is there already is left alone."""
+        """Make the run of a result, whole; one that shows another result is replaced."""
+        known = self._runs.get(record.key)
+        if known and known.content == record.content:
+            return
         if record.kind == "cell":
-            run_id = self._renewed_parent(record)
+            run_id = self._new_parent(record)
         else:
-            known = self._runs.get(record.key)
-            if known and known.status != "RUNNING" and known.params == _params_hash(record):
-                return
-            if known:  # its sender died half-way, or it chose otherwise
+            if known:  # its sender died half-way, or it was run again
                 self._client.delete_run(known.run_id)
             parent = self._parent(record)
             run_id = self._create(record, record.key, _run_name(record), parent)
         self._log(run_id, record)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
-        self._runs[record.key] = _Sent(run_id, status, _params_hash(record))
+        self._client.set_tag(run_id, _CONTENT, record.content)  # last: now it is whole
+        self._runs[record.key] = _Sent(run_id, record.content, False)
 
     def _experiment_id(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
@@ -221,6 +264,19 @@ class _Sender:
             self._client.set_experiment_tag(self._experiment, name, part)
 
     def _list_runs(self) -> None:
+        """Take note of the sweep's runs; of several with one key a whole one is kept."""
+        found = self._found_runs()
+        for run in sorted(found, key=lambda run: _content(run) is None):  # whole ones first
+            key = run.data.tags["sweep.key"]
+            sent = _Sent(run.info.run_id, _content(run), not run.data.params)
+            kept = self._runs.setdefault(key, sent)
+            if kept is not sent:
+                children = [r for r in found if r.data.tags.get(_PARENT) == run.info.run_id]
+                self._move([child.info.run_id for child in children], kept.run_id)
+                self._client.delete_run(run.info.run_id)
+
+    def _found_runs(self) -> list[Run]:
+        found: list[Run] = []
         token = None
         while True:
             page = self._client.search_runs(
@@ -229,35 +285,33 @@ class _Sender:
                 max_results=1000,
                 page_token=token,
             )
-            for run in page:
-                params = canonical_hash(dict(run.data.params))
-                sent = _Sent(run.info.run_id, run.info.status, params)
-                self._runs[run.data.tags["sweep.key"]] = sent
+            found += page
             token = page.token
             if not token:
-                return
+                return found
+
+    def _move(self, run_ids: Iterable[str], parent: str) -> None:
+        for run_id in run_ids:
+            self._client.set_tag(run_id, _PARENT, parent)
 
     def _parent(self, record: RunRecord) -> str:
         key = f"{self._sweep_id}:{record.cell}:cell:0"
         if key not in self._runs:
-            self._runs[key] = _Sent(self._create(record, key, record.cell, None), "RUNNING", "")
+            self._runs[key] = _Sent(self._create(record, key, record.cell, None), None, True)
         return self._runs[key].run_id
 
-    def _renewed_parent(self, record: RunRecord) -> str:
-        """Return the run of a cell: a new one if its params are others than they were.
+    def _new_parent(self, record: RunRecord) -> str:
+        """Return the run of a cell: the one that its trials are below, if nothing is in it yet.
 
-        MLflow's params are written once; the runs of trials are moved below the new one.
+        MLflow's params are written once: else it is a new one, and trials are moved below it.
         """
         old = self._runs.get(record.key)
-        if old is None or old.status == "RUNNING" or old.params == _params_hash(record):
+        if old is None or old.blank:
             return self._parent(record)
         new = self._create(record, record.key, record.cell, None)
-        children = [
-            sent for key, sent in self._runs.items()
-            if key.startswith(f"{self._sweep_id}:{record.cell}:") and key != record.key
-        ]  # fmt: skip
-        for sent in children:
-            self._client.set_tag(sent.run_id, "mlflow.parentRunId", new)
+        of_cell = f"{self._sweep_id}:{record.cell}:"
+        own = [s for key, s in self._runs.items() if key.startswith(of_cell) and s is not old]
+        self._move((sent.run_id for sent in own), new)
         self._client.delete_run(old.run_id)
         return new
 
@@ -268,7 +322,7 @@ class _Sender:
             "sweep.key": key,
         }
         if parent:
-            tags["mlflow.parentRunId"] = parent
+            tags[_PARENT] = parent
         run = self._client.create_run(
             self._experiment, start_time=int(record.started * 1000), tags=tags, run_name=name
         )
@@ -301,6 +355,11 @@ class _Sender:
         path = self._folder.path / "predictions" / name
         if path.is_file():
             self._client.log_artifact(run_id, str(path), "predictions")
+
+
+def _content(run: Run) -> str | None:
+    """Return the content of the record that a run shows; None if the run is not whole."""
+    return None if run.info.status == "RUNNING" else run.data.tags.get(_CONTENT)
 
 
 def space_tags(sweep_id: str, text: str) -> dict[str, str]:
@@ -360,10 +419,6 @@ def _params(record: RunRecord) -> dict[str, str]:
     return {name: _text(value) for name, value in params.items() if value is not None}
 
 
-def _params_hash(record: RunRecord) -> str:
-    return canonical_hash(_params(record))
-
-
 def _run_name(record: RunRecord) -> str:
     return f"{record.cell} {record.kind} {record.number}"
 
@@ -374,10 +429,3 @@ def _text(value: Any) -> str:
 
 def _as_tag(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _age(marker: Path) -> float:
-    try:
-        return marker.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()

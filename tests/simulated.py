@@ -8,7 +8,7 @@ from scipy.special import softmax
 from scipy.stats import norm
 
 from sweep.compare.results import CellResult, Predictions, SweepResults, cell_result
-from sweep.home import RunRecord
+from sweep.records import RunRecord
 from sweep.space import Space
 
 PARAMETERS = {

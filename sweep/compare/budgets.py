@@ -8,8 +8,8 @@ from scipy.special import gammaln
 from sweep.compare.comparison import Comparison, Row
 from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.wording import listed
-from sweep.home import RunRecord
 from sweep.ranges import Range, end_of
+from sweep.records import RunRecord
 from sweep.train.metrics import Floats
 
 _LEAST_COMPLETE = 3

@@ -12,7 +12,7 @@ from sweep.compare.comparison import Comparison, Row
 from sweep.compare.results import CellResult
 from sweep.compare.stats.verdict import ALPHA, holm
 from sweep.compare.wording import interval, listed_titles, number, title
-from sweep.home import RunRecord
+from sweep.records import RunRecord
 
 
 @dataclass(frozen=True)

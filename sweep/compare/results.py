@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from sweep.catalog import family, pretraining
 from sweep.errors import SweepError
-from sweep.home import RunRecord, SweepFolder
+from sweep.home import SweepFolder
+from sweep.records import RunRecord
 from sweep.space import Cell, Space, cell_name
 
 History = list[dict[str, float]]  # an entry for each epoch: ``epoch``, ``val/auroc``, ...

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from sweep.compare.results import SweepResults, home_results
-from sweep.home import SweepFolder, existing
+from sweep.home import existing, find
 
 
 def find_results(
@@ -22,8 +22,7 @@ def find_results(
 
 
 def _find(name: str, home: Path, tracking_uri: str | None) -> SweepResults:
-    folder = SweepFolder(home, name)
-    if tracking_uri is None and (folder.exists() or not _tracked_here()):
+    if tracking_uri is None and (find(home, name) or not _tracked_here()):
         return home_results(existing(home, name))
     from sweep.compare.tracked import tracked_results
     from sweep.tracking import default_tracking_uri

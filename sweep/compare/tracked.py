@@ -31,7 +31,8 @@ from sweep.compare.results import (
     read_predictions,
 )
 from sweep.errors import SweepError, nearest
-from sweep.home import RunRecord, sweep_names
+from sweep.home import sweep_names
+from sweep.records import RunRecord
 from sweep.space import Cell, Space
 
 _PAGE = 5000

@@ -8,6 +8,7 @@ a reader sees it whole or not at all.
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from numpy.typing import NDArray
 from sweep.data.building import Progress, StorePlan, build, part_name
 from sweep.data.mapped import MappedRows
 from sweep.errors import SweepError
+from sweep.removal import delete_one, delete_written
+
+_FILES = re.compile(r"\..*|\d{4}\.(arrow|json|\d+\.at)|originals\.npy|crashed\.json|store\.json")
 
 
 @dataclass(frozen=True)
@@ -74,20 +78,37 @@ def open_store(folder: Path, plan: StorePlan, progress: Progress | None = None) 
         with FileLock(folder / f"{key}.lock"):
             if (store := _load(place)) is not None:  # built while we waited
                 return store
-            shutil.rmtree(place, ignore_errors=True)
+            _delete(place)
             unfinished = folder / f".{key}.building"
             _require_space(folder, plan, unfinished)
             unfinished.mkdir(exist_ok=True)
             try:
                 build(unfinished, plan, progress)
             except OSError:  # give the space back
-                shutil.rmtree(unfinished, ignore_errors=True)
+                _delete(unfinished)
                 raise
-            unfinished.replace(place)
+            _put_in_place(unfinished, place)
     store = _load(place)
     if store is None:
         raise SweepError(f"the store {place} cannot be read back; delete it and try again")
     return store
+
+
+def _delete(place: Path) -> None:
+    """Delete the files of a store, whole or half built, and its folder if nothing else is there."""
+    if place.is_dir():
+        delete_written(place, lambda name: _FILES.fullmatch(name) is not None)
+        delete_one(place)
+
+
+def _put_in_place(unfinished: Path, place: Path) -> None:
+    try:
+        unfinished.replace(place)
+    except OSError as error:
+        raise SweepError(
+            f"{place} is in the way of decoded images ({error.strerror}): move away what is in it, "
+            "or set SWEEP_CACHE elsewhere"
+        ) from None
 
 
 def _load(place: Path) -> Store | None:

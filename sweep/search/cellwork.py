@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 
-from sweep.home import RunRecord
 from sweep.progress import CellProgress
+from sweep.records import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.search.wave import Wave, choice_identity
 from sweep.space import Cell

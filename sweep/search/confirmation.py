@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from sweep.home import RunRecord, SweepFolder
+from sweep.home import SweepFolder
+from sweep.records import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
-from sweep.home import RunRecord
 from sweep.progress import CellProgress
+from sweep.records import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger

@@ -11,8 +11,8 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep.home import RunRecord
 from sweep.ranges import End, Range, end_of, extended
+from sweep.records import RunRecord
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate

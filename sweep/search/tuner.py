@@ -180,7 +180,8 @@ def _run(
         if peak := record.facts.get("reserved_memory_mib"):
             allotment.measured(record.cell, peak)
     dealing = _Dealing(dealer, around, allotment)
-    scratch = around.folder.path / "tune"
+    # In a folder that nobody else would name so.
+    scratch = around.folder.path / f"tune.{around.sweep_id}"
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
     try:

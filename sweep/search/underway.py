@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from sweep.home import RunRecord
+from sweep.records import RunRecord
 from sweep.search.wave import Report, Wave
 from sweep.space import Space
 from sweep.train.learner import Best, EpochScore

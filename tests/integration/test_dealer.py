@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.home import RunRecord, SweepFolder
+from sweep.home import SweepFolder
+from sweep.records import RunRecord
 from sweep.search.dealer import GIVE_UP_AFTER, Dealer
 from sweep.search.ledger import Ledger
 from sweep.search.trial import WaveTrainable

@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, text
 
 from sweep.errors import Interrupted, SweepError
-from sweep.home import RunRecord
+from sweep.records import RunRecord
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
 from sweep.space import Space

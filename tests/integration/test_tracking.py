@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from mlflow.entities import Run
 from sweep.compare.results import home_results
 from sweep.compare.tracked import tracked_results
 from sweep.errors import SweepError
-from sweep.home import RunRecord, Settings, SweepFolder
+from sweep.home import Settings, SweepFolder
+from sweep.records import RunRecord
 from sweep.space import Space
 from sweep.tracking import Tracker
 from tests.simulated import as_table, classifier
@@ -127,6 +129,61 @@ def test_a_run_whose_sender_died_half_way_is_sent_anew(tmp_path: Path, uri: str)
     Tracker(folder, uri).send_all()
     kinds = [(run.data.tags["sweep.kind"], run.info.status) for run in runs(uri)]
     assert sorted(kinds) == [("cell", "RUNNING"), ("trial", "FINISHED")]
+
+
+@pytest.mark.parametrize("kind", ["confirmation", "cell"])
+def test_a_run_is_replaced_when_its_record_is_another_one(
+    tmp_path: Path, uri: str, kind: str
+) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    folder.write_record(record(0, kind, state="failed", history=[], best={}, error="OSError: no"))
+    Tracker(folder, uri).send_all()
+    folder.write_record(record(0, kind, test={"auroc": 0.8}))  # the rates are as they were
+    Tracker(folder, uri).send_all()
+    found = {run.data.tags["sweep.kind"]: run for run in runs(uri)}
+    assert len(runs(uri)) == len(found)
+    assert found[kind].info.status == "FINISHED"
+    assert found[kind].data.tags["sweep.state"] == "complete"
+    assert found[kind].data.metrics["test/auroc"] == 0.8
+    parents = {r.data.tags.get("mlflow.parentRunId") for r in runs(uri)} - {None}
+    assert parents == {found["cell"].info.run_id}
+
+
+def test_of_a_key_that_is_there_twice_one_run_is_kept(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    for item in (record(0), record(1), record(0, "cell")):
+        folder.write_record(item)
+    Tracker(folder, uri).send_all()
+    client = MlflowClient(uri)
+    cell = next(run for run in runs(uri) if run.data.tags["sweep.kind"] == "cell")
+    for run in runs(uri):  # as two processes that send at once would have made them
+        tags = dict(run.data.tags)
+        if "mlflow.parentRunId" in tags:
+            tags["mlflow.parentRunId"] = cell.info.run_id
+        client.create_run(run.info.experiment_id, tags=tags)
+    folder.write_record(record(2))
+    Tracker(folder, uri).send_all()
+    keys = [run.data.tags["sweep.key"] for run in runs(uri)]
+    assert len(keys) == len(set(keys)) == 4
+    (parent,) = {r.data.tags.get("mlflow.parentRunId") for r in runs(uri)} - {None}
+    assert parent in {run.info.run_id for run in runs(uri)}
+
+
+def test_two_that_send_at_once_make_no_run_twice(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    for number in range(20):
+        folder.write_record(record(number))
+    trackers = [Tracker(folder, uri) for _ in range(3)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Tracker.send_all, trackers))
+    assert [tracker.error for tracker in trackers] == [None] * 3
+    folder.write_record(record(20))
+    trackers[0].send_all()
+    folder.write_record(record(20, state="failed"))
+    trackers[1].send_all()
+    keys = [run.data.tags["sweep.key"] for run in runs(uri)]
+    assert len(keys) == len(set(keys)) == 22
 
 
 def test_the_model_of_a_cell_is_an_artifact(tmp_path: Path, uri: str) -> None:

@@ -1,14 +1,18 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweep.atomic import write_text
 from sweep.errors import BusyError, SweepError
-from sweep.home import RunRecord, SweepFolder, existing, hashed_id, hashing_key
+from sweep.home import Settings, SweepFolder, existing, hashed_id, hashing_key
 from sweep.identity import canonical_hash
+from sweep.records import RunRecord
+from sweep.space import Space
+from sweep.status import read_all
 
 
 def record(number: int) -> RunRecord:
@@ -21,6 +25,153 @@ def test_a_written_record_comes_back_and_waits_in_the_spool(tmp_path: Path) -> N
     assert folder.records() == [record(3)]
     (marker,) = (folder.path / "spool").iterdir()
     assert folder.record_of(marker.name) == record(3)
+
+
+def test_a_record_of_which_one_digit_has_changed_is_damaged(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    folder.write_record(replace(record(3), test={"auroc": 0.875}))
+    (path,) = (folder.path / "runs").iterdir()
+    path.write_text(path.read_text().replace("0.875", "0.975"))
+    with pytest.raises(SweepError, match=r"is damaged.*SHA-256.*makes the run anew"):
+        folder.records()
+
+
+def test_the_content_of_a_record_is_that_of_its_file(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    odd = replace(record(3), test={"auroc": float("nan"), "accuracy": 0.1 + 0.2}, error='",é')
+    folder.write_record(odd)
+    (read,) = folder.records()
+    assert read.content == odd.content != record(3).content
+
+
+def launched(tmp_path: Path) -> SweepFolder:
+    """A sweep's folder in which everything lies that a sweep may write."""
+    folder = SweepFolder(tmp_path, "s")
+    space = Space.model_validate({"name": "s", "datasets": ["digits"], "backbones": ["lite0"]})
+    folder.create(space, Settings("a1b2c3d4e5f6", "now", str(tmp_path), None, "sqlite:///x", None))
+    folder.write_record(record(3))
+    hashes = {"predictions": ".parquet", "validation": ".parquet", "kept": ".pt", "logs": ".log",
+              "checkpoints": ".pt"}  # fmt: skip
+    for name, suffix in hashes.items():
+        folder.file(name, "key", suffix).touch()
+    model = folder.file("models", "key", "")
+    for path in ("ledger.db", "ledger.db-wal", "pulse.json", "finished", "sweep.log", "sync.lock",
+                 f"{model}/model.safetensors", f"{model}/model.json", ".space.yaml.0a1b2c3d",
+                 "tune.a1b2c3d4e5f6/s/x/params.pkl"):  # fmt: skip
+        write_text(folder.path / path, "x")
+    return folder
+
+
+def test_remove_deletes_all_that_a_sweep_writes(tmp_path: Path) -> None:
+    folder = launched(tmp_path)
+    folder.remove()
+    assert not list(tmp_path.iterdir())
+
+
+OWN = ["notes.txt", "figures/a.png", "runs/notes.txt", "models/mine/model.safetensors",
+       "predictions/mine.parquet", "tune/mine.txt", "report.html", "damaged"]  # fmt: skip
+
+
+@pytest.mark.parametrize("mine", OWN)
+def test_remove_leaves_and_names_what_the_sweep_did_not_write(tmp_path: Path, mine: str) -> None:
+    folder = launched(tmp_path)
+    write_text(folder.path / mine, "mine")
+    with pytest.raises(SweepError, match="removed, but not all in it") as told:
+        folder.remove()
+    assert mine.split("/", maxsplit=1)[0] in str(told.value)
+    assert [p.read_text() for p in folder.path.rglob("*") if p.is_file()] == ["mine"]
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("link", ["models", "runs", "checkpoints", "ledger.db"])
+def test_remove_leaves_what_is_behind_a_link_and_names_it(tmp_path: Path, link: str) -> None:
+    folder = launched(tmp_path / "home")
+    (folder.path / link).rename(tmp_path / "elsewhere")
+    (folder.path / link).symlink_to(tmp_path / "elsewhere")
+    behind = sorted(path.name for path in (tmp_path / "elsewhere").rglob("*"))
+    with pytest.raises(SweepError, match=f"{link}: a link, to {tmp_path}/elsewhere"):
+        folder.remove()
+    assert sorted(path.name for path in (tmp_path / "elsewhere").rglob("*")) == behind
+    assert [path.name for path in folder.path.iterdir()] == [link]
+
+
+def test_a_sweep_behind_a_link_is_removed_and_the_link_named(tmp_path: Path) -> None:
+    folder = launched(tmp_path / "disk")
+    folder.path.rename(tmp_path / "large")
+    folder.path.symlink_to(tmp_path / "large")
+    with pytest.raises(SweepError, match="s: a link, to"):
+        folder.remove()
+    assert not list((tmp_path / "large").iterdir())
+
+
+def test_what_cannot_be_deleted_is_named_and_the_sweep_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = launched(tmp_path)
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name == "predictions":  # as in a folder of somebody else
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(
+        SweepError, match=r"not all could be removed:\n.*parquet: Permission denied"
+    ):
+        folder.remove()
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../s", "s/", "a/../s", "/tmp", "", "x" * 101])
+def test_a_path_is_no_name_of_a_sweep(tmp_path: Path, name: str) -> None:
+    launched(tmp_path)
+    with pytest.raises(SweepError, match="no sweep"):
+        existing(tmp_path, name)
+
+
+def test_a_refused_launch_leaves_files_that_are_called_as_its_own(tmp_path: Path) -> None:
+    write_text(tmp_path / "s" / "sweep.log", "mine")
+    with pytest.raises(SweepError), SweepFolder(tmp_path, "s").locked():
+        raise SweepError("no data")
+    assert (tmp_path / "s" / "sweep.log").read_text() == "mine"
+
+
+def test_to_look_at_a_sweep_nothing_is_opened_for_writing(tmp_path: Path) -> None:
+    folder = launched(tmp_path)
+    with folder.locked():
+        pass
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    for path in [*before, tmp_path]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    assert not folder.is_running()
+    assert [status.state for status in read_all(tmp_path)] == ["finished"]
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("file", ["launch.json", "space.yaml", "runs"])
+def test_one_damaged_file_hides_no_other_sweep(tmp_path: Path, file: str) -> None:
+    sound, folder = launched(tmp_path / "x"), launched(tmp_path)
+    sound.path.rename(tmp_path / "sound")
+    path = folder.path / file
+    if file == "runs":
+        (path,) = path.iterdir()
+    path.write_text("{")
+    by_name = {status.name: status for status in read_all(tmp_path)}
+    assert by_name["sound"].state == "finished"
+    assert not by_name["sound"].damaged
+    assert list(by_name["s"].damaged) == [path.name]
+    assert by_name["s"].state == ("finished" if file == "runs" else "damaged")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_files_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[1]", '{"nonsense": 1}'])
