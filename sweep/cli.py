@@ -2,11 +2,14 @@
 
 import os
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 import click
 
 from sweep import __version__
+from sweep.addresses import without_password
 from sweep.cli_data import data
 from sweep.cli_head import ADDRESS, ask_head, on_the_head
 from sweep.cli_living import living
@@ -27,7 +30,10 @@ from sweep.cli_options import (
     home_of,
     load_space_file,
 )
+from sweep.cli_output import forgiving_output
 from sweep.errors import Interrupted, SweepError
+
+_FAULT_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -241,38 +247,59 @@ def ui(tracking_uri: str | None, host: str, port: int) -> None:
     from sweep.tracking import default_tracking_uri
 
     uri = tracking_uri or default_tracking_uri()
+    shown = without_password(uri)
     if uri.startswith(("http://", "https://")):
-        click.echo(f"the tracking server is at {uri}: open it in a browser")
+        click.echo(f"the tracking server is at {shown}: open it in a browser")
         return
-    click.echo(f"MLflow on {uri}: open http://{host}:{port} (Ctrl-C ends it)")
+    click.echo(f"MLflow on {shown}: open http://{host}:{port} (Ctrl-C ends it)")
     sys.stdout.flush()
-    command = ["mlflow", "ui", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # a command line is seen by everybody
+    command = ["mlflow", "ui", "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *command])
 
 
 def main() -> None:
-    """Run the command line; every expected failure is one message and an exit code."""
+    """Run the command line; every failure is one message and an exit code."""
+    with forgiving_output():
+        _main()
+
+
+def _main() -> None:
     try:
         cli(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        sys.exit(SweepError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", Interrupted.exit_code)
     except SweepError as error:
         _fail(str(error), error.exit_code)
-    except BrokenPipeError:  # `sweep compare N | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         _fail(f"{error.strerror or error}{place}", SweepError.exit_code)
+    except Exception as error:
+        _fail(_fault(error), _FAULT_EXIT_CODE)
+
+
+def _fault(error: Exception) -> str:
+    """Write the traceback of an unexpected error to a file; return what to say of it."""
+    handle, path = tempfile.mkstemp(prefix="sweep-fault-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"sweep {__version__}: {' '.join(sys.argv)}\n\n")
+        traceback.print_exception(error, file=file)
+    first_line = next(iter(str(error).splitlines()), "")
+    return (
+        f"this is a fault of sweep itself ({type(error).__name__}: {first_line}): please report "
+        f"it with {path}, which tells where"
+    )
 
 
 def _fail(text: str, code: int) -> None:
-    click.echo(f"Error: {text}" if code == SweepError.exit_code else text, err=True)
+    text = without_password(text)
+    click.echo(text if code == Interrupted.exit_code else f"Error: {text}", err=True)
     sys.exit(code)
 
 
 def _note(notes: list[str]) -> None:
     for note in notes:
-        click.echo(f"Note: {note}", err=True)
+        click.echo(f"Note: {without_password(note)}", err=True)

@@ -19,6 +19,7 @@ from sweep.cli_options import (
     home_of,
     load_space_file,
 )
+from sweep.cli_output import outlive_output
 from sweep.errors import SweepError
 
 _DETACH = click.option("--detach", is_flag=True, help="Submit the job, and do not follow it.")
@@ -71,6 +72,7 @@ def launch(
         begin_on_head(str(address), space.name, space.model_dump_json(), detach)
         return
     _refuse_detaching(detach)
+    outlive_output()
     from rich.console import Console
 
     from sweep import launch as launching
@@ -120,17 +122,19 @@ def resume(
         begin_on_head(str(address), name, None, detach)
         return
     _refuse_detaching(detach)
+    outlive_output()
     from sweep.home import existing
 
     folder = existing(home_of(home), name)
     from rich.console import Console
 
     from sweep import launch as launching
+    from sweep.addresses import kept_address
 
     settings = {
         "data_root": str(data_root.absolute()) if data_root else None,
         "weights_dir": str(weights_dir.absolute()) if weights_dir else None,
-        "tracking_uri": tracking_uri,
+        "tracking_uri": kept_address(tracking_uri) if tracking_uri else None,
         "address": address,
         "retries": retries,
     }
@@ -250,27 +254,57 @@ def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None
 
 @click.command()
 @click.argument("name")
+@click.option("--all", "everything", is_flag=True, help="Also what was sent, and is lost there.")
 @HOME
 @ADDRESS
 @on_the_head
-def sync(name: str, home: Path | None) -> None:
+def sync(name: str, everything: bool, home: Path | None) -> None:
     """Send results to MLflow that could not be sent before."""
     from sweep.home import existing
 
     folder = existing(home_of(home), name)
+    from sweep.addresses import without_password
     from sweep.tracking import Tracker
 
     uri = folder.settings().tracking_uri
+    if everything:
+        folder.mark_all()
     tracker = Tracker(folder, uri)
     before = tracker.waiting()
     tracker.send_all()
     left = tracker.waiting()
-    click.echo(f"{before - left} of {before} results sent to {uri}")
+    click.echo(f"{before - left} of {before} results sent to {without_password(uri)}")
     if left:
         raise SweepError(f"{left} results still wait: {tracker.error}")
 
 
-living = (launch, resume, stop, status, list_sweeps, logs, sync, remove)
+@click.command("verify")
+@click.argument("name")
+@click.option("--tracking-uri", help="MLflow. [default: as launched]")
+@HOME
+@ADDRESS
+@on_the_head
+def verify_command(name: str, tracking_uri: str | None, home: Path | None) -> None:
+    """Tell whether records, ledger, MLflow and predictions of a sweep say the same."""
+    from sweep.home import existing
+
+    folder = existing(home_of(home), name)
+    from sweep.verify import verify
+
+    found = verify(folder, tracking_uri)
+    if not found.all:
+        click.echo(f"{name}: {found.records} records, and all that belongs to them says the same")
+        return
+    for line in found.all:
+        click.echo(line)
+    if found.files or found.ledger:
+        click.echo(f"to run what is missing again: sweep resume {name}", err=True)
+    if found.tracking:
+        click.echo(f"to send what MLflow lacks: sweep sync {name} --all", err=True)
+    sys.exit(1)
+
+
+living = (launch, resume, stop, status, list_sweeps, logs, sync, verify_command, remove)
 
 
 def _confirm(question: str) -> None:

@@ -28,6 +28,7 @@ from sweep.errors import SweepError
 from sweep.request import Answer, Request, found_answer, packed
 
 _WAIT_S = 120.0
+_EXIT_CODES = {1, 2, 3, 70}  # of sweep
 # The Python that runs Ray on the head, wherever that is: it has mapped Ray's library.
 _PYTHON = (
     r"$(sed -n 's|.* \(/.*\)/lib/python[0-9.]*/site-packages/ray/_raylet.so$|\1/bin/python|p' "
@@ -93,7 +94,7 @@ class Head:
         if details.status == JobStatus.SUCCEEDED:
             return 0
         code = details.driver_exit_code
-        if code is None or code < 0 or code > 3:
+        if code not in _EXIT_CODES:
             log = str(self.client.get_job_logs(job))
             raise SweepError(
                 f"the job {job} on {self.address} ended early ({details.status.value}): "

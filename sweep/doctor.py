@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep import hub
+from sweep.addresses import without_password
 from sweep.cache import default_cache
 from sweep.data.extras import absent
 from sweep.errors import SweepError, listing
 from sweep.search.checkup import Checked, Places, check_nodes, lacking, marked
 from sweep.search.tuner import cluster
-from sweep.tracking import default_tracking_uri, trouble, without_password
+from sweep.tracking import default_tracking_uri, trouble
 
 
 @dataclass(frozen=True)

@@ -36,12 +36,12 @@ class DamagedError(SweepError):
 
     Attributes:
         path: of the file.
+        reason: how that is known.
     """
 
     def __init__(self, path: Path, reason: object, advice: str = "restore it") -> None:
-        first_line = next(iter(str(reason).splitlines()), "")
-        super().__init__(f"{path} is damaged ({first_line}): {advice}")
-        self.path = path
+        self.path, self.reason = path, next(iter(str(reason).splitlines()), "")
+        super().__init__(f"{path} is damaged ({self.reason}): {advice}")
 
 
 class Interrupted(SweepError):  # noqa: N818 - an interruption is not an error of the user

@@ -115,10 +115,21 @@ class SweepFolder:
         write_record(path, record)
         (self.file("spool", record.key, "")).touch()
 
+    def mark_all(self) -> None:
+        """Mark every result to be sent to MLflow, also those that were."""
+        for path in self._record_files():
+            place = self.path / "spool"
+            place.mkdir(exist_ok=True)
+            (place / path.stem).touch()
+
     def record_of(self, marker: str) -> RunRecord | None:
         """Return the result that a marker in the spool stands for, or None."""
         path = self.path / "runs" / f"{marker}.json"
         return read_record(path) if path.is_file() else None
+
+    def has_record(self, key: str) -> bool:
+        """Tell whether a run has a record."""
+        return (self.path / "runs" / f"{canonical_hash(key)}.json").is_file()
 
     def records(self) -> list[RunRecord]:
         """Return the results of all runs that have ended.

@@ -3,35 +3,37 @@
 import contextlib
 import logging
 import math
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event
-from types import FrameType
-from typing import Any, Never
+from typing import Any
 
 from rich.console import Console
 
+from sweep.addresses import kept_address, without_password
 from sweep.atomic import write_text
 from sweep.cache import default_cache
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, Row, compared
 from sweep.compare.results import CellResult, home_results
 from sweep.compare.tables import terminal
-from sweep.errors import Interrupted, SweepError
+from sweep.errors import Interrupted, SweepError, listing
 from sweep.extension import extended
 from sweep.home import Settings, SweepFolder, hashing_key, new_id
+from sweep.inputs import Inputs, refuse_changes, remember
+from sweep.interruption import Course, interruptible
 from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
 from sweep.records import RunRecord
+from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
 from sweep.search.nodes import unwritable
 from sweep.search.resources import Allotment, ModelSize
 from sweep.search.tuner import allot, cluster, search
 from sweep.search.wave import Surroundings
+from sweep.soundness import faults, set_right
 from sweep.space import Space
 from sweep.tracking import Tracker, default_tracking_uri, refuse_tracking
 
@@ -52,7 +54,7 @@ def new_settings(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         data_root=str(data_root.absolute()),
         weights_dir=str(weights_dir.absolute()) if weights_dir else None,
-        tracking_uri=tracking_uri or default_tracking_uri(),
+        tracking_uri=kept_address(tracking_uri or default_tracking_uri()),
         address=address,
         retries=retries,
         ledger=ledger,
@@ -84,23 +86,46 @@ def launch(space: Space, home: Path, settings: Settings, console: Console) -> li
         Interrupted: stopped; what was done is kept.
     """
     folder = SweepFolder(home, space.name)
-    with _interruptible(folder) as stopped, folder.locked():
+    with interruptible(folder) as course, folder.locked():
         _refuse_known(folder)
-        return _prepare_and_run(folder, space, settings, console, stopped)
+        return _prepare_and_run(folder, space, settings, console, course)
 
 
 def resume(folder: SweepFolder, console: Console, changes: Changes = Changes()) -> list[str]:
-    """Go on with a sweep that was launched, to its end; see `launch`."""
+    """Go on with a sweep that was launched, to its end; see `launch`.
+
+    What is missing or damaged of what it has left is run again.
+    """
     space = extended(folder, list(changes.overrides))
     settings = replace(folder.settings(), **changes.settings)
     more = changes.retry_failed or space != folder.space()
-    with _interruptible(folder) as stopped, folder.locked():
-        if more or not folder.is_finished():
+    with interruptible(folder) as course, folder.locked():
+        wrong = _set_right(folder, settings, console)
+        if more or wrong or not folder.is_finished():
             forget = changes.retry_failed
-            return _prepare_and_run(folder, space, settings, console, stopped, forget)
+            return _prepare_and_run(folder, space, settings, console, course, forget)
+        tracker = Tracker(folder, settings.tracking_uri)
+        if tracker.waiting():
+            tracker.send_all()
     comparison = _compared(folder)
     _print_table(comparison, console)
+    _tell_waiting(tracker, settings, console)
     return _failures(comparison.rows, space)
+
+
+def _set_right(folder: SweepFolder, settings: Settings, console: Console) -> bool:
+    """Put damaged files of a sweep aside, and say it; tell whether anything is to run again."""
+    found = list(faults(folder))
+    set_right(folder, found)
+    lines = [str(fault) for fault in found]
+    if folder.is_finished():
+        url = settings.ledger or folder.ledger_url
+        lines += disagreements(folder.records(), folder.space(), url)
+    if lines:
+        count = f"{len(lines)} things of this sweep are" if len(lines) > 1 else "something is"
+        text = f"{count} missing or damaged; what is missing is run again:\n{listing(lines)}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return bool(lines)
 
 
 def _refuse_known(folder: SweepFolder) -> None:
@@ -121,7 +146,7 @@ def _prepare_and_run(
     space: Space,
     settings: Settings,
     console: Console,
-    stopped: Event,
+    course: Course,
     forget_failures: bool = False,
 ) -> list[str]:
     """Find everything that stands in the way before anything of the sweep is written."""
@@ -131,7 +156,9 @@ def _prepare_and_run(
     problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
     if problems:
         raise SweepError("\n".join(problems))
-    _prepare(space, settings, console)
+    inputs = _prepare(space, settings, console)
+    if folder.exists():
+        refuse_changes(folder, inputs)
     data_root = Path(settings.data_root)
     around = Surroundings(
         space,
@@ -149,18 +176,21 @@ def _prepare_and_run(
         plan.cell.name: ModelSize(plan.parameters, plan.learning)
         for plan in plan_cells(space, data_root)
     }
-    with cluster(settings.address), _logged(folder):
+    with cluster(settings.address), _logged(folder, console):
         allotment = allot(around, sizes, shared=bool(settings.address))
+        remember(folder, inputs)
         folder.create(space, settings)
         folder.reopen(forget_failures)
-        return _run(around, allotment, settings, console, stopped)
+        course.begun = True
+        return _run(around, allotment, settings, console, course)
 
 
-def _prepare(space: Space, settings: Settings, console: Console) -> None:
+def _prepare(space: Space, settings: Settings, console: Console) -> Inputs:
     with decoding_bars(console) as progress:
-        notes = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
-    for note in notes:
+        prepared = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+    for note in prepared.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
+    return prepared.inputs
 
 
 def _run(
@@ -168,7 +198,7 @@ def _run(
     allotment: Allotment,
     settings: Settings,
     console: Console,
-    stopped: Event,
+    course: Course,
 ) -> list[str]:
     folder, space = around.folder, around.space
     tracker = Tracker(folder, settings.tracking_uri)
@@ -176,7 +206,9 @@ def _run(
         with Display(space.objective, console) as display:
 
             def watch(cells: list[CellProgress]) -> None:
-                if stopped.is_set():  # and what was raised then was swallowed, by a finaliser say
+                if (
+                    course.stopped.is_set()
+                ):  # and what was raised then was swallowed, by a finaliser say
                     raise KeyboardInterrupt
                 display.watch(cells)
 
@@ -186,31 +218,54 @@ def _run(
         comparison = _compared(folder)
         for row in comparison.rows:
             _conclude(folder, settings, row)
+    tracker.delete_strays()
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("finished")
     _print_table(comparison, console)
-    if waiting := tracker.waiting():
-        console.print(
-            f"{waiting} results wait for MLflow at {settings.tracking_uri} ({tracker.error}); "
-            f"send them with: sweep sync {folder.name}",
-            highlight=False,
-            soft_wrap=True,
-        )
+    _tell_waiting(tracker, settings, console)
     return _failures(comparison.rows, space)
 
 
+def _tell_waiting(tracker: Tracker, settings: Settings, console: Console) -> None:
+    if waiting := tracker.waiting():
+        uri, name = without_password(settings.tracking_uri), tracker.folder.name
+        text = (
+            f"{waiting} results wait for MLflow at {uri} ({tracker.error}); send them with: "
+            f"sweep sync {name}"
+        )
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Saying(logging.Handler):
+    """Shows what is logged with ``extra={"said": True}`` to who launched the sweep, too."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+        self.addFilter(lambda record: getattr(record, "said", False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
+
+
 @contextlib.contextmanager
-def _logged(folder: SweepFolder) -> Iterator[None]:
+def _logged(folder: SweepFolder, console: Console) -> Iterator[None]:
     """Write what happens to a sweep into its log, for `sweep logs`."""
+    saying = _Saying(console)
     handler = logging.FileHandler(folder.path / "sweep.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("sweep")
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
+    logger.addHandler(saying)
     try:
         yield
+    except Exception as error:
+        log.error("ends early: %s: %s", type(error).__name__, error)
+        raise
     finally:
+        logger.removeHandler(saying)
         logger.removeHandler(handler)
         handler.close()
 
@@ -255,12 +310,12 @@ def _search_facts(cell: CellResult) -> dict[str, Any]:
 
 
 def _failures(rows: list[Row], space: Space) -> list[str]:
-    """Name the cells that lack results, and why."""
+    """Name the cells that lack results, or of which trials failed for good, and why."""
     lines = []
     for row in rows:
         confirmed, states = len(row.cell.confirmations), row.cell.states
         planned = next(cell for cell in space.cells() if cell.name == row.cell.name)
-        if confirmed == planned.confirmations:
+        if confirmed == planned.confirmations and not states["failed"]:
             continue
         ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         reason = f": {row.cell.error}" if row.cell.error else ""
@@ -289,41 +344,3 @@ def _print_table(comparison: Comparison, console: Console) -> None:
 
 def _weights_dir(settings: Settings) -> Path | None:
     return Path(settings.weights_dir) if settings.weights_dir else None
-
-
-@contextlib.contextmanager
-def _interruptible(folder: SweepFolder) -> Iterator[Event]:
-    """Turn Ctrl-C, a scheduler's SIGTERM, and a full disk into Interrupted.
-
-    Yields an event that is set once the process was told to stop.
-    """
-    stopped = Event()
-
-    def stop(signum: int, frame: FrameType | None) -> Never:
-        stopped.set()
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopped
-    except KeyboardInterrupt:
-        if folder.exists():
-            text = f"interrupted; go on with: sweep resume {folder.name}"
-        else:
-            text = "interrupted before the sweep was begun; launch it again"
-        raise Interrupted(text) from None
-    except Exception as error:
-        if not _is_full_disk(error) or not folder.exists():
-            raise
-        raise Interrupted(
-            f"no space left on the device; free some under {folder.home} or {default_cache()}, "
-            f"then go on with: sweep resume {folder.name}"
-        ) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _is_full_disk(error: BaseException) -> bool:
-    """Tell it by the text: on its way through Ray and SQLite the error number is lost."""
-    return any(text in str(error) for text in ("No space left on device", "disk is full"))

@@ -21,6 +21,7 @@ from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.errors import SweepError, gathered
 from sweep.freeze import learnable
+from sweep.inputs import Inputs
 from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split
 from sweep.train.flops import forward_flops
 
@@ -126,15 +127,21 @@ def left_to_decode(
     return left
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a sweep learns from, and what is to be said of it: what was left out as it leaks."""
+
+    inputs: Inputs
+    notes: list[str]
+
+
 def prepare(
     space: Space,
     data_root: Path,
     weights_dir: Path | None,
     progress: Callable[[str], Progress],
-) -> list[str]:
+) -> Prepared:
     """Check weights, sizes and freeze modes, read every dataset, and decode its images.
-
-    Returns what is to be said of the datasets: what was left out as it leaks.
 
     Raises SweepError with all that is wrong with any of them.
     """
@@ -143,9 +150,11 @@ def prepare(
         count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
         raise SweepError(f"{count} missing:\n" + "\n".join(f"  {text}" for text in lacking))
     plan_cells(space, data_root)
+    inputs = Inputs()
 
     def load(backbone: BackboneSpec) -> None:
-        load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
+        loaded = load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
+        inputs.take_backbone(loaded, weights_dir)
 
     gathered(space.backbones, load)
     load_backbone.cache_clear()
@@ -158,11 +167,12 @@ def prepare(
             open_dataset(*where, partition=partition)
         for fraction in space.train_fraction:
             open_dataset(*where, train_fraction=fraction)
+        inputs.take_dataset(opened[0], item.store(space.split, data_root), item.dataset.name)
         return _said(item.dataset, opened)
 
     said = gathered(decodings(space), decode)
     release_workers()
-    return list(dict.fromkeys(line for lines in said for line in lines))
+    return Prepared(inputs, list(dict.fromkeys(line for lines in said for line in lines)))
 
 
 def _said(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:

@@ -36,7 +36,7 @@ class RunRecord:
         choice: of a confirmation, the identity of the rates that it chose from.
         round: of a confirmation; those of the first are 0, those done again after the budget was
             raised have higher ones.
-        checksums: SHA-256 of the files of predictions and of the model, by their names.
+        checksums: SHA-256 of the files it has left, by their paths in the sweep's folder.
     """
 
     key: str

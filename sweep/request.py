@@ -6,18 +6,17 @@ Neither holds a secret: a job's command line can be read by everyone who sees th
 import base64
 import json
 import os
-import re
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweep import __version__
+from sweep.addresses import has_password
 from sweep.errors import SweepError
 
 _PLACES = ("SWEEP_DATA", "SWEEP_WEIGHTS", "SWEEP_CACHE", "MLFLOW_TRACKING_URI")
 _ANSWER = "sweep-answer:"
-_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def is_remote(address: str | None) -> bool:
@@ -46,7 +45,7 @@ class Request:
 
     def __post_init__(self) -> None:
         for text in (*self.arguments, *self.environment.values(), self.space or ""):
-            if _PASSWORD.search(text):
+            if has_password(text):
                 raise SweepError(
                     "a password in a URL would be shown to everyone who sees the cluster's "
                     "dashboard: leave it out, and set MLFLOW_TRACKING_USERNAME and "

@@ -7,10 +7,10 @@ and nothing else; sending again makes no duplicates, as runs are found by their 
 import json
 import logging
 import os
-import re
 import secrets
 import threading
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
+from sweep.addresses import usable_address, without_password
 from sweep.errors import DamagedError, SweepError
 from sweep.home import SweepFolder
 from sweep.records import RunRecord
@@ -51,7 +52,9 @@ _ACCESS = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
     "or give another --tracking-uri"
 )
+_FILE = "sqlite:///"
 _CONTENT = "sweep.content"  # tag of a run that is whole: the hash of the record it shows
+_OF_NO_RECORD = (":comparison", ":cell:0")  # ends of keys: a report, a cell that is not concluded
 _PARENT = "mlflow.parentRunId"
 _LOCK_TIMEOUT_S = 60.0
 _TAG_LENGTH = 4000  # of an experiment; MLflow takes 5,000
@@ -82,16 +85,16 @@ def trouble(uri: str) -> str | None:
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
         if uri.startswith(_DATABASES):  # which MLflow itself would try again for minutes
-            sqlalchemy.create_engine(uri).connect().close()
-        MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+            sqlalchemy.create_engine(usable_address(uri)).connect().close()
+        client_of(uri).search_experiments(max_results=1)
     except Exception as error:  # whatever the server or the network does
         return without_password(" ".join(str(error).split())[:300])
     return None
 
 
-def without_password(text: str) -> str:
-    """Return a text with the passwords of its URLs left out."""
-    return re.sub(r"(://[^/:@\s]*):[^/@\s]+@", r"\1:***@", text)
+def client_of(uri: str) -> MlflowClient:
+    """Return a client of a tracking store, whose address may have been kept without a password."""
+    return MlflowClient(tracking_uri=usable_address(uri))
 
 
 class Tracker:
@@ -105,7 +108,8 @@ class Tracker:
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
         self.error: str | None = None
-        self._folder, self._uri = folder, uri
+        self.folder = self._folder = folder
+        self._uri = uri
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._sender: _Sender | None = None
@@ -140,6 +144,18 @@ class Tracker:
             first_line = str(error).splitlines()[0] if str(error) else ""
             self.error = without_password(f"{type(error).__name__}: {first_line}")
             self._sender = None
+
+    def delete_strays(self) -> None:
+        """Delete runs of the sweep in MLflow that have no record, as their trials were lost.
+
+        For the end of a sweep, when every run has its record.
+        """
+        try:
+            with self._lock:
+                if self._sender is not None:
+                    self._sender.delete_strays()
+        except Exception as error:  # whatever the server or the network does
+            log.warning("MLflow may show runs that have no record: %s", error)
 
     def _send_waiting(self) -> None:
         for marker, marked in self._markers():
@@ -187,7 +203,7 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     key = f"{sweep_id}:comparison"
     try:
-        client = MlflowClient(tracking_uri=uri)
+        client = client_of(uri)
         experiment = client.get_experiment_by_name(sweep)
         if experiment is None:
             return f"there is no experiment {sweep}"
@@ -224,7 +240,7 @@ class _Sender:
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
         self._folder = folder
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = client_of(uri)
         self._experiment = self._experiment_id(folder.name)
         self._sweep_id = folder.settings().id
         self._tell_space()
@@ -249,6 +265,13 @@ class _Sender:
         self._client.set_tag(run_id, _CONTENT, record.content)  # last: now it is whole
         self._runs[record.key] = _Sent(run_id, record.content, False)
 
+    def delete_strays(self) -> None:
+        """Delete the runs that have no record."""
+        for key, sent in list(self._runs.items()):
+            if not key.endswith(_OF_NO_RECORD) and not self._folder.has_record(key):
+                self._client.delete_run(sent.run_id)
+                del self._runs[key]
+
     def _experiment_id(self, name: str) -> str:
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
@@ -265,7 +288,7 @@ class _Sender:
 
     def _list_runs(self) -> None:
         """Take note of the sweep's runs; of several with one key a whole one is kept."""
-        found = self._found_runs()
+        found = _runs_of(self._client, self._experiment, self._sweep_id)
         for run in sorted(found, key=lambda run: _content(run) is None):  # whole ones first
             key = run.data.tags["sweep.key"]
             sent = _Sent(run.info.run_id, _content(run), not run.data.params)
@@ -274,21 +297,6 @@ class _Sender:
                 children = [r for r in found if r.data.tags.get(_PARENT) == run.info.run_id]
                 self._move([child.info.run_id for child in children], kept.run_id)
                 self._client.delete_run(run.info.run_id)
-
-    def _found_runs(self) -> list[Run]:
-        found: list[Run] = []
-        token = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment],
-                f"tags.`sweep.key` LIKE '{self._sweep_id}:%'",
-                max_results=1000,
-                page_token=token,
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
 
     def _move(self, run_ids: Iterable[str], parent: str) -> None:
         for run_id in run_ids:
@@ -355,6 +363,49 @@ class _Sender:
         path = self._folder.path / "predictions" / name
         if path.is_file():
             self._client.log_artifact(run_id, str(path), "predictions")
+
+
+def disagreements(sweep: str, sweep_id: str, uri: str, records: list[RunRecord]) -> Iterator[str]:
+    """Yield what the records of a sweep and its runs in MLflow do not say alike."""
+    reason = trouble(uri)
+    if reason:
+        yield f"MLflow at {without_password(uri)} cannot be asked: {reason}"
+        return
+    if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).is_file():
+        yield f"MLflow at {uri} holds nothing: there is no such file"
+        return
+    client = client_of(uri)
+    experiment = client.get_experiment_by_name(sweep)
+    found = _runs_of(client, experiment.experiment_id, sweep_id) if experiment else []
+    of_key: dict[str, list[Run]] = defaultdict(list)
+    for run in found:
+        of_key[run.data.tags["sweep.key"]].append(run)
+    for record in records:
+        there = of_key.pop(record.key, [])
+        name = record.cell if record.kind == "cell" else _run_name(record)
+        if not there:
+            yield f"{name}: MLflow has no run of it"
+        elif len(there) > 1:
+            yield f"{name}: MLflow has {len(there)} runs of it"
+        elif _content(there[0]) != record.content:
+            yield f"{name}: MLflow shows another result than its record"
+    for key in of_key:
+        if not key.endswith(_OF_NO_RECORD):
+            yield f"{key.partition(':')[2]}: MLflow has a run of it, and there is no record"
+
+
+def _runs_of(client: MlflowClient, experiment: str, sweep_id: str) -> list[Run]:
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment], f"tags.`sweep.key` LIKE '{sweep_id}:%'", max_results=1000,
+            page_token=token,
+        )  # fmt: skip
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def _content(run: Run) -> str | None:

@@ -22,8 +22,16 @@ def table(comparison: Comparison) -> pd.DataFrame:
 
 
 def csv(comparison: Comparison) -> str:
-    """Return the table as CSV."""
-    return str(table(comparison).to_csv(index=False)).rstrip("\n")
+    """Return the table as CSV, in which no text is a formula to a spreadsheet."""
+    frame = table(comparison).map(_no_formula)
+    return str(frame.to_csv(index=False)).rstrip("\n")
+
+
+def _no_formula(value: Any) -> Any:
+    """Return a text that begins as a formula with an apostrophe before it."""
+    return (
+        f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+    )
 
 
 def as_json(comparison: Comparison) -> str:

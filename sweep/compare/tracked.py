@@ -14,7 +14,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep.tracking import space_of  # before mlflow: it sets how long MLflow waits for a server
+from sweep.tracking import (  # before mlflow: it sets how long MLflow waits for a server
+    client_of,
+    space_of,
+)
 
 # isort: split
 from mlflow import MlflowClient
@@ -23,6 +26,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweep.addresses import usable_address
 from sweep.compare.results import (
     CellResult,
     History,
@@ -54,7 +58,7 @@ def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
     """
     _require_file(uri)
     with _answering(uri):
-        client = MlflowClient(tracking_uri=uri)
+        client = client_of(uri)
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             known = [item.name for item in client.search_experiments()] + sweep_names(home)
@@ -173,7 +177,7 @@ class _Store:
 
     def _predictions(self, record: RunRecord) -> pa.Table:
         # Not the client's download, which asks for the run, and for models, at every file.
-        artifacts = get_artifact_repository(self._artifacts[record.key], self._uri)
+        artifacts = get_artifact_repository(self._artifacts[record.key], usable_address(self._uri))
         path = f"predictions/{record.predictions}"
         with _answering(self._uri), tempfile.TemporaryDirectory() as folder:
             return read_predictions(Path(artifacts.download_artifacts(path, folder)))

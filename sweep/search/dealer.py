@@ -16,6 +16,7 @@ from sweep.records import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
+from sweep.search.mending import mend
 from sweep.search.studies import CellStudy
 from sweep.search.underway import Underway, as_record
 from sweep.search.wave import Report, Surroundings, Wave, kept_model
@@ -49,8 +50,10 @@ class Dealer:
             records[record.cell].append(record)
         for cell in self._space.cells():
             progress = CellProgress(cell)
-            study = CellStudy(ledger.study(cell.name), cell, self._space)
-            self._work[cell.name] = self._recover(cell, study, progress, records[cell.name])
+            written, own = ledger.study(cell.name), records[cell.name]
+            mend(written, cell, self._space, _by_number(own))
+            study = CellStudy(written, cell, self._space)
+            self._work[cell.name] = self._recover(cell, study, progress, own)
 
     def __getstate__(self) -> dict[str, object]:
         """Return nothing: Tune pickles its searcher, but the ledger is the truth."""
@@ -263,6 +266,9 @@ class Dealer:
 
     def _note(self, underway: Underway, report: Report) -> None:
         work = self._work[underway.wave.cell.name]
+        for text in report.notes:
+            log.warning("%s: %s: %s", work.cell.name, _title(underway.wave), text)
+        report.notes.clear()
         work.progress.images += max(0, report.images - underway.images)
         underway.images = max(underway.images, report.images)
         for item in report.scores:
@@ -350,18 +356,18 @@ class Dealer:
     ) -> CellWork:
         """Take up a cell where the ledger and the records say it was left.
 
-        A trial whose result was written but not told is told now; the others that were begun
-        are dealt again in the waves they were in, so that these find their checkpoints.
+        A trial whose result was written but not told is told now; the others that were begun, or
+        whose records are gone, are dealt again in the waves they were in, so that these find their
+        checkpoints.
         """
+        ended = _by_number(records)
+        study.forget(study.failed() - set(ended))  # to be begun anew
         work = CellWork(cell, study, progress, self._choices)
         progress.beyond = study.beyond()
-        ended = {record.number: record for record in records if record.kind == "trial"}
-        work.left += len(study.failed() - set(ended))  # forgotten: to be begun anew
         waves: dict[str, list[Rate]] = defaultdict(list)
-        for number, record in ended.items():
-            if number < study.trials():  # else the ledger was lost, and they are begun again
-                study.tell(record)
-        for asked in study.unfinished():
+        for record in ended.values():
+            study.tell(record)
+        for asked in study.without_record(set(ended)):
             waves[asked.wave].append(asked.rate)
         for key, rates in waves.items():
             work.again.append(self._trials(cell, key, tuple(rates)))
@@ -372,6 +378,10 @@ class Dealer:
                 progress.epochs += len(record.history)
                 progress.best = max(progress.best, record.best.get("value", -math.inf))
         return work
+
+
+def _by_number(records: list[RunRecord]) -> dict[int, RunRecord]:
+    return {record.number: record for record in records if record.kind == "trial"}
 
 
 def _running(underway: Underway) -> int:

@@ -21,9 +21,9 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 _REDUCTION = 3  # one of so many trials passes a rung
 _LEAST_COMPLETE = 3  # trials of a cell, whatever the pruner says
 _LEAST_OF_A_REPEAT = 2  # of those that are dealt to one confirmation
-_BEYOND = "beyond"  # note of a trial beyond an edge of the ranges
+BEYOND = "beyond"  # note of a trial beyond an edge of the ranges
 
-_STATES = {
+STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "diverged": TrialState.PRUNED,
@@ -31,9 +31,16 @@ _STATES = {
 }
 
 
+def domains_of(space: Space) -> dict[str, Range]:
+    """Return the range of each hyper-parameter that is searched."""
+    rate = space.learning_rate
+    scale = {"backbone_scale": rate.backbone_scale} if rate.backbone_scale else {}
+    return {"learning_rate": rate, **scale}
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A trial that was asked and not told: its rates and the wave it was dealt in."""
+    """A trial that was asked: its rates and the wave it was dealt in."""
 
     rate: Rate
     wave: str
@@ -58,14 +65,21 @@ class CellStudy:
         self._study.add_trials(written.read())
         self._open: dict[int, Trial] = {}
         self._losses: dict[int, float] = {}
+        self._forgotten: frozenset[int] = frozenset()
+        self._reported: dict[int, int] = {}
 
     def trials(self) -> int:
         """Return how many trials were asked so far, whatever became of them."""
         return len(self._all())
 
+    def forget(self, failed: set[int]) -> None:
+        """Let trials that failed not count, so that others are begun in their place."""
+        self._forgotten = frozenset(failed)
+
     def left(self) -> int:
         """Return how many trials of the cell's budget were not asked yet."""
-        return max(0, self._cell.trials - (self.trials() - len(self._beyond())))
+        count = sum(BEYOND not in trial.user_attrs for trial in self._counted())
+        return max(0, self._cell.trials - count)
 
     def left_beyond(self) -> int:
         """Return how many trials beyond an edge of the ranges are still to be asked.
@@ -75,11 +89,11 @@ class CellStudy:
         """
         if self._space.edges == "keep" or not (self._beyond() or self._at_an_edge()):
             return 0
-        return max(0, self._planned_beyond() - len(self._beyond()))
+        return max(0, self._planned_beyond() - self.beyond())
 
     def beyond(self) -> int:
         """Return how many trials beyond an edge were asked so far."""
-        return len(self._beyond())
+        return sum(BEYOND in trial.user_attrs for trial in self._counted())
 
     def failed(self) -> set[int]:
         """Return the numbers of the trials that failed."""
@@ -87,7 +101,7 @@ class CellStudy:
 
     def ask(self, wave: str) -> Rate:
         """Begin a new trial in a wave."""
-        return self._begin(wave, self._domains())
+        return self._begin(wave, domains_of(self._space))
 
     def ask_beyond(self, wave: str) -> Rate:
         """Begin a new trial beyond the edge at which the best trial lies."""
@@ -96,7 +110,7 @@ class CellStudy:
             name: _spread_value(domain, name, count, self._planned_beyond())
             for name, domain in domains.items()
         }
-        self._study.enqueue_trial(fixed, user_attrs={_BEYOND: True})
+        self._study.enqueue_trial(fixed, user_attrs={BEYOND: True})
         return self._begin(wave, domains)
 
     def _begin(self, wave: str, domains: dict[str, Range]) -> Rate:
@@ -108,40 +122,50 @@ class CellStudy:
         self._written.begin(self._frozen(trial.number))
         return _rate(self._frozen(trial.number))
 
-    def _domains(self) -> dict[str, Range]:
-        rate = self._space.learning_rate
-        scale = {"backbone_scale": rate.backbone_scale} if rate.backbone_scale else {}
-        return {"learning_rate": rate, **scale}
-
     def _domains_beyond(self) -> dict[str, Range]:
         """Return the ranges to search beyond the edge; those of the first trial there, again."""
         if beyond := self._beyond():
             found = beyond[0].distributions.items()
             return {name: Range(low=item.low, high=item.high) for name, item in found}
         ends = self._at_an_edge()
-        return {name: extended(domain, ends.get(name)) for name, domain in self._domains().items()}
+        return {
+            name: extended(domain, ends.get(name))
+            for name, domain in domains_of(self._space).items()
+        }
 
     def _at_an_edge(self) -> dict[str, End]:
         best = self._best()
         if best is None:
             return {}
-        ends = {name: end_of(d, best.params[name]) for name, d in self._domains().items()}
+        ends = {name: end_of(d, best.params[name]) for name, d in domains_of(self._space).items()}
         return {name: end for name, end in ends.items() if end}
 
     def _planned_beyond(self) -> int:
         return math.ceil(self._cell.trials / 4)
 
-    def _beyond(self) -> list[FrozenTrial]:
-        return [trial for trial in self._all() if _BEYOND in trial.user_attrs]
+    def _counted(self) -> list[FrozenTrial]:
+        return [trial for trial in self._all() if trial.number not in self._forgotten]
 
-    def unfinished(self) -> list[Asked]:
-        """Return the trials that were asked and not told: those of a driver that died."""
-        running = self._all(TrialState.RUNNING)
-        return [Asked(_rate(trial), trial.user_attrs["wave"]) for trial in running]
+    def _beyond(self) -> list[FrozenTrial]:
+        return [trial for trial in self._all() if BEYOND in trial.user_attrs]
+
+    def without_record(self, ended: set[int]) -> list[Asked]:
+        """Return the trials that were asked and have no record: of a driver that died, or lost.
+
+        Args:
+            ended: numbers of the trials that have one.
+        """
+        gone = {*ended, *self._forgotten}
+        missing = [trial for trial in self._all() if trial.number not in gone]
+        return [Asked(_rate(trial), trial.user_attrs["wave"]) for trial in missing]
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Report a member's best validation score up to an epoch; again does no harm."""
-        if not any(step >= epoch for step in self._frozen(number).intermediate_values):
+        frozen = self._frozen(number)
+        self._reported[number] = epoch
+        if frozen.state.is_finished():  # its record was lost, and it runs again
+            return
+        if not any(step >= epoch for step in frozen.intermediate_values):
             self._trial(number).report(value, epoch)
             self._written.report(number, epoch, value)
 
@@ -151,7 +175,15 @@ class CellStudy:
         Whatever it says, a third of the cell's trials, three at least, are completed; and where
         trials are dealt to confirmations, two at least of each.
         """
-        lost = [trial.number for trial in self._all(TrialState.PRUNED, TrialState.FAIL)]
+        frozen = self._frozen(number)
+        if frozen.state.is_finished():
+            last = max(frozen.intermediate_values, default=0)
+            return frozen.state == TrialState.PRUNED and self._reported[number] >= last
+        lost = [
+            trial.number
+            for trial in self._all(TrialState.PRUNED, TrialState.FAIL)
+            if trial.number not in self._forgotten
+        ]
         trials, repeats = self._cell.trials, self._cell.confirmations
         if len(lost) >= trials - max(_LEAST_COMPLETE, math.ceil(trials / 3)):
             return False
@@ -159,7 +191,7 @@ class CellStudy:
             mates = [other for other in lost if (other - number) % repeats == 0]
             if len(mates) >= trials // repeats - _LEAST_OF_A_REPEAT:
                 return False
-        known = self._frozen(number).system_attrs
+        known = frozen.system_attrs
         given_up = bool(self._trial(number).should_prune())
         noted = self._frozen(number).system_attrs  # such as a rung that it has passed
         new = {name: value for name, value in noted.items() if name not in known}
@@ -173,7 +205,7 @@ class CellStudy:
             return
         trial = self._trial(record.number)
         value = record.best.get("value") if record.state == "complete" else None
-        self._study.tell(trial, value, state=_STATES[record.state])
+        self._study.tell(trial, value, state=STATES[record.state])
         self._written.end(self._frozen(record.number), record.state)
         del self._open[record.number]
 

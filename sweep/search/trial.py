@@ -32,14 +32,16 @@ from sweep.backbones import (
     input_size,
     load_backbone,
 )
+from sweep.checksums import sha256
 from sweep.data.datasets import Dataset, open_dataset
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS, UNUSED
 from sweep.data.store import Store
-from sweep.errors import DataError, SweepError
+from sweep.errors import DamagedError, DataError, SweepError
 from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
 from sweep.identity import canonical_hash, commit_of
+from sweep.search.checkpoints import read_checkpoint, write_checkpoint
 from sweep.search.wave import Report, Surroundings, Wave, kept_model, rungs
 from sweep.space import Cell
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
@@ -69,6 +71,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._learner: Learner | None = None
         self._unsent: list[EpochScore] = []
         self._history: list[EpochScore] = []
+        self._notes: list[str] = []
         self._seconds, self._speed, self._computed = 0.0, 0.0, 0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         self._looked, self._stopping = -math.inf, False
@@ -172,6 +175,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         images = self._computed
         if not fused:
             images += learner.epoch * sum(len(self._dataset.rows(s)) for s in ("train", "val"))
+        report.notes, self._notes = self._notes, []
         return replace(report, seconds=self._seconds, facts=self._facts(), images=images)
 
     def _begin(self) -> Learner:
@@ -216,19 +220,39 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         )
 
     def _resume(self) -> bool:
-        """Go on from the wave's checkpoint, if there is one, and tell its history again."""
-        path = self._checkpoint_path
-        if not path.is_file() and self._wave.chosen_by == "repeat":
-            path = self._kept_path
-        if not path.is_file() or self._learner is None:
+        """Go on from the wave's checkpoint, if there is one, and tell its history again.
+
+        One that is damaged, or of other data or weights, is put aside: the wave begins anew.
+        """
+        paths = [self._checkpoint_path]
+        if self._wave.chosen_by == "repeat":
+            paths.append(self._kept_path)
+        state = next((state for path in paths if (state := self._read(path))), None)
+        if state is None or self._learner is None:
             return False
-        state = torch.load(path, weights_only=False)
         self._learner.restore(state["learner"])
         members = {rate.number for rate in self._wave.rates}
         self._history = [item for item in state["history"] if item.number in members]
         self._unsent = list(self._history)
         self._seconds = state["seconds"]
         return True
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        if not path.is_file():
+            return None
+        try:
+            state = read_checkpoint(path)
+            if state["of"] != self._inputs():
+                raise DamagedError(path, "it is of other data or weights")
+        except DamagedError as error:
+            self._around.folder.put_aside(path)
+            self._notes.append(f"{error.path.name} {error.reason}: put aside, it begins anew")
+            return None
+        return state
+
+    def _inputs(self) -> str:
+        """Return the identity of what the wave learns from and begins with."""
+        return canonical_hash([self._dataset.fingerprint(), self._backbone.weights_hash])
 
     @property
     def _kept_path(self) -> Path:
@@ -237,8 +261,8 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _keep_model(self, learner: FineTuning) -> None:
         """Leave what was trained for the confirmation that this trial was dealt to."""
-        state = {"learner": learner.result(), "history": self._history, "seconds": 0.0}
-        write_atomically(self._kept_path, lambda file: torch.save(state, file))
+        more = {"seconds": 0.0, "of": self._inputs()}
+        write_checkpoint(self._kept_path, learner.result(), self._history, **more)
 
     def _keep(self, running: float) -> None:
         """Write a checkpoint, unless that would take too large a share of the time."""
@@ -253,8 +277,8 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _write_checkpoint(self, seconds: float) -> None:
         assert self._learner is not None
-        state = {"learner": self._learner.state(), "history": self._history, "seconds": seconds}
-        write_atomically(self._checkpoint_path, lambda file: torch.save(state, file))
+        more = {"seconds": seconds, "of": self._inputs()}
+        write_checkpoint(self._checkpoint_path, self._learner.state(), self._history, **more)
 
     @property
     def _checkpoint_path(self) -> Path:
@@ -275,6 +299,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         path = folder.file("predictions", key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
         report.predictions = path.name
+        report.checksums[f"predictions/{path.name}"] = sha256(path)
         if self._wave.index:  # the first confirmation is the model that is kept
             return
         state, about = exported(
@@ -287,6 +312,8 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         write_atomically(model / "model.safetensors", lambda file: save_file(state, file))
         write_text(model / "model.json", json.dumps(about, indent=1))
         report.model = model.name
+        for path in (model / "model.safetensors", model / "model.json"):
+            report.checksums[f"models/{model.name}/{path.name}"] = sha256(path)
 
     def _keep_validation(self, learner: FineTuning, report: Report) -> None:
         """Keep what a trial said of the validation split: confirmations choose by it."""
@@ -297,6 +324,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         path = self._around.folder.file("validation", self._wave.key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
         report.validation = path.name
+        report.checksums[f"validation/{path.name}"] = sha256(path)
 
     def _throughput(self, network: Network) -> float:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -414,6 +442,7 @@ def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
     counts = {split: len(dataset.rows(split)) for split in SPLITS}
     return {
         "fingerprint": dataset.fingerprint(),
+        "pixels": dataset.store.fingerprint,
         "split_fingerprint": dataset.split_fingerprint(),
         "test_samples": canonical_hash([dataset.manifest.ids[i] for i in dataset.rows("test")]),
         "samples": counts,

@@ -172,7 +172,8 @@ def _run(
         if watch:
             watch(dealer.progress)
 
-    ledger = Ledger(around.ledger, around.space.name, around.sweep_id)
+    aside = around.folder.put_aside if around.ledger == around.folder.ledger_url else None
+    ledger = Ledger(around.ledger, around.space.name, around.sweep_id, aside)
     dealer = Dealer(around, ledger, changed)
     if dealer.finished:
         return True, dealer.progress

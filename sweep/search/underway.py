@@ -71,6 +71,7 @@ def as_record(
         validation=report.validation,
         choice=wave.choice if confirming else None,
         round=wave.round,
+        checksums=report.checksums,
     )
 
 

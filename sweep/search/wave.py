@@ -108,6 +108,8 @@ class Report:
         images: that went through a network so far.
         error: why the wave failed, if it did; `retry` tells whether to try again.
         log: name of the file under ``logs/`` that tells all of it.
+        checksums: SHA-256 of the files that it has left, by their paths in the sweep's folder.
+        notes: what is to stand in the log.
     """
 
     scores: list[EpochScore] = field(default_factory=list)
@@ -125,6 +127,8 @@ class Report:
     log: str | None = None
     paused: bool = False
     images: int = 0
+    checksums: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def kept_model(folder: SweepFolder, cell: Cell, index: int, rate: Rate) -> Path:

@@ -1,8 +1,10 @@
 """The dealer with a real ledger and real training, without Ray: any death loses nothing."""
 
 import math
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +47,8 @@ def surroundings(tmp_path: Path, **changes: object) -> Surroundings:
 
 
 def dealer(around: Surroundings) -> Dealer:
-    return Dealer(around, Ledger(around.folder.ledger_url, "s"))
+    ledger = Ledger(around.folder.ledger_url, "s", put_aside=around.folder.put_aside)
+    return Dealer(around, ledger)
 
 
 def begin(around: Surroundings, wave: Wave) -> WaveTrainable:
@@ -297,6 +300,123 @@ def test_failed_trials_can_be_begun_anew(tmp_path: Path) -> None:
     run_here(around)
     states = Counter((r.kind, r.state) for r in around.folder.records())
     assert states == {("trial", "complete"): 2, ("confirmation", "complete"): 1}
+
+
+def test_a_failed_trial_is_made_up_for_once(tmp_path: Path) -> None:
+    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 3, "epochs": 1}, seeds=1)
+    dealing = dealer(around)
+    wave = dealing.deal()
+    assert wave is not None
+    for _ in range(1 + around.retries):
+        dealing.fail(wave.key, "the worker died")
+        wave = dealing.deal()
+    run_here(around)
+    for _ in range(3):
+        around.folder.reopen(forget_failures=True)
+        run_here(around)
+        assert len(dealer(around).progress[0].trials) == 1
+        (progress,) = dealer(around).progress
+        assert (progress.trials_done, progress.trials_total) == (3, 3)
+    trials = [r for r in around.folder.records() if r.kind == "trial"]
+    assert sorted((r.number, r.state) for r in trials) == [
+        (1, "complete"), (2, "complete"), (3, "complete"),
+    ]  # fmt: skip
+
+
+def damaged(path: Path, how: str) -> None:
+    content = bytearray(path.read_bytes())
+    if how == "empty":
+        content = bytearray()
+    elif how == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
+    """What a sweep gives that nothing happened to."""
+    around = surroundings(tmp_path_factory.mktemp("whole"))
+    run_here(around)
+    return outcomes(around)
+
+
+@pytest.mark.parametrize("at", [5, 40])
+@pytest.mark.parametrize("how", ["gone", "empty", "truncated", "garbage"])
+def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
+    tmp_path: Path, whole: dict[str, tuple[object, ...]], how: str, at: int
+) -> None:
+    around = surroundings(tmp_path)
+
+    def dies(reports: int) -> None:
+        if reports == at:
+            raise DriverDiedError
+
+    with suppress(DriverDiedError):
+        run_here(around, dies)
+    before = {record.key for record in around.folder.records()}
+    assert before
+    ledger = around.folder.path / "ledger.db"
+    for suffix in ("-wal", "-shm"):
+        ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
+    if how == "gone":
+        ledger.unlink()
+    elif how == "garbage":
+        ledger.write_bytes(b"garbage" * 1000)
+    else:
+        damaged(ledger, how)
+    dealt = run_here(around)
+    again = {f"id:{w.cell.name}:trial:{rate.number}" for w in dealt for rate in w.rates
+             if w.kind == "trial"}  # fmt: skip
+    assert not again & before
+    assert outcomes(around) == whole
+
+
+def test_a_record_that_is_lost_is_made_again_and_no_other(
+    tmp_path: Path, whole: dict[str, tuple[object, ...]]
+) -> None:
+    around = surroundings(tmp_path)
+    run_here(around)
+    lost = [record.key for record in around.folder.records()][::3]
+    for key in lost:
+        around.folder.file("runs", key, ".json").unlink()
+    dealt = run_here(around)
+    assert sum(wave.runs for wave in dealt) == len(lost)
+    assert outcomes(around) == whole
+    assert run_here(around) == []
+
+
+def test_a_value_in_the_ledger_that_is_not_the_records_is_mended(
+    tmp_path: Path, whole: dict[str, tuple[object, ...]], caplog: pytest.LogCaptureFixture
+) -> None:
+    around = surroundings(tmp_path)
+    run_here(around)
+    with closing(sqlite3.connect(around.folder.path / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE trial_values SET value = 2 WHERE trial_id = 1")
+    assert run_here(around) == []
+    assert "the ledger holds" in caplog.text
+    caplog.clear()
+    assert run_here(around) == []
+    assert "the ledger holds" not in caplog.text
+    assert outcomes(around) == whole
+
+
+@pytest.mark.parametrize("how", ["empty", "truncated", "flipped"])
+def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
+    tmp_path: Path, whole: dict[str, tuple[object, ...]], how: str
+) -> None:
+    around = surroundings(tmp_path)
+    dealing = dealer(around)
+    waves = [wave for wave in iter(dealing.deal, None) if wave.cell.freeze == "last:1"]
+    worker = begin(around, waves[0])
+    dealing.hear(waves[0].key, worker.step()["report"])
+    worker._write_checkpoint(1.0)
+    damaged(worker._checkpoint_path, how)
+    run_here(around)
+    assert outcomes(around) == whole
+    (aside,) = (around.folder.path / "damaged").iterdir()
+    assert aside.name.startswith("checkpoints-")
 
 
 def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> None:

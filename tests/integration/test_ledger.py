@@ -3,7 +3,10 @@
 import itertools
 import math
 import re
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 from optuna.storages import RDBStorage
 from sqlalchemy import create_engine, text
 
-from sweep.errors import Interrupted, SweepError
+from sweep.errors import Interrupted
 from sweep.records import RunRecord
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
@@ -103,7 +106,7 @@ def test_trials_left_unfinished_are_found_with_their_rates_and_wave(tmp_path: Pa
     asked = [own.ask("first"), own.ask("first"), own.ask("second")]
     own.tell(record(0, 0.5))
     again = study(tmp_path)
-    left = again.unfinished()
+    left = again.without_record(set())
     assert [item.rate for item in left] == asked[1:]
     assert [item.wave for item in left] == ["first", "second"]
     assert again.trials() == 3
@@ -115,7 +118,7 @@ def test_telling_or_reporting_twice_does_no_harm(tmp_path: Path) -> None:
     for _ in range(2):
         own.report(0, 1, 0.4)
         own.tell(record(0, 0.5))
-    assert study(tmp_path).unfinished() == []
+    assert study(tmp_path).without_record({0}) == []
 
 
 def test_the_best_trial_is_complete_and_among_equals_that_of_the_lowest_loss(
@@ -334,7 +337,7 @@ def test_a_ledger_that_comes_back_is_written_on(tmp_path: Path) -> None:
         )
     engine.dispose()
     own.tell(record(0, 0.5))
-    assert study(tmp_path).unfinished() == []
+    assert study(tmp_path).without_record({0}) == []
 
 
 def test_a_ledger_that_is_gone_interrupts_the_sweep(tmp_path: Path) -> None:
@@ -350,5 +353,43 @@ def test_a_ledger_that_is_gone_interrupts_the_sweep(tmp_path: Path) -> None:
 
 def test_a_damaged_ledger_is_told_in_words(tmp_path: Path) -> None:
     (tmp_path / "damaged.db").write_bytes(b"not a database, but as long as one" * 100)
-    with pytest.raises(SweepError, match=r"damaged\.db cannot be opened: .*put a copy of it"):
+    with pytest.raises(Interrupted, match=r"ledger cannot be opened: file is not a database"):
         Ledger(f"sqlite:///{tmp_path / 'damaged.db'}", "s")
+
+
+def test_a_ledger_that_is_locked_for_a_while_is_waited_for_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if SERVER:
+        pytest.skip("a file alone is locked as a whole")
+    own = study(tmp_path)
+    own.ask("wave")
+    monkeypatch.setattr("sweep.search.ledger._BUSY_S", 0.1)
+    other = sqlite3.connect(tmp_path / "ledger.db", check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(5.0, other.rollback)
+    timer.start()
+    with caplog.at_level("WARNING", "sweep.search"):
+        again = study(tmp_path)  # it is opened, too
+        again.tell(record(0, 0.5))
+    timer.join()
+    other.close()
+    assert "waiting for the ledger" in caplog.text
+    assert study(tmp_path).without_record({0}) == []
+
+
+def test_a_ledger_that_stays_locked_interrupts_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if SERVER:
+        pytest.skip("a file alone is locked as a whole")
+    monkeypatch.setattr("sweep.search.ledger._BUSY_S", 0.1)
+    monkeypatch.setattr("sweep.search.patience.WAIT_S", 0.5)
+    own = study(tmp_path)
+    own.ask("wave")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Interrupted, match=r"database is locked.*go on with: sweep resume s"):
+            own.tell(record(0, 0.5))
+        with pytest.raises(Interrupted, match="cannot be opened: database is locked"):
+            study(tmp_path)

@@ -1,0 +1,108 @@
+"""A ledger that is not what the records say is made anew from them: the records are the truth."""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from sweep.ranges import Range, extended
+from sweep.records import RunRecord
+from sweep.search.ledger import WrittenStudy
+from sweep.search.studies import BEYOND, STATES, domains_of
+from sweep.search.wave import rungs
+from sweep.space import Cell, Space
+
+log = logging.getLogger("sweep.search")
+
+
+def mend(written: WrittenStudy, cell: Cell, space: Space, records: Mapping[int, RunRecord]) -> None:
+    """Make the study of a cell anew if it contradicts the records of its trials, by number.
+
+    A trial that was begun and has no record, as its driver died, is no contradiction.
+    """
+    trials = written.read()
+    wrong = [n for n, r in records.items() if n >= len(trials) or contradicts(trials[n], r)]
+    if not wrong:
+        return
+    log.warning(
+        "%s: the ledger holds %d trials, and %d of %d records say otherwise: it is made anew from "
+        "the records",
+        cell.name, len(trials), len(wrong), len(records), extra={"said": True},
+    )  # fmt: skip
+    written.replace(list(_trials(trials, cell, space, records)))
+
+
+def contradicts(trial: FrozenTrial, record: RunRecord) -> bool:
+    """Tell whether a trial of the ledger ended otherwise than its record says."""
+    if not trial.state.is_finished():
+        return False  # it was written, and its driver died before it told it
+    if trial.params.get("learning_rate") != record.params.get("learning_rate"):
+        return True
+    value = record.best.get("value") if record.state == "complete" else None
+    return bool(STATES[record.state] != trial.state or trial.value != value)
+
+
+def _trials(
+    before: list[FrozenTrial], cell: Cell, space: Space, records: Mapping[int, RunRecord]
+) -> Iterator[FrozenTrial]:
+    for number in range(max(len(before), *(n + 1 for n in records))):
+        record, old = records.get(number), before[number] if number < len(before) else None
+        if record is None:
+            # Nobody knows its rates: another one is begun in its place.
+            yield old or optuna.trial.create_trial(state=TrialState.FAIL)
+        else:
+            yield _of_record(record, cell, space, old)
+
+
+def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | None) -> FrozenTrial:
+    params = _params(record)
+    own = domains_of(space)
+    outside = {n: d for n, d in own.items() if not d.low <= params[n] <= d.high}
+    ranges: dict[str, Range] = dict(own)
+    for name, domain in outside.items():
+        ranges[name] = extended(domain, "lower" if params[name] < domain.low else "upper")
+    notes = {"wave": f"{record.key}:again"}
+    if old is not None and old.params == params:
+        notes = dict(old.user_attrs)
+    return optuna.trial.create_trial(
+        state=STATES[record.state],
+        value=record.best["value"] if record.state == "complete" else None,
+        params=params,
+        distributions={
+            name: FloatDistribution(domain.low, domain.high, log=True)
+            for name, domain in ranges.items()
+        },
+        user_attrs={
+            **notes,
+            **({BEYOND: True} if outside else {}),
+            **({"state": "diverged"} if record.state == "diverged" else {}),
+        },
+        system_attrs=dict(old.system_attrs) if old is not None else None,
+        intermediate_values=dict(_reported(record, cell, space)),
+    )
+
+
+def _params(record: RunRecord) -> dict[str, float]:
+    rate, of_backbone = record.params["learning_rate"], record.params.get("backbone_learning_rate")
+    if of_backbone is None:
+        return {"learning_rate": rate}
+    # The scale that gives the backbone's rate to the last bit.
+    scale = of_backbone / rate
+    near = (scale, math.nextafter(scale, 0), math.nextafter(scale, math.inf))
+    exact = next((item for item in near if rate * item == of_backbone), scale)
+    return {"learning_rate": rate, "backbone_scale": exact}
+
+
+def _reported(record: RunRecord, cell: Cell, space: Space) -> Iterator[tuple[int, float]]:
+    """Return what the trial had reported to its study: its best score up to an epoch."""
+    told = rungs(cell.epochs) if cell.fused else range(cell.epochs + 1)
+    best = -math.inf
+    for entry in record.history:
+        epoch, value = int(entry["epoch"]), entry.get(f"val/{space.objective}", math.nan)
+        best = max(best, value) if math.isfinite(value) else best
+        ended = epoch == cell.epochs and record.state == "complete"
+        if epoch in told and math.isfinite(best) and not ended:
+            yield epoch, best
