@@ -1,6 +1,6 @@
 """What the user did, and what to do about it: every expected failure is a SweepError."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -79,3 +79,9 @@ def listing(items: list[str], shown: int = 10) -> str:
     if len(items) > shown:
         lines.append(f"  ... and {len(items) - shown} more")
     return "\n".join(lines)
+
+
+def shortened(items: Sequence[str], shown: int = 10) -> str:
+    """Return the first `shown` items in one line, and how many more there are."""
+    more = f" and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + more

@@ -16,9 +16,10 @@ from sweep.backbones import (
 from sweep.cache import default_cache
 from sweep.catalog import KNOWN_SIZES
 from sweep.data.building import Progress, StorePlan, release_workers
-from sweep.data.datasets import Dataset, open_dataset, read_manifest, store_plan
+from sweep.data.datasets import Dataset, open_dataset, read_manifest, samples_of, store_plan
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
+from sweep.data.remarks import remarks
 from sweep.errors import SweepError, gathered
 from sweep.freeze import learnable
 from sweep.inputs import Inputs
@@ -168,7 +169,8 @@ def prepare(
         for fraction in space.train_fraction:
             open_dataset(*where, train_fraction=fraction)
         inputs.take_dataset(opened[0], item.store(space.split, data_root), item.dataset.name)
-        return _said(item.dataset, opened)
+        told = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
+        return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]
 
     said = gathered(decodings(space), decode)
     release_workers()

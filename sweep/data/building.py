@@ -4,6 +4,7 @@ Decoders of compressed formats are native code, which a damaged file can crash. 
 down which image it is at, so that after a crash the file can be tried alone, and named.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -18,17 +19,18 @@ import joblib
 import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
+from PIL import Image
 
 from sweep.atomic import write_atomically, write_text
 from sweep.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from sweep.data.extras import decoders
-from sweep.data.images import decode
+from sweep.data.images import MAX_PIXELS, decode
 from sweep.data.layouts.base import Source
 from sweep.data.mapped import write_rows
-from sweep.errors import SweepError
+from sweep.errors import DataError, SweepError, listing
 from sweep.identity import canonical_hash
 
-VERSION = 2  # of the pixels: raise it when decoding changes
+VERSION = 3  # of the pixels: raise it when decoding changes
 
 _PART_ROWS = 32  # or more, so that there are at most
 _PARTS = 128
@@ -39,9 +41,32 @@ KILLED = (
     "and try again: what was decoded is kept"
 )
 _CRASHED = "the library that decodes it crashed"
+# What the machine may mend: rights, a disk, a network, too many open files.
+_OF_THE_MACHINE = {
+    errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN,
+    errno.EAGAIN, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOSPC, errno.ECONNRESET,
+}  # fmt: skip
 _CRASHED_FILE = "crashed.json"
 
 Progress = Callable[[int, int], None]
+
+
+class UnavailableError(DataError):
+    """An image cannot be read now, for a reason that is not in its bytes.
+
+    Nothing of it is remembered: the next time it is tried again.
+    """
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(
+            f"an image cannot be read now:\n{listing(told)}\n"
+            "Mend that, and try again: what was decoded is kept."
+        )
+        self.told = told
+
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+        return type(self), (self.told,)
 
 
 @dataclass(frozen=True)
@@ -177,6 +202,8 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
                     originals[start + slot] = image.size
                     rows[slot] = decode(image, size, plan.interpolation)
                 except Exception as error:  # libraries raise nearly anything on damaged files
+                    if _may_pass(error):
+                        raise UnavailableError([f"{name}: {_in_words(error)}"]) from None
                     unreadable[start + slot] = _reason(name, error)
             digest.update(rows.data)
             yield rows
@@ -248,10 +275,25 @@ def _write_crashed(place: Path, names: set[str]) -> None:
     write_text(place / _CRASHED_FILE, json.dumps(sorted(names)))
 
 
+def _may_pass(error: Exception) -> bool:
+    """Tell a failure of the machine, which may pass, from what a decoder says of the bytes."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+    )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not memory enough to decode it"
+    return str(getattr(error, "strerror", None) or error)
+
+
 def _reason(name: str, error: Exception) -> str:
     """Say why an image cannot be read, without its name: the cache is not for names."""
     file = re.escape(Path(name.rpartition("#")[0] or name).name)
     said = re.sub(rf"'[^']*{file}'|{file}", "the file", str(error))
+    if isinstance(error, Image.DecompressionBombError):
+        said += f"; to read it, set {MAX_PIXELS} to more"
     return f"{type(error).__name__}: {said}".splitlines()[0]
 
 

@@ -13,6 +13,7 @@ from sweep.data.building import Progress
 from sweep.data.datasets import classes_of, kept_together, open_twins, samples_of, store_plan
 from sweep.data.giveaways import border_giveaway, size_giveaway
 from sweep.data.manifest import SPLITS, Manifest, Sample
+from sweep.data.remarks import gaps_between_slices, remarks
 from sweep.data.splits import assign_splits
 from sweep.data.store import Store, open_store
 from sweep.data.twins import THUMBNAIL, Twins
@@ -90,7 +91,9 @@ def check(
     if not brings and not findings and spec.leaks != "allow":
         drawn = kept_together(spec, manifest, twins, split, data_root).splits
         manifest = manifest.resplit(drawn)
+    told = [*remarks(spec, samples, data_root), *gaps_between_slices(spec, data_root)]
     findings += [
+        *(Finding(item.kind, "note", item.text, item.items) for item in told),
         *_unreadable(manifest, store),
         *_few(samples, drawn),
         *_groups(manifest),

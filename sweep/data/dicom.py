@@ -16,20 +16,38 @@ from numpy.typing import NDArray
 
 from sweep.data.extras import extra
 from sweep.data.scaling import MAX_VOXELS, to_8_bit
+from sweep.lfs import refuse_pointer
 
 SUFFIXES = {".dcm", ".dicom", ".ima"}
 _MAGIC_AT = 128
+# Of the elements that begin a data set: lengths, character set, image type, dates, UIDs.
+_SAME_PLACE_MM = 1e-3
+_UNEVEN = 0.1  # of the usual gap between slices
+_VALUE_KINDS = {b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"LO", b"OB"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell a DICOM file by its name; one without suffix by its first bytes."""
-    if path.suffix:
-        return path.suffix.lower() in SUFFIXES
+    """Tell a DICOM file by its name, or by its first bytes, with the preamble or without.
+
+    Scanners and archives name files by their UID, so that what looks like a suffix is none.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return True
     try:
         with path.open("rb") as file:
-            return file.read(_MAGIC_AT + 4)[_MAGIC_AT:] == b"DICM"
+            head = file.read(_MAGIC_AT + 4)
     except OSError:
         return False
+    return head[_MAGIC_AT:] == b"DICM" or _begins_without_preamble(head)
+
+
+def _begins_without_preamble(head: bytes) -> bool:
+    """Tell a data set by its first element, of group 2 or 8: tag, then length or kind of value."""
+    if len(head) < 8 or head[:2] not in (b"\x02\x00", b"\x08\x00"):
+        return False
+    element, kind = int.from_bytes(head[2:4], "little"), head[4:6]
+    explicit = kind in _VALUE_KINDS
+    return element < 0x100 and (explicit or int.from_bytes(head[4:8], "little") <= len(head))
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -42,7 +60,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         frames = _frames(dataset)
         frame = frames[len(frames) // 2]
         if frame.ndim == 3:
-            return to_8_bit(frame, 0, float(np.iinfo(frame.dtype).max))
+            return to_8_bit(frame, 0, 2.0 ** int(dataset.BitsStored) - 1)
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             colours = extra("pydicom").pixels.apply_color_lut(frame, dataset)
             return to_8_bit(colours, 0, float(np.iinfo(colours.dtype).max))
@@ -88,7 +106,7 @@ def series_files(folder: Path) -> list[Path]:
 
 
 def _may_be_slice(path: Path) -> bool:
-    return path.name != "DICOMDIR" and (is_dicom(path) or path.suffix.lower() in SUFFIXES)
+    return path.name != "DICOMDIR" and is_dicom(path)
 
 
 def _of_series(slices: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -97,7 +115,8 @@ def _of_series(slices: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float
         cosines = np.asarray(slices[0].ImageOrientationPatient, dtype=np.float64)
         along_row, along_column = cosines[:3], cosines[3:]
         normal = np.cross(along_row, along_column)
-        slices.sort(key=lambda s: float(np.dot(normal, np.asarray(s.ImagePositionPatient, float))))
+        slices.sort(key=lambda s: _place(s, normal))
+        _refuse_repeated([_place(item, normal) for item in slices])
     else:
         slices.sort(key=lambda s: int(s.get("InstanceNumber") or 0))
     with _quiet():
@@ -117,6 +136,41 @@ def _of_series(slices: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float
     return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
+def _place(item: Any, normal: NDArray[np.float64]) -> float:
+    """Return where a slice lies along the normal of its series, in millimetres."""
+    return float(np.dot(normal, np.asarray(item.ImagePositionPatient, dtype=np.float64)))
+
+
+def _refuse_repeated(places: list[float]) -> None:
+    gaps = np.diff(places)
+    if len(gaps) and gaps.min() < _SAME_PLACE_MM:
+        raise ValueError(
+            f"{int((gaps < _SAME_PLACE_MM).sum())} of its {len(places)} slices lie where another "
+            "one lies: several phases or echoes? Give each a folder of its own"
+        )
+
+
+def uneven_gaps(folder: Path) -> str | None:
+    """Say that slices of a DICOM series seem to be missing, or return None."""
+    pydicom = extra("pydicom")
+    tags = ["ImagePositionPatient", "ImageOrientationPatient"]
+    with _quiet():
+        heads = [
+            pydicom.dcmread(f, stop_before_pixels=True, specific_tags=tags, force=True)
+            for f in series_files(folder)
+        ]
+    placed = [item for item in heads if all(tag in item for tag in tags)]
+    if len(placed) < 3:
+        return None
+    cosines = np.asarray(placed[0].ImageOrientationPatient, dtype=np.float64)
+    gaps = np.diff(sorted(_place(item, np.cross(cosines[:3], cosines[3:])) for item in placed))
+    usual = float(np.median(gaps))
+    odd = int((np.abs(gaps - usual) > _UNEVEN * usual).sum())
+    if not odd:
+        return None
+    return f"{odd} of {len(gaps)} gaps between slices are not {usual:.2f} mm as the others"
+
+
 def _stacked(frames: list[NDArray[Any]]) -> NDArray[np.float32]:
     """Return (rows, columns) frames as voxels (X, Y, Z): x along a row, y down a column."""
     return np.stack([frame.T for frame in frames], axis=2).astype(np.float32)
@@ -125,7 +179,7 @@ def _stacked(frames: list[NDArray[Any]]) -> NDArray[np.float32]:
 def _read(path: Path) -> Any:
     pydicom = extra("pydicom")
     with _quiet():
-        dataset = pydicom.dcmread(path)
+        dataset = pydicom.dcmread(path, force=_lacks_preamble(path))
         if "PixelData" not in dataset or not dataset.get("Rows") or not dataset.get("Columns"):
             raise ValueError("the DICOM file holds no pixels")
         frames = int(dataset.get("NumberOfFrames") or 1)
@@ -133,6 +187,13 @@ def _read(path: Path) -> Any:
         if voxels > MAX_VOXELS:
             raise ValueError(f"{voxels:,} values are more than the {MAX_VOXELS:,} that are read")
     return dataset
+
+
+def _lacks_preamble(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(_MAGIC_AT + 4)
+    refuse_pointer(head)
+    return head[_MAGIC_AT:] != b"DICM" and _begins_without_preamble(head)
 
 
 def _frames(dataset: Any) -> NDArray[Any]:
@@ -154,10 +215,20 @@ def _shown(measured: NDArray[np.float64], frame: NDArray[Any], dataset: Any) -> 
     if center is not None and width is not None and width >= 1:
         if dataset.get("VOILUTFunction") == "SIGMOID":
             return to_8_bit(1 / (1 + np.exp(-4 * (measured - center) / width)), 0, 1)
-        return to_8_bit(measured, center - width / 2, center + width / 2)
+        if dataset.get("VOILUTFunction") == "LINEAR_EXACT":
+            return to_8_bit(measured, center - width / 2, center + width / 2)
+        return _windowed(measured, center, width)
     inside = measured[frame != dataset.get("PixelPaddingValue")]
     low, high = np.percentile(inside if inside.size else measured, [1, 99])
     return to_8_bit(measured, float(low), float(high))
+
+
+def _windowed(measured: NDArray[np.float64], center: float, width: float) -> NDArray[np.uint8]:
+    """Return the grey levels of a LINEAR window (PS3.3 C.11.2.1.2.1), one unit narrower."""
+    middle = center - 0.5
+    if width == 1:
+        return np.where(measured > middle, 255, 0).astype(np.uint8)
+    return to_8_bit(measured, middle - (width - 1) / 2, middle + (width - 1) / 2)
 
 
 def _looked_up(measured: NDArray[np.float64], table: Any) -> NDArray[np.uint8]:

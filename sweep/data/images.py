@@ -1,5 +1,6 @@
 """From files to RGB uint8 pixels of one size: PNG, JPEG, TIFF, arrays, DICOM, NIfTI."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image, ImageOps
 from sweep.data.dicom import is_dicom, read_picture
 from sweep.data.scaling import to_8_bit
 from sweep.data.volumes import Volume, is_nifti
+from sweep.lfs import refuse_pointer
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -16,6 +18,16 @@ RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+# A picture of more pixels is taken for a decompression bomb.
+MAX_PIXELS = "SWEEP_MAX_PIXELS"
+if os.environ.get(MAX_PIXELS, "").isdecimal():
+    Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
+
+_NEVER_DICOM = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
+_HEAD_BYTES = 64
+_PNG_GREY = 0
+_TIFF_BITS = 258  # BitsPerSample
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -27,9 +39,43 @@ def open_picture(path: Path) -> Image.Image:
         return from_array(np.load(path, allow_pickle=False))
     if is_nifti(path):
         return Image.fromarray(Volume(path).slices(1)[0])
-    if is_dicom(path):
+    if path.suffix.lower() not in _NEVER_DICOM and is_dicom(path):
         return Image.fromarray(read_picture(path))
-    return Image.open(path)
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    refuse_pointer(head)
+    if _is_deep_colour_png(head):
+        return _deep_png(path)
+    image = Image.open(path)
+    _refuse_deep_colour(image)
+    return image
+
+
+def _is_deep_colour_png(head: bytes) -> bool:
+    """Tell a PNG of 16 bits a channel with more than grey: Pillow would keep 8 bits of them."""
+    is_png = head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= _HEAD_BYTES
+    return is_png and head[24] == 16 and head[25] != _PNG_GREY
+
+
+def _deep_png(path: Path) -> Image.Image:
+    """Return a colour PNG of 16 bits a channel, scaled by the range of all its colours."""
+    import torch  # takes seconds, which the processes that decode are to be spared
+    from torchvision.io import ImageReadMode, decode_png
+
+    width, height = Image.open(path).size  # checks that it is not too large
+    content = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+    pixels_CHW = decode_png(content, ImageReadMode.UNCHANGED).numpy()
+    colours = 3 if len(pixels_CHW) >= 3 else 1  # without transparency
+    if pixels_CHW.shape[1:] != (height, width):
+        raise ValueError("its size is not what its header says")
+    return from_array(pixels_CHW[:colours].transpose(1, 2, 0))
+
+
+def _refuse_deep_colour(image: Image.Image) -> None:
+    """Raise ValueError for a TIFF of 16 bits a colour, of which Pillow reads 8."""
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, ())
+    if isinstance(bits, tuple) and len(bits) >= 3 and max(bits) > 8:
+        raise ValueError(f"it has {max(bits)} bits a colour, which is not read: save it as PNG")
 
 
 def from_array(pixels: NDArray[np.generic]) -> Image.Image:

@@ -34,19 +34,31 @@ def read_volume(path: Path) -> NDArray[np.float32]:
         path: a NIfTI file, a DICOM file of several frames, or the folder of a DICOM series.
 
     Raises:
-        ValueError: it holds no volume, or values that are not numbers.
+        ValueError: it holds no volume, or infinite values.
     """
     nibabel = extra("nibabel")
     if is_nifti(path):
         voxels, affine = _read_nifti(path)
     else:
         voxels, affine = dicom.read_volume(path)
-    if bad := int(np.count_nonzero(~np.isfinite(voxels))):
-        raise ValueError(f"{bad:,} of its {voxels.size:,} voxels are not numbers (NaN, infinite)")
+    voxels = _with_background(voxels)
     turns = nibabel.orientations.io_orientation(affine)
     canonical_XYZ = nibabel.orientations.apply_orientation(voxels, turns)
     # Canonical indices grow to the patient's right, front and head; a picture's to left, down.
     return np.ascontiguousarray(canonical_XYZ.transpose(2, 1, 0)[:, ::-1, ::-1])
+
+
+def _with_background(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give voxels that are NaN, as tools write outside of a mask, the lowest value of the others.
+
+    Raises ValueError if there is no other, or if one is infinite.
+    """
+    missing = np.isnan(voxels)
+    if bad := int(np.count_nonzero(np.isinf(voxels))):
+        raise ValueError(f"{bad:,} of its {voxels.size:,} voxels are infinite")
+    if missing.all():
+        raise ValueError("none of its voxels is a number (all are NaN)")
+    return np.where(missing, voxels[~missing].min(), voxels) if missing.any() else voxels
 
 
 def _read_nifti(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:

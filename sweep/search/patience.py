@@ -40,7 +40,7 @@ def patiently(work: Callable[[], Result]) -> Result:
                 raise
             if told == began or now - told > _TELL_EVERY_S:
                 told = now
-                line = " ".join(str(error).split())[:120]
+                line = " ".join(str(error.__cause__ or error).split())[:120]
                 log.warning("waiting for the ledger, up to %.0f s: %s", WAIT_S, line)
             time.sleep(_PAUSE_S)
 

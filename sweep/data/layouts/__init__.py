@@ -1,5 +1,7 @@
 """How each layout names its samples and opens its images."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from sweep.catalog import HOW_TO_GET
@@ -12,7 +14,8 @@ from sweep.data.layouts.ichallenge import ICHALLENGE_AMD, ICHALLENGE_PM
 from sweep.data.layouts.lgg_mri import LGG_MRI
 from sweep.data.layouts.table import TABLE
 from sweep.data.manifest import Sample
-from sweep.errors import DataError, listing
+from sweep.data.words import one_number, written_differently
+from sweep.errors import DataError, listing, shortened
 from sweep.space import DatasetSpec
 
 LAYOUTS: dict[str, Layout] = {
@@ -45,7 +48,11 @@ def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
         ) from None
     if not samples:
         raise DataError(f"dataset {spec.name}: {place} holds no images")
+    _refuse_undecodable(spec, samples)
+    samples = _with_whole_labels(samples)
     _refuse_near_labels(spec, samples)
+    _refuse_unknown_labels(spec, samples)
+    _refuse_near_groups(spec, samples)
     if spec.pooled:
         _refuse_contradictions(spec, samples)
     return samples
@@ -85,23 +92,77 @@ def missing(spec: DatasetSpec, data_root: Path) -> str | None:
     return f"dataset {spec.name}: {path} {found}. {how}."
 
 
-def _refuse_near_labels(spec: DatasetSpec, samples: list[Sample]) -> None:
-    """Labels that differ in case or blanks alone are one class, misspelt."""
-    first: dict[str, Sample] = {}
-    for sample in samples:
-        first.setdefault(sample.label, sample)
-    alike: dict[str, list[Sample]] = {}
-    for sample in first.values():
-        alike.setdefault(" ".join(sample.label.casefold().split()), []).append(sample)
+def _refuse_undecodable(spec: DatasetSpec, samples: list[Sample]) -> None:
+    """File names that are not UTF-8 cannot be written into a table, or shown."""
     odd = [
-        " and ".join(f"{sample.label!r} (first: {sample.path})" for sample in group)
-        for group in alike.values()
-        if len(group) > 1
+        item.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        for item in samples
+        if not item.path.isascii() and _is_undecodable(item.path)
     ]
     if odd:
         raise DataError(
-            f"dataset {spec.name}: labels differ in case or blanks alone:\n{listing(odd)}\n"
-            "Write each class in one way."
+            f"dataset {spec.name}: {len(odd)} file names are not UTF-8:\n{listing(odd)}\n"
+            "Rename them: convmv -r -f latin1 -t utf8 --notest FOLDER, if they are Latin-1."
+        )
+
+
+def _is_undecodable(path: str) -> bool:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _with_whole_labels(samples: list[Sample]) -> list[Sample]:
+    """Write labels that a program has made fractions, 0.0 and 1.0, as whole numbers."""
+    labels = {sample.label for sample in samples}
+    if not all(re.fullmatch(r"-?\d+\.0+", label) for label in labels):
+        return samples
+    return [replace(sample, label=sample.label.partition(".")[0]) for sample in samples]
+
+
+def _refuse_near_labels(spec: DatasetSpec, samples: list[Sample]) -> None:
+    """Labels that differ in case alone, or are one number, are one class, misspelt."""
+    first: dict[str, Sample] = {}
+    for sample in samples:
+        first.setdefault(sample.label, sample)
+    odd = [
+        " and ".join(f"{label!r} (first: {first[label].path})" for label in words)
+        for words in written_differently(first)
+    ]
+    if odd:
+        raise DataError(
+            f"dataset {spec.name}: labels that are one word or number, written in several ways:\n"
+            f"{listing(odd)}\nWrite each class in one way."
+        )
+
+
+def _refuse_unknown_labels(spec: DatasetSpec, samples: list[Sample]) -> None:
+    """A class -1 beside other numbers is what many tables write for 'not known'."""
+    labels = {sample.label for sample in samples}
+    others = labels - {"-1"}
+    if "-1" in labels and len(others) > 1 and all(label.isdecimal() for label in others):
+        count = sum(sample.label == "-1" for sample in samples)
+        raise DataError(
+            f"dataset {spec.name}: {count} samples have the label -1, beside "
+            f"{shortened(sorted(others))}: where it means 'not known', leave them out; where it is "
+            "a class, give it a name"
+        )
+
+
+def _refuse_near_groups(spec: DatasetSpec, samples: list[Sample]) -> None:
+    """Ids that are one number, 7 and 007, are one patient, who would be in two splits."""
+    of_group = {sample.group: sample.path for sample in samples if sample.group != sample.path}
+    odd = [
+        " and ".join(f"{group!r} ({of_group[group]})" for group in words)
+        for words in one_number(of_group)
+    ]
+    if odd:
+        raise DataError(
+            f"dataset {spec.name}: {len(odd)} groups whose ids are one number, written in several "
+            f"ways:\n{listing(odd)}\nWrite each id in one way; if they are different patients, "
+            "write a letter before the ids of some."
         )
 
 

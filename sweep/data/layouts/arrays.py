@@ -13,6 +13,7 @@ from PIL import Image
 from sweep.data.images import from_array
 from sweep.data.layouts.base import Layout, stamp_of
 from sweep.data.manifest import SPLITS, Sample
+from sweep.data.words import clean, is_missing
 from sweep.errors import DataError
 from sweep.space import DatasetSpec
 
@@ -27,10 +28,35 @@ def _read_medmnist(spec: DatasetSpec, path: Path) -> list[Sample]:
         if labels.shape[1] != 1:
             raise DataError(f"dataset {spec.name}: {path} has several labels an image; one is read")
         samples += [
-            Sample(f"{split}/{i:06d}", str(label), f"{split}/{i:06d}", split)
-            for i, label in enumerate(labels[:, 0].astype(int))
+            Sample(f"{split}/{i:06d}", label, f"{split}/{i:06d}", split)
+            for i, label in enumerate(_labels(spec, path, split, labels[:, 0]))
         ]
     return samples
+
+
+def _labels(spec: DatasetSpec, path: Path, split: str, values: Any) -> list[str]:
+    """Return labels as words; raises DataError for what is no class: a fraction, NaN, a blank."""
+    if values.dtype.kind in "US":
+        words = [clean(str(value, "utf-8") if isinstance(value, bytes) else value)
+                 for value in values.tolist()]  # fmt: skip
+        odd = [row for row, word in enumerate(words) if is_missing(word)]
+    elif values.dtype.kind in "biuf":
+        whole = (
+            np.isfinite(values) & (values == np.rint(values)) if values.dtype.kind == "f" else None
+        )
+        odd = [] if whole is None else np.flatnonzero(~whole).tolist()
+        words = [] if odd else [str(value) for value in values.astype(np.int64)]
+    else:
+        raise DataError(
+            f"dataset {spec.name}: {split}_labels of {path} are {values.dtype}; numbers or texts "
+            "are read"
+        )
+    if odd:
+        raise DataError(
+            f"dataset {spec.name}: {len(odd)} of the {split}_labels of {path} are no class, such "
+            f"as {values[odd[0]]!r} (row {odd[0]}); whole numbers or texts are read"
+        )
+    return words
 
 
 class _Rows:

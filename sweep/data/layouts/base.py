@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from sweep.data.csvfile import read_csv
 from sweep.data.dicom import is_dicom
 from sweep.data.extras import extra
 from sweep.data.images import open_picture
@@ -120,21 +121,23 @@ def require_extras(paths: Iterable[Path]) -> None:
 
 
 def read_table(spec: DatasetSpec, path: Path, required: Sequence[str]) -> pd.DataFrame:
-    """Read a csv as text, blanks around every value removed.
+    """Read a table as text; see `sweep.data.csvfile`.
 
     Raises DataError if it is no table, has no rows, or lacks a required column.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = read_csv(path)
     except (ValueError, OSError) as error:
-        raise DataError(f"dataset {spec.name}: {path} is not a CSV table: {error}") from None
-    table.columns = [str(column).strip() for column in table.columns]
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(
+            f"dataset {spec.name}: {path} cannot be read as a table: {reason}"
+        ) from None
     for column in required:
         if column not in table:
             raise DataError(
                 f"dataset {spec.name}: {path} has no column {column!r}; it has "
-                f"{', '.join(table.columns)}{nearest(column, table.columns)}"
+                f"{', '.join(map(repr, table.columns))}{nearest(column, table.columns)}"
             )
     if table.empty:
         raise DataError(f"dataset {spec.name}: {path} has no rows")
-    return table.apply(lambda column: column.str.strip())
+    return table

@@ -2,12 +2,14 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from sweep.data.layouts.base import Files, Layout, require_extras
-from sweep.data.layouts.tree import images_below, subfolders
+from sweep.data.layouts.tree import images_below, is_image, is_of_a_system, subfolders
 from sweep.data.manifest import Sample
+from sweep.data.words import clean
 from sweep.errors import DataError, listing, nearest
 from sweep.space import DatasetSpec
 
@@ -19,7 +21,7 @@ SPLIT_NAMES = {
 
 
 def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
-    parts = list(_split_folders(spec, root))
+    parts = list(_split_folders(spec, seen_through(spec, root)))
     if not any(subfolders(part) for _, part in parts):
         raise DataError(f"dataset {spec.name}: {root} has no folder for each class")
     samples, empty = [], []
@@ -28,7 +30,7 @@ def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
             files = list(images_below(folder))
             if not files:
                 empty.append(f"{folder} (class {folder.name!r})")
-            label, start = folder.name, len(f"{root}{os.sep}")
+            label, start = clean(folder.name), len(f"{root}{os.sep}")
             samples += [Sample(path[start:], label, path[start:], split) for path in files]
     if empty:
         raise DataError(
@@ -37,6 +39,23 @@ def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
         )
     require_extras(root / sample.path for sample in samples)
     return grouped(spec, samples)
+
+
+def seen_through(spec: DatasetSpec, root: Path) -> Path:
+    """Return the folder of classes or splits: below folders that hold one folder and no image.
+
+    Archives are often unpacked into a folder of their own name.
+    """
+    while not (spec.train or spec.val or spec.test):
+        with os.scandir(root) as found:
+            entries = [entry for entry in found if not is_of_a_system(entry.name)]
+        folders = [entry for entry in entries if entry.is_dir()]
+        if len(folders) != 1 or len(subfolders(Path(folders[0].path))) < 2:
+            return root
+        if any(is_image(entry.path) for entry in entries if not entry.is_dir()):
+            return root
+        root = Path(folders[0].path)
+    return root
 
 
 def _split_folders(spec: DatasetSpec, root: Path) -> Iterator[tuple[str | None, Path]]:
@@ -61,26 +80,38 @@ def _split_folders(spec: DatasetSpec, root: Path) -> Iterator[tuple[str | None, 
 
 
 def grouped(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
-    """Set the group of every sample from its file name; without a pattern each stands alone.
+    """Set the group of every sample by the pattern of the entry; without one each stands alone.
+
+    The pattern is looked for in the names of the files; where it is not in all of them, in their
+    paths below the dataset.
 
     Raises DataError, naming the files, if the pattern does not match all of them.
     """
     if spec.group is None:
         return samples
     pattern = re.compile(spec.group)
-    result, unmatched = [], []
-    for s in samples:
-        match = pattern.search(os.path.basename(s.path))  # noqa: PTH119 - for each of many
-        if match is None:
-            unmatched.append(s.path)
-            continue
-        group = match.group(1) if pattern.groups else match.group(0)
-        scope = f"{s.split}/" if spec.group_scope == "split" and s.split else ""
-        result.append(Sample(s.path, s.label, scope + group, s.split))
+    names = [unicodedata.normalize("NFC", os.path.basename(s.path)) for s in samples]  # noqa: PTH119 - for each of many
+    found = [pattern.search(name) for name in names]
+    if not all(found):
+        found = [pattern.search(unicodedata.normalize("NFC", s.path)) for s in samples]
+    unmatched = [s.path for s, match in zip(samples, found, strict=True) if match is None]
     if unmatched:
         raise DataError(
-            f"dataset {spec.name}: {len(unmatched)} file names do not match the group pattern "
-            f"{spec.group!r}:\n{listing(unmatched)}"
+            f"dataset {spec.name}: the group pattern {spec.group!r} matches neither the name nor "
+            f"the path of {len(unmatched)} files:\n{listing(unmatched)}"
+        )
+    result, nameless = [], []
+    for sample, match in zip(samples, found, strict=True):
+        assert match is not None
+        group = clean(match.group(1 if pattern.groups else 0) or "")
+        if not group:
+            nameless.append(sample.path)
+        scope = f"{sample.split}/" if spec.group_scope == "split" and sample.split else ""
+        result.append(Sample(sample.path, sample.label, scope + group, sample.split))
+    if nameless:
+        raise DataError(
+            f"dataset {spec.name}: the group pattern {spec.group!r} finds an empty id in "
+            f"{len(nameless)} files:\n{listing(nameless)}"
         )
     return result
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.data.csvfile import row_of
 from sweep.data.dicom import is_dicom
 from sweep.data.extras import extra
 from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
 from sweep.data.layouts.folder import SPLIT_NAMES
-from sweep.data.layouts.table import blank_values, row_of
+from sweep.data.layouts.table import blank_values
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
 from sweep.data.volumes import Volume as VolumeFile

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.catalog import DATASETS, known_dataset
+from sweep.data.csvfile import columns_of
 from sweep.errors import DataError, nearest
 from sweep.space import DatasetSpec
 
@@ -58,6 +59,4 @@ def _layout(path: Path) -> str:
         return "folder"
     if path.suffix == ".npz":
         return "medmnist"
-    with path.open(encoding="utf-8", errors="replace") as file:
-        columns = {column.strip() for column in file.readline().split(",")}
-    return "volumes" if {"patient", "modality"} <= columns else "csv"
+    return "volumes" if {"patient", "modality"} <= set(columns_of(path)) else "csv"

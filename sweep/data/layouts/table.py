@@ -1,32 +1,35 @@
 """A csv of images: columns path and label, group and split if there are any."""
 
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
 
+from sweep.data.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
 from sweep.data.layouts.folder import SPLIT_NAMES, grouped
 from sweep.data.manifest import Sample
+from sweep.data.words import is_missing
 from sweep.errors import DataError, listing
 from sweep.space import DatasetSpec
-
-_HEADER_LINES = 1
 
 
 def _read(spec: DatasetSpec, path: Path) -> list[Sample]:
     table = read_table(spec, path, ["path", "label"])
-    problems = blank_values(table, ["path", "label", "group"])
+    problems = blank_values(table, ["path", "label", "group", "split"])
+    table["path"] = [_found(path.parent, item) for item in table["path"]]
     twice = table.index[table["path"].duplicated()]
     if len(twice):
         problems.append(f"{len(twice)} paths appear more than once: row {row_of(twice[0])}")
     splits = table["split"].str.lower() if "split" in table else None
-    if splits is not None and (odd := sorted(set(splits) - set(SPLIT_NAMES))):
+    if splits is not None and (odd := sorted(set(splits) - set(SPLIT_NAMES) - {""})):
         row = row_of(splits.index[splits == odd[0]][0])
         problems.append(f"split {odd[0]!r} is not one of train, val, test (row {row})")
+    problems += _several_labels(table["label"])
     absent = [
         f"row {row_of(index)}: {path.parent / item}"
         for index, item in table["path"].items()
-        if not (path.parent / item).is_file()
+        if item and not (path.parent / item).is_file()
     ]
     if absent:
         problems.append(f"{len(absent)} images are not there:\n{listing(absent)}")
@@ -40,19 +43,46 @@ def _read(spec: DatasetSpec, path: Path) -> list[Sample]:
     return samples if "group" in table else grouped(spec, samples)
 
 
+def _found(root: Path, item: str) -> str:
+    """Return a path as it is on the disk: with / for \\, and in the other form of Unicode."""
+    tried = dict.fromkeys((item, item.replace("\\", "/")))
+    forms = [unicodedata.normalize(form, path) for path in tried for form in ("NFC", "NFD")]
+    return next((path for path in (*tried, *forms) if path and (root / path).is_file()), item)
+
+
+def _several_labels(labels: pd.Series) -> list[str]:
+    """Say that a cell holds several labels, as ``Effusion|Nodule`` does."""
+    known = set(labels)
+    several = [
+        (index, label)
+        for index, label in labels.items()
+        if "|" in label
+        or any(
+            len(parts := [part.strip() for part in label.split(separator)]) > 1
+            and known.issuperset(parts)
+            for separator in (";", ",", "/", "+")
+        )
+    ]
+    if not several:
+        return []
+    index, label = several[0]
+    return [
+        f"{len(several)} rows have several labels, such as {label!r} (row {row_of(index)}), and "
+        "one for each image is read: keep the rows with one, or write one class for each "
+        "combination, without the separator"
+    ]
+
+
 def blank_values(table: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Say which of these columns, where they are, lack values, and in which row first."""
+    """Say which of these columns, where they are, lack values, and in which line first."""
     problems = []
     for column in columns:
-        blank = table.index[table[column] == ""] if column in table else []
+        blank = table.index[table[column].map(is_missing)] if column in table else []
         if len(blank):
-            problems.append(f"{len(blank)} rows have no {column}: row {row_of(blank[0])}")
+            value = table[column][blank[0]]
+            seen = f" ({value!r})" if value else ""
+            problems.append(f"{len(blank)} rows have no {column}: row {row_of(blank[0])}{seen}")
     return problems
-
-
-def row_of(index: int) -> int:
-    """Return the line of a table's row in its file, the header being line 1."""
-    return int(index) + 1 + _HEADER_LINES
 
 
 TABLE = Layout(_read, lambda _spec, path: Files(path.parent), is_file=True)

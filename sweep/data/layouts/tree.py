@@ -1,22 +1,50 @@
-"""Walking folders of images: links are followed, hidden files passed over, loops refused."""
+"""Walking folders of images: links are followed, files of systems passed over, loops refused."""
 
 import os
+import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+
+from PIL import Image
 
 from sweep.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from sweep.data.dicom import is_dicom
 from sweep.data.volumes import is_nifti
 from sweep.errors import DataError
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
-_KNOWN = PICTURE_SUFFIXES | DICOM_SUFFIXES | {".npy"}
+# What Pillow only hands on to programs that are rarely there, or what holds no picture.
+_NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"}
+
+# What operating systems, network storage and notebooks leave in folders.
+_OF_A_SYSTEM = re.compile(
+    r"""\..*|__MACOSX|__pycache__|@eaDir|@tmp|@Recycle|@Recently-Snapshot|\#recycle|\#snapshot
+    |\$RECYCLE\.BIN|RECYCLER|System\ Volume\ Information|lost\+found|found\.\d+
+    |Network\ Trash\ Folder|Temporary\ Items|Thumbs\.db|desktop\.ini|Icon\r|DICOMDIR
+    |.*@SynoEAStream|.*@SynoResource""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """Return the suffixes of every kind of picture that Pillow reads."""
+    known = Image.registered_extensions()
+    readable = {suffix for suffix, kind in known.items() if kind in Image.OPEN}
+    return frozenset(suffix for suffix in readable if known[suffix] not in _NO_PICTURES)
 
 
 def is_image(path: str) -> bool:
-    """Tell an image file by its name; one without suffix by its first bytes."""
+    """Tell an image file by its name; one of an unknown suffix, or of none, by its first bytes."""
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - for each of 100,000 files
-    return suffix in _KNOWN or is_nifti(Path(path)) or (not suffix and is_dicom(Path(path)))
+    if suffix in picture_suffixes() or suffix in DICOM_SUFFIXES or suffix == ".npy":
+        return True
+    return is_nifti(Path(path)) or is_dicom(Path(path))
+
+
+def is_of_a_system(name: str) -> bool:
+    """Tell files and folders that are no data by their name: hidden ones, and those of systems."""
+    return _OF_A_SYSTEM.fullmatch(name) is not None
 
 
 def images_below(folder: Path) -> Iterator[str]:
@@ -24,13 +52,21 @@ def images_below(folder: Path) -> Iterator[str]:
 
     Raises DataError for a loop of links, and for a link that leads nowhere.
     """
+    return (path for path in files_below(folder) if is_image(path))
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Yield the paths of all files below a folder that are of no system, sorted.
+
+    Raises DataError for a loop of links, and for a link to an image that leads nowhere.
+    """
     yield from _walk(str(folder), {_identity(str(path)) for path in (folder, *folder.parents)})
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder that are not hidden, sorted by name."""
+    """Return the folders in a folder that are of no system, sorted by name."""
     with os.scandir(folder) as entries:
-        found = [e.path for e in entries if e.name[0] not in "._" and e.is_dir()]
+        found = [e.path for e in entries if not is_of_a_system(e.name) and e.is_dir()]
     return [Path(path) for path in sorted(found)]
 
 
@@ -38,7 +74,7 @@ def _walk(folder: str, above: set[tuple[int, int]]) -> Iterator[str]:
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.name[0] == "." or entry.name == "__MACOSX":
+        if is_of_a_system(entry.name):
             continue
         if entry.is_dir():
             identity = _identity(entry.path)
@@ -47,10 +83,10 @@ def _walk(folder: str, above: set[tuple[int, int]]) -> Iterator[str]:
                     f"{entry.path} is a link to a folder that holds it: a loop; remove the link"
                 )
             yield from _walk(entry.path, above | {identity})
-        elif entry.name != "DICOMDIR" and is_image(entry.path):
-            if not entry.is_file():
-                raise DataError(f"{entry.path} is a link that leads nowhere; remove or mend it")
+        elif entry.is_file():
             yield entry.path
+        elif is_image(entry.path):
+            raise DataError(f"{entry.path} is a link that leads nowhere; remove or mend it")
 
 
 def _identity(path: str) -> tuple[int, int]:
