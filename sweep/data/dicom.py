@@ -180,6 +180,12 @@ def _read(path: Path) -> Any:
     pydicom = extra("pydicom")
     with _quiet():
         dataset = pydicom.dcmread(path, force=_lacks_preamble(path))
+        if "TransferSyntaxUID" not in dataset.file_meta:  # which such a file cannot say
+            implicit = dataset.original_encoding[0]
+            kinds = pydicom.uid
+            dataset.file_meta.TransferSyntaxUID = (
+                kinds.ImplicitVRLittleEndian if implicit else kinds.ExplicitVRLittleEndian
+            )
         if "PixelData" not in dataset or not dataset.get("Rows") or not dataset.get("Columns"):
             raise ValueError("the DICOM file holds no pixels")
         frames = int(dataset.get("NumberOfFrames") or 1)

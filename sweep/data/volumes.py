@@ -57,7 +57,7 @@ def _with_background(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
     if bad := int(np.count_nonzero(np.isinf(voxels))):
         raise ValueError(f"{bad:,} of its {voxels.size:,} voxels are infinite")
     if missing.all():
-        raise ValueError("none of its voxels is a number (all are NaN)")
+        raise ValueError(f"{voxels.size:,} of its {voxels.size:,} voxels are not numbers (NaN)")
     return np.where(missing, voxels[~missing].min(), voxels) if missing.any() else voxels
 
 

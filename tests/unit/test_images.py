@@ -1,11 +1,15 @@
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from sweep.data.dicom import uneven_gaps
 from sweep.data.images import decode, open_picture
+from sweep.data.layouts.tree import is_image
 from sweep.data.volumes import Volume, chosen_slices, read_volume, window
 from sweep.errors import DataError
 
@@ -38,10 +42,22 @@ def stored(path: Path) -> np.ndarray:
     return dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
 
 
-def test_a_dicom_window_says_what_is_black_and_white(tmp_path: Path) -> None:
-    path = changed_ct(tmp_path, WindowCenter=-500, WindowWidth=600)
-    expected = np.clip((stored(path) + 800) * 255 / 600, 0, 255).round()
-    assert np.array_equal(pixels(path), expected)
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID", None])
+@pytest.mark.parametrize(("center", "width"), [(-500, 600), (40, 3), (0, 1)])
+def test_a_dicom_window_is_that_of_pydicom(
+    tmp_path: Path, function: str | None, center: int, width: int
+) -> None:
+    tags = {} if function is None else {"VOILUTFunction": function}
+    path = changed_ct(tmp_path, WindowCenter=center, WindowWidth=width, **tags)
+    dataset = pydicom.dcmread(path)
+    shown = pydicom.pixels.apply_windowing(stored(path), dataset)
+    # pydicom's levels lie in the range that the stored bits allow.
+    low, high = (
+        v * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        for v in (-(2 ** (dataset.BitsStored - 1)), 2 ** (dataset.BitsStored - 1) - 1)
+    )
+    expected = (shown - low) * 255 / (high - low)
+    assert np.abs(pixels(path) - expected).max() <= 0.51
 
 
 def test_the_first_of_several_windows_is_taken(tmp_path: Path) -> None:
@@ -166,6 +182,55 @@ def test_a_dicom_series_is_the_volume_that_nifti_is(tmp_path: Path, placed: bool
     assert np.array_equal(read_volume(tmp_path / "series"), expected)
 
 
+def test_two_slices_at_one_place_are_an_error(tmp_path: Path) -> None:
+    write_series(tmp_path / "s", arrow_volume())
+    first, second = sorted((tmp_path / "s").iterdir())[:2]
+    dataset, other = pydicom.dcmread(first), pydicom.dcmread(second)
+    dataset.ImagePositionPatient = other.ImagePositionPatient
+    dataset.save_as(first)
+    with pytest.raises(ValueError, match=r"1 of its .* slices lie where another one lies"):
+        read_volume(tmp_path / "s")
+
+
+def test_a_gap_in_a_series_is_told(tmp_path: Path) -> None:
+    write_series(tmp_path / "s", arrow_volume())
+    assert uneven_gaps(tmp_path / "s") is None
+    sorted((tmp_path / "s").iterdir())[3].unlink()
+    assert "1 of" in str(uneven_gaps(tmp_path / "s"))
+
+
+def test_voxels_outside_of_a_mask_that_are_nan_are_background(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).uniform(100, 200, (8, 8, 8)).astype(np.float32)
+    voxels[:3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "v.nii.gz")
+    read = read_volume(tmp_path / "v.nii.gz")
+    assert np.isfinite(read).all()
+    assert read.min() == np.nanmin(voxels)
+
+
+def test_a_dicom_file_without_preamble_is_read_whatever_its_name(tmp_path: Path) -> None:
+    whole = changed_ct(tmp_path)
+    dataset = pydicom.dcmread(whole)
+    expected = pixels(whole)
+    for name in ("1.2.840.113619.2.5.17", "slice", "x.0001"):
+        bare = pydicom.Dataset(dataset)
+        bare.save_as(tmp_path / name, implicit_vr=True, little_endian=True)
+        assert (tmp_path / name).read_bytes()[128:132] != b"DICM"
+        assert is_image(str(tmp_path / name))
+        assert np.array_equal(pixels(tmp_path / name), expected)
+    assert not any(is_image(str(p)) for p in Path(__file__).parent.iterdir() if p.is_file())
+
+
+def test_colours_of_fewer_bits_than_they_take_use_the_full_range(tmp_path: Path) -> None:
+    levels = np.linspace(0, 4095, 128 * 128 * 3).astype(np.uint16)
+    colours = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0,
+               "PixelRepresentation": 0, "BitsAllocated": 16, "BitsStored": 12, "HighBit": 11,
+               "PixelData": levels.tobytes()}  # fmt: skip
+    shown = pixels(changed_ct(tmp_path, **colours))
+    assert shown.shape == (128, 128, 3)
+    assert len(np.unique(shown)) == 256
+
+
 def test_a_folder_of_two_series_is_an_error(tmp_path: Path) -> None:
     write_series(tmp_path / "series", arrow_volume())
     other = pydicom.dcmread(DICOM / "MR_small.dcm")
@@ -229,6 +294,50 @@ def test_sixteen_bits_are_scaled_by_the_pictures_own_range(tmp_path: Path) -> No
         assert (found.min(), found.max()) == (0, 255)
     np.save(tmp_path / "x.npy", ramp)
     assert np.array_equal(decode(open_picture(tmp_path / "x.npy"), 8, "bilinear")[:, :, 0], found)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_a_png_of_16_bits_a_colour_has_as_many_grey_levels_as_grey(
+    tmp_path: Path, channels: int
+) -> None:
+    grey = np.arange(4096, dtype=np.uint16).reshape(64, 64)  # 12 bits, in 16
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    write_png16(tmp_path / "deep.png", np.repeat(grey[:, :, None], channels, axis=2))
+    plain = decode(open_picture(tmp_path / "grey.png"), 64, "nearest")
+    assert np.array_equal(decode(open_picture(tmp_path / "deep.png"), 64, "nearest"), plain)
+    assert len(np.unique(plain)) == 256
+
+
+def write_png16(path: Path, pixels_HWC: np.ndarray) -> None:
+    """Write a PNG of 16 bits a channel, which Pillow cannot."""
+    height, width, channels = pixels_HWC.shape
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels_HWC)
+    parts = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)),
+             (b"IDAT", zlib.compress(rows)), (b"IEND", b""))  # fmt: skip
+    content = b"\x89PNG\r\n\x1a\n"
+    for name, body in parts:
+        content += struct.pack(">I", len(body)) + name + body
+        content += struct.pack(">I", zlib.crc32(name + body))
+    path.write_bytes(content)
+
+
+def test_a_tiff_of_16_bits_a_colour_is_refused_in_words(tmp_path: Path) -> None:
+    fields = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 3, 122), (259, 3, 1, 1), (262, 3, 1, 2),
+              (273, 4, 1, 128), (277, 3, 1, 3), (278, 3, 1, 2), (279, 4, 1, 24)]  # fmt: skip
+    head = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(fields))
+    head += b"".join(struct.pack("<HHII", *field) for field in fields) + b"\0\0\0\0"
+    assert len(head) == 122
+    bits = struct.pack("<HHH", 16, 16, 16)
+    (tmp_path / "deep.tif").write_bytes(head + bits + bytes(24))
+    with pytest.raises(ValueError, match="16 bits a colour, which is not read: save it as PNG"):
+        open_picture(tmp_path / "deep.tif")
+
+
+def test_a_pointer_of_git_lfs_is_told_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(ValueError, match="pointer of Git LFS, not the file: run 'git lfs pull'"):
+        open_picture(tmp_path / "a.png")
 
 
 def test_draft_decoding_of_a_jpeg_is_near_to_full_decoding() -> None:

@@ -129,9 +129,7 @@ def read_table(spec: DatasetSpec, path: Path, required: Sequence[str]) -> pd.Dat
         table = read_csv(path)
     except (ValueError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(
-            f"dataset {spec.name}: {path} cannot be read as a table: {reason}"
-        ) from None
+        raise DataError(f"dataset {spec.name}: {path} is not a CSV table: {reason}") from None
     for column in required:
         if column not in table:
             raise DataError(

@@ -97,8 +97,8 @@ def grouped(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
     unmatched = [s.path for s, match in zip(samples, found, strict=True) if match is None]
     if unmatched:
         raise DataError(
-            f"dataset {spec.name}: the group pattern {spec.group!r} matches neither the name nor "
-            f"the path of {len(unmatched)} files:\n{listing(unmatched)}"
+            f"dataset {spec.name}: {len(unmatched)} file names do not match the group pattern "
+            f"{spec.group!r}, nor do their paths:\n{listing(unmatched)}"
         )
     result, nameless = [], []
     for sample, match in zip(samples, found, strict=True):
