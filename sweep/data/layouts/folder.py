@@ -46,16 +46,21 @@ def seen_through(spec: DatasetSpec, root: Path) -> Path:
 
     Archives are often unpacked into a folder of their own name.
     """
-    while not (spec.train or spec.val or spec.test):
-        with os.scandir(root) as found:
-            entries = [entry for entry in found if not is_of_a_system(entry.name)]
-        folders = [entry for entry in entries if entry.is_dir()]
-        if len(folders) != 1 or len(subfolders(Path(folders[0].path))) < 2:
-            return root
-        if any(is_image(entry.path) for entry in entries if not entry.is_dir()):
-            return root
-        root = Path(folders[0].path)
+    place: Path | None = root
+    while place is not None and not (spec.train or spec.val or spec.test):
+        if len(subfolders(place)) > 1:
+            return place
+        place = _only_folder(place)
     return root
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """Return the folder that is alone in a folder, without images beside it; else None."""
+    with os.scandir(folder) as found:
+        entries = [entry for entry in found if not is_of_a_system(entry.name)]
+    folders = [entry.path for entry in entries if entry.is_dir()]
+    images = any(is_image(entry.path) for entry in entries if not entry.is_dir())
+    return Path(folders[0]) if len(folders) == 1 and not images else None
 
 
 def _split_folders(spec: DatasetSpec, root: Path) -> Iterator[tuple[str | None, Path]]:
