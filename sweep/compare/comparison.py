@@ -24,7 +24,7 @@ from sweep.compare.stats.intervals import Counts, interval
 from sweep.compare.stats.sampling import Sampled, sampled
 from sweep.compare.stats.verdict import ALPHA, Verdict, holm, verdicts
 from sweep.compare.wording import listed
-from sweep.errors import SweepError
+from sweep.errors import SweepError, shortened
 from sweep.train.metrics import LOWER_IS_BETTER
 
 # A cell that loses in one of these is not "as good" as another, whatever the metric that ranks.
@@ -327,7 +327,7 @@ def _test_notes(
     absent = [name for name, count in zip(cells[0].classes, counts, strict=True) if not count]
     if absent:
         notes.append(
-            f"{dataset} has no test sample of {', '.join(absent)}: AUROC, AUPRC and balanced "
+            f"{dataset} has no test sample of {shortened(absent)}: AUROC, AUPRC and balanced "
             "accuracy are means over the other classes"
         )
     constant = [

@@ -13,9 +13,10 @@ from sweep.compare.drawing import COLOURS, INK, LINE, as_svg, grid, panel, plain
 from sweep.compare.ranks import Ranks
 from sweep.compare.wording import title
 from sweep.ranges import Range
-from sweep.train.metrics import CALIBRATION_BINS, Floats, calibration_gaps, sided
+from sweep.train.metrics import CALIBRATION_BINS, Floats, Labels, calibration_gaps, sided
 
 _ROC_POINTS = 60
+_MOST_CURVES = 20
 
 
 def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
@@ -131,7 +132,7 @@ def roc_curves(dataset: str, rows: list[Row]) -> str:
             seeds = row.cell.predictions()
             labels_N = np.concatenate([item.labels_N for item in seeds])
             scores_NC = np.concatenate([item.probabilities_NC for item in seeds])
-            for place, index in enumerate(sided(scores_NC.shape[1])):
+            for place, index in enumerate(_most_frequent(labels_N, scores_NC.shape[1])):
                 if 0 < (labels_N == index).sum() < len(labels_N):
                     false_P, true_P, _ = roc_curve(labels_N == index, scores_NC[:, index])
                     kept = _thinned(false_P, true_P)
@@ -149,7 +150,16 @@ def roc_curves(dataset: str, rows: list[Row]) -> str:
             _shared_legend(figure, panels[0])
         figure.supxlabel("false positive rate", fontsize=8)
         figure.supylabel("true positive rate", fontsize=8)
-        return as_svg(figure, f"{dataset}: ROC curves of each class against the rest")
+        many = scores_NC.shape[1] > _MOST_CURVES
+        which = f"the {_MOST_CURVES} largest classes" if many else "each class"
+        return as_svg(figure, f"{dataset}: ROC curves of {which} against the rest")
+
+
+def _most_frequent(labels_N: Labels, classes: int) -> list[int]:
+    """Return the classes to draw, in their order: of many those with the most samples."""
+    drawn = list(sided(classes))
+    counts = np.bincount(labels_N, minlength=classes)
+    return sorted(sorted(drawn, key=lambda index: -counts[index])[:_MOST_CURVES])
 
 
 def reliability(dataset: str, rows: list[Row]) -> str:

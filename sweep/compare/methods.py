@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sweep.compare.comparison import Comparison, Row
 from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.wording import count, title
+from sweep.errors import shortened
 
 _PARTS = ("train", "val", "test")
 _SHARED = "a tenth"
@@ -51,7 +52,7 @@ def _data(comparison: Comparison) -> str:
     for dataset, rows in comparison.datasets.items():
         if rows:
             cell = max((row.cell for row in rows), key=lambda cell: cell.train_fraction)
-            texts.append(f"{dataset}: {_numbers(cell)}; classes {', '.join(cell.classes)}")
+            texts.append(f"{dataset}: {_numbers(cell)}; classes {shortened(cell.classes)}")
     splits = {
         f"val {sweep.space.split.val}, "
         + (

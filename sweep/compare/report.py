@@ -30,17 +30,24 @@ from sweep.compare.tables import REPORTED, columns, sentences
 from sweep.ranges import Range
 from sweep.train.metrics import LOWER_IS_BETTER
 
+_MOST_CLASSES = 20  # of a confusion matrix
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each class was taken for which, over all confirmations of a cell."""
+    """How often each class was taken for which, over all confirmations of a cell.
+
+    Attributes:
+        classes: those that are shown: of many the ones that most often go wrong.
+        of: how many classes there are.
+    """
 
     label: str
     classes: list[str]
     counts: list[list[int]]
     shares: list[list[float]]
+    of: int
 
 
 @dataclass(frozen=True)
@@ -164,12 +171,25 @@ def _rates(comparison: Comparison, rows: list[Row]) -> Range:
 
 
 def _confusion(row: Row) -> Confusion:
+    """Count what was taken for what; of many classes among those that most often go wrong."""
     classes = row.cell.classes
-    counts_CC = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    for item in row.cell.predictions():
-        np.add.at(counts_CC, (item.labels_N, item.probabilities_NC.argmax(axis=1)), 1)
-    shares_CC = counts_CC / np.maximum(counts_CC.sum(axis=1, keepdims=True), 1)
-    return Confusion(row.label, classes, counts_CC.tolist(), shares_CC.tolist())
+    seeds = row.cell.predictions()
+    true_N = np.concatenate([item.labels_N for item in seeds])
+    predicted_N = np.concatenate([item.probabilities_NC.argmax(axis=1) for item in seeds])
+    wrong = true_N != predicted_N
+    mistakes_C = np.bincount(true_N[wrong], minlength=len(classes)) + np.bincount(
+        predicted_N[wrong], minlength=len(classes)
+    )
+    shown = np.sort(np.argsort(-mistakes_C, kind="stable")[:_MOST_CLASSES])
+    place_C = np.full(len(classes), -1)
+    place_C[shown] = np.arange(len(shown))
+    inside = (place_C[true_N] >= 0) & (place_C[predicted_N] >= 0)
+    counts_SS = np.zeros((len(shown), len(shown)), dtype=np.int64)
+    np.add.at(counts_SS, (place_C[true_N[inside]], place_C[predicted_N[inside]]), 1)
+    true_S = np.bincount(true_N, minlength=len(classes))[shown]
+    shares_SS = counts_SS / np.maximum(true_S[:, None], 1)
+    names = [classes[index] for index in shown]
+    return Confusion(row.label, names, counts_SS.tolist(), shares_SS.tolist(), len(classes))
 
 
 def _against(comparison: Comparison, part: DatasetPart) -> dict[Row, str]:

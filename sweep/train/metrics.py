@@ -35,9 +35,9 @@ def score(labels_N: Labels, probabilities_NC: Floats) -> dict[str, float]:
 
 def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]:
     """Return every metric of each of K predictions of the same samples: metric -> (K,)."""
-    confusion_KCC = _confusion(labels_N, probabilities_KNC)
+    counts = Counts.of(labels_N, probabilities_KNC)
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_confusion = {name: metric(confusion_KCC) for name, metric in OF_CONFUSION.items()}
+        of_confusion = {name: metric(counts) for name, metric in OF_CONFUSION.items()}
         of_ranks = _over_classes(labels_N, probabilities_KNC)
     ece_K = np.array([_ece(labels_N, p_NC) for p_NC in probabilities_KNC])
     brier_K = np.array([squared_errors(labels_N, p_NC).mean() for p_NC in probabilities_KNC])
@@ -92,83 +92,99 @@ def _ece(labels_N: Labels, probabilities_NC: Floats) -> float:
     return float(np.abs(np.bincount(bins_N, weights=gaps_N)).sum() / len(labels_N))
 
 
-def _confusion(labels_N: Labels, probabilities_KNC: Floats) -> Floats:
-    """Return how many samples each (true, predicted) pair of classes has, shape (K, C, C)."""
-    count, _, classes = probabilities_KNC.shape
-    cells = classes * classes
-    pairs_KN = labels_N * classes + probabilities_KNC.argmax(axis=2)
-    offsets_K1 = np.arange(count)[:, None] * cells
-    counts = np.bincount((pairs_KN + offsets_K1).ravel(), minlength=count * cells)
-    return counts.reshape(count, classes, classes).astype(np.float64)
+@dataclass(frozen=True)
+class Counts:
+    """The diagonal and the margins of a confusion matrix: all that its metrics need.
+
+    Attributes:
+        hits: samples of each class that were predicted as it, shape (..., C).
+        true: samples of each class, shape (..., C).
+        predicted: samples predicted as each class, shape (..., C).
+    """
+
+    hits: Floats
+    true: Floats
+    predicted: Floats
+
+    @classmethod
+    def of(cls, labels_N: Labels, probabilities_KNC: Floats) -> "Counts":
+        """Count each of K predictions of the same samples: arrays (K, C)."""
+        count, _, classes = probabilities_KNC.shape
+        predicted_KN = probabilities_KNC.argmax(axis=2)
+        offsets_K1 = np.arange(count)[:, None] * classes
+
+        def counted(classes_KN: Labels, which_KN: NDArray[np.bool_] | None = None) -> Floats:
+            places_KN = classes_KN + offsets_K1
+            found = places_KN.ravel() if which_KN is None else places_KN[which_KN]
+            counts = np.bincount(found, minlength=count * classes)
+            return counts.reshape(count, classes).astype(np.float64)
+
+        true_KN = np.broadcast_to(labels_N, predicted_KN.shape)
+        hits = counted(true_KN, predicted_KN == labels_N)
+        return cls(hits, counted(true_KN), counted(predicted_KN))
 
 
-def _accuracy(confusion: Floats) -> Floats:
-    return np.asarray(_hits(confusion).sum(axis=-1) / confusion.sum(axis=(-2, -1)))
+def _accuracy(counts: Counts) -> Floats:
+    return np.asarray(counts.hits.sum(axis=-1) / counts.true.sum(axis=-1))
 
 
-def _balanced_accuracy(confusion: Floats) -> Floats:
-    return _alike(_recalls(confusion), confusion.sum(axis=-1) > 0)
+def _balanced_accuracy(counts: Counts) -> Floats:
+    return _alike(_recalls(counts), counts.true > 0)
 
 
-def _precision(confusion: Floats) -> Floats:
-    return _by_frequency(confusion, _precisions(confusion))
+def _precision(counts: Counts) -> Floats:
+    return _by_frequency(counts, _precisions(counts))
 
 
-def _recall(confusion: Floats) -> Floats:
-    return _by_frequency(confusion, _recalls(confusion))
+def _recall(counts: Counts) -> Floats:
+    return _by_frequency(counts, _recalls(counts))
 
 
-def _f1(confusion: Floats) -> Floats:
-    return _by_frequency(confusion, _f1s(confusion))
+def _f1(counts: Counts) -> Floats:
+    return _by_frequency(counts, _f1s(counts))
 
 
-def _precision_macro(confusion: Floats) -> Floats:
-    return _alike(_precisions(confusion), _there(confusion))
+def _precision_macro(counts: Counts) -> Floats:
+    return _alike(_precisions(counts), _there(counts))
 
 
-def _recall_macro(confusion: Floats) -> Floats:
-    return _alike(_recalls(confusion), _there(confusion))
+def _recall_macro(counts: Counts) -> Floats:
+    return _alike(_recalls(counts), _there(counts))
 
 
-def _f1_macro(confusion: Floats) -> Floats:
-    return _alike(_f1s(confusion), _there(confusion))
+def _f1_macro(counts: Counts) -> Floats:
+    return _alike(_f1s(counts), _there(counts))
 
 
-def _mcc(confusion: Floats) -> Floats:
+def _mcc(counts: Counts) -> Floats:
     """Return Gorodkin's (2004) correlation of true and predicted classes."""
-    true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    true, predicted = counts.true, counts.predicted
     total = true.sum(axis=-1)
-    covariance = _hits(confusion).sum(axis=-1) * total - (true * predicted).sum(axis=-1)
+    covariance = counts.hits.sum(axis=-1) * total - (true * predicted).sum(axis=-1)
     spread_true = total**2 - (true**2).sum(axis=-1)
     spread_predicted = total**2 - (predicted**2).sum(axis=-1)
     return np.asarray(np.nan_to_num(covariance / np.sqrt(spread_true * spread_predicted)))
 
 
-def _hits(confusion: Floats) -> Floats:
-    return np.asarray(np.diagonal(confusion, axis1=-2, axis2=-1))
+def _precisions(counts: Counts) -> Floats:
+    return np.asarray(np.nan_to_num(counts.hits / counts.predicted))
 
 
-def _precisions(confusion: Floats) -> Floats:
-    return np.asarray(np.nan_to_num(_hits(confusion) / confusion.sum(axis=-2)))
+def _recalls(counts: Counts) -> Floats:
+    return np.asarray(np.nan_to_num(counts.hits / counts.true))
 
 
-def _recalls(confusion: Floats) -> Floats:
-    return np.asarray(np.nan_to_num(_hits(confusion) / confusion.sum(axis=-1)))
+def _f1s(counts: Counts) -> Floats:
+    return np.asarray(np.nan_to_num(2 * counts.hits / (counts.predicted + counts.true)))
 
 
-def _f1s(confusion: Floats) -> Floats:
-    both = confusion.sum(axis=-2) + confusion.sum(axis=-1)
-    return np.asarray(np.nan_to_num(2 * _hits(confusion) / both))
-
-
-def _there(confusion: Floats) -> NDArray[np.bool_]:
+def _there(counts: Counts) -> NDArray[np.bool_]:
     """Tell which classes have a sample or a prediction."""
-    return np.asarray((confusion.sum(axis=-2) + confusion.sum(axis=-1)) > 0)
+    return np.asarray((counts.predicted + counts.true) > 0)
 
 
-def _by_frequency(confusion: Floats, values: Floats) -> Floats:
-    weights = confusion.sum(axis=-1)
-    return np.asarray((weights * values).sum(axis=-1) / weights.sum(axis=-1))
+def _by_frequency(counts: Counts, values: Floats) -> Floats:
+    return np.asarray((counts.true * values).sum(axis=-1) / counts.true.sum(axis=-1))
 
 
 def _alike(values: Floats, counted: NDArray[np.bool_]) -> Floats:
@@ -236,8 +252,8 @@ def _over_classes(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floa
     }
 
 
-# Of counts (..., C, C) of each (true, predicted) pair of classes, to (...).
-OF_CONFUSION: dict[str, Callable[[Floats], Floats]] = {
+# Of counts of classes (..., C), to (...).
+OF_CONFUSION: dict[str, Callable[[Counts], Floats]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "precision": _precision,

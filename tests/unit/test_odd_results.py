@@ -1,5 +1,6 @@
 """Results as odd as they come are shown in every format and in the report, without a warning."""
 
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -89,3 +90,15 @@ def test_the_same_cell_in_two_sweeps_with_the_same_predictions() -> None:
     ]
     assert [pair.verdict.p for pair in twins] == [1, 1]
     assert report(comparison).endswith("</html>")
+
+
+def test_a_thousand_classes_take_no_more_than_their_margins() -> None:
+    many = sweep_of(AUROCS, samples=2000, classes=1000)
+    tracemalloc.start()
+    comparison = compared([many], Choices("auroc"))
+    peak = tracemalloc.get_traced_memory()[1] / 2**30
+    tracemalloc.stop()
+    assert peak < 2
+    page = report(comparison)
+    assert len(page) < 5 << 20
+    assert "of 1000 classes those that most often go wrong" in page

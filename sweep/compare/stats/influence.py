@@ -11,12 +11,13 @@ Dimensions: N samples, C classes, K metrics.
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.train.metrics import OF_CONFUSION, Floats, Labels, sided, squared_errors
+from sweep.train.metrics import OF_CONFUSION, Counts, Floats, Labels, sided, squared_errors
 
 # A calibration error is biased upwards by its very noise, so that it has no such variance.
 WITHOUT_VARIANCE = frozenset({"ece"})
 
 _STEP = 1e-3  # of a count, to differentiate by
+_MOST_COUNTS = 1 << 22  # at once
 
 
 def influences(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Floats]:
@@ -41,39 +42,46 @@ def influences(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Floats]:
 def _of_confusion(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Floats]:
     """Differentiate the metrics of the confusion matrix by the counts that have samples."""
     classes = probabilities_NC.shape[1]
+    counts = Counts.of(labels_N, probabilities_NC[None])
     pairs_N = labels_N * classes + probabilities_NC.argmax(axis=1)
-    counts = np.bincount(pairs_N, minlength=classes * classes).astype(np.float64)
     there_T, of_there_N = np.unique(pairs_N, return_inverse=True)
-    steps_TP = np.zeros((len(there_T), len(counts)))
-    steps_TP[np.arange(len(there_T)), there_T] = _STEP
-    moved = np.concatenate([counts + steps_TP, counts - steps_TP])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = {
-            name: metric(moved.reshape(-1, classes, classes))
-            for name, metric in OF_CONFUSION.items()
-        }
-    half = len(there_T)
+    parts = np.array_split(there_T, -(-len(there_T) * classes // _MOST_COUNTS))
+    slopes = [_slopes(counts, part, classes) for part in parts]
     return {
-        name: np.asarray(((value[:half] - value[half:]) / (2 * _STEP))[of_there_N])
-        for name, value in values.items()
+        name: np.concatenate([slope[name] for slope in slopes])[of_there_N] for name in OF_CONFUSION
     }
+
+
+def _slopes(counts: Counts, pairs_T: Labels, classes: int) -> dict[str, Floats]:
+    """Return how each metric changes with the weight of (true, predicted) pairs: metric -> (T,)."""
+    one_hot = np.eye(classes)
+    true_T, predicted_T = np.divmod(pairs_T, classes)
+    hit_T1 = (true_T == predicted_T)[:, None]
+    steps = (one_hot[true_T] * hit_T1, one_hot[true_T], one_hot[predicted_T])
+
+    def moved(by: float) -> dict[str, Floats]:
+        there = (counts.hits, counts.true, counts.predicted)
+        changed = Counts(*(now + by * step for now, step in zip(there, steps, strict=True)))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {name: metric(changed) for name, metric in OF_CONFUSION.items()}
+
+    up, down = moved(_STEP), moved(-_STEP)
+    return {name: np.asarray((up[name] - down[name]) / (2 * _STEP)) for name in OF_CONFUSION}
 
 
 def rank_influences(labels_N: Labels, probabilities_NC: Floats) -> tuple[Floats, Floats]:
     """Return the influences on AUROC and AUPRC, averaged over the classes with both sides."""
-    found = [
-        (
-            _auroc(labels_N == c, probabilities_NC[:, c]),
-            _auprc(labels_N == c, probabilities_NC[:, c]),
-        )
-        for c in sided(probabilities_NC.shape[1])
-        if 0 < (labels_N == c).sum() < len(labels_N)
-    ]
-    if not found:
+    auroc_N, auprc_N = np.zeros((2, len(labels_N)))
+    counted = 0
+    for c in sided(probabilities_NC.shape[1]):
+        if 0 < (labels_N == c).sum() < len(labels_N):
+            auroc_N += _auroc(labels_N == c, probabilities_NC[:, c])
+            auprc_N += _auprc(labels_N == c, probabilities_NC[:, c])
+            counted += 1
+    if not counted:
         nowhere_N = np.full(len(labels_N), np.nan)
         return nowhere_N, nowhere_N
-    auroc_CN, auprc_CN = (np.stack(items) for items in zip(*found, strict=True))
-    return auroc_CN.mean(axis=0), auprc_CN.mean(axis=0)
+    return auroc_N / counted, auprc_N / counted
 
 
 def _auroc(positive_N: NDArray[np.bool_], scores_N: Floats) -> Floats:
