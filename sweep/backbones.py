@@ -22,7 +22,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sweep import checksums, hub
-from sweep.errors import BackboneError, listing, nearest
+from sweep.catalog import timm_tags
+from sweep.errors import BackboneError, listing, nearest, shortened
+from sweep.lfs import refuse_pointer
+from sweep.misfit import misfit
 from sweep.space import BackboneSpec
 
 StateDict = dict[str, Tensor]
@@ -142,7 +145,8 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
     """
     with seeded(_RANDOM_WEIGHTS_SEED):
         trunk = _load(spec, image_size, weights_dir)
-    trunk.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    _refuse_bad_numbers(trunk, spec)
+    _channels_last(trunk, spec).eval()
     features = _feature_count(trunk, spec, image_size)
     return Backbone(spec, trunk, features, weights_hash(trunk), preprocessing(spec))
 
@@ -150,8 +154,37 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
 def bare_network(spec: BackboneSpec, image_size: int, classes: int) -> Network:
     """Return the network without memory for its weights: enough to count parameters."""
     with torch.device("meta"):
-        trunk = _build(spec, image_size)
-        return Network(trunk, trunk.head_hidden_size, classes)
+        trunk = _channels_last(_build(spec, image_size), spec)
+        return Network(trunk, _head_size(trunk, spec), classes)
+
+
+def _head_size(trunk: Any, spec: BackboneSpec) -> int:
+    try:
+        return int(trunk.head_hidden_size)
+    except (AttributeError, TypeError, ValueError):
+        raise BackboneError(
+            f"backbone {spec.name}: timm does not say how many features {spec.model} gives; it "
+            "cannot be used here"
+        ) from None
+
+
+def _channels_last(trunk: nn.Module, spec: BackboneSpec) -> nn.Module:
+    try:
+        return trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    except RuntimeError as error:
+        raise BackboneError(
+            f"backbone {spec.name}: {spec.model} has weights that cannot be laid out channels-last "
+            f"({error}), as everything here is; it cannot be used"
+        ) from None
+
+
+def _refuse_bad_numbers(trunk: nn.Module, spec: BackboneSpec) -> None:
+    bad = [name for name, item in trunk.state_dict().items() if not bool(item.isfinite().all())]
+    if bad:
+        raise BackboneError(
+            f"backbone {spec.name}: {len(bad)} of its weights hold values that are not numbers: "
+            f"{shortened(bad, 3)}; the file is damaged, or of a training that diverged"
+        )
 
 
 def missing_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
@@ -272,11 +305,9 @@ def _takes_image_size(model: str) -> bool:
         with torch.device("meta"):
             timm.create_model(model, num_classes=0, img_size=224)
     except TypeError as error:
-        if "img_size" in str(error):
-            return False
-        raise
-    except (AssertionError, ValueError, RuntimeError):
-        pass  # it knows the argument and dislikes the value
+        return "img_size" not in str(error)
+    except Exception:  # it knows the argument and dislikes the value
+        return True
     return True
 
 
@@ -287,8 +318,20 @@ def _build(
     try:
         with torch.device(device or torch.get_default_device()):
             return timm.create_model(spec.model, num_classes=num_classes, **kwargs)
-    except (AssertionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # timm's families raise nearly anything
+        if "pretrained tag" in str(error):
+            raise _unknown_tag(spec) from None
         raise _bad_size(spec, image_size, error) from None
+
+
+def _unknown_tag(spec: BackboneSpec) -> BackboneError:
+    architecture, _, tag = spec.model.partition(".")
+    known = timm_tags(architecture)
+    there = f"there are {shortened(known)}" if known else "it has none"
+    near = nearest(spec.model, known)
+    return BackboneError(
+        f"backbone {spec.name}: timm knows no weights {tag!r} of {architecture}; {there}{near}"
+    )
 
 
 def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.Module:
@@ -304,7 +347,10 @@ def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.M
         if missing:
             raise BackboneError(f"backbone {spec.name}: {missing}")
     kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
-    return hub_model(spec, num_classes=0, **kwargs)
+    try:
+        return hub_model(spec, num_classes=0, **kwargs)
+    except Exception as error:  # of timm, of the hub's client
+        raise _bad_size(spec, image_size, error) from None
 
 
 def hub_model(spec: BackboneSpec, **kwargs: Any) -> nn.Module:
@@ -316,7 +362,10 @@ def hub_model(spec: BackboneSpec, **kwargs: Any) -> nn.Module:
 
 def _read(file: Path, spec: BackboneSpec) -> StateDict:
     checksums.verify(file)
+    with file.open("rb") as opened:
+        head = opened.read(64)
     try:
+        refuse_pointer(head)
         return load_file(file)
     except Exception as error:
         raise BackboneError(
@@ -355,9 +404,13 @@ def package_state(spec: BackboneSpec, model: nn.Module) -> StateDict:
 
 def _fit(trunk: nn.Module, state: StateDict, spec: BackboneSpec, source: str) -> nn.Module:
     """Load `state` into `trunk`; every weight must be there and fit."""
+    given = state
     adapt = getattr(sys.modules[type(trunk).__module__], "checkpoint_filter_fn", None)
     if adapt is not None:  # timm's own: other names, position embeddings of another size
-        state = adapt(state, trunk)
+        try:
+            state = adapt(dict(state), trunk)
+        except Exception:  # it takes for granted that they fit
+            state = given
     own = trunk.state_dict()
     classifier = _pretrained_config(spec).classifier or ()
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
@@ -372,6 +425,7 @@ def _fit(trunk: nn.Module, state: StateDict, spec: BackboneSpec, source: str) ->
         raise BackboneError(
             f"backbone {spec.name}: the weights {source} do not fit {spec.model} "
             f"({len(problems)} of their entries):\n{listing(problems, shown=5)}\n"
+            f"{misfit(list(given), list(own))}\n"
             "Name the model that these weights belong to, or other weights."
         )
     trunk.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
@@ -382,7 +436,7 @@ def _feature_count(trunk: nn.Module, spec: BackboneSpec, image_size: int) -> int
     try:
         with torch.inference_mode():
             output: Tensor = trunk(torch.zeros(1, 3, image_size, image_size))
-    except (AssertionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # timm's families raise nearly anything
         raise _bad_size(spec, image_size, error) from None
     if output.ndim != 2:
         raise BackboneError(
@@ -393,7 +447,8 @@ def _feature_count(trunk: nn.Module, spec: BackboneSpec, image_size: int) -> int
 
 
 def _bad_size(spec: BackboneSpec, image_size: int, error: Exception) -> BackboneError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    first_line = next(iter(str(error).splitlines()), "")
+    reason = f"{type(error).__name__}: {first_line}"
     return BackboneError(
         f"backbone {spec.name}: {spec.model} cannot take image_size {image_size} ({reason}); "
         "try 224, or the size the model was trained at"

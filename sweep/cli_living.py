@@ -43,6 +43,9 @@ _RETRIES = click.option(
 @click.option(
     "--ledger", metavar="URL", help="Optuna storage of the search. [default: a file under --home]"
 )
+@click.option(
+    "--keep-going", is_flag=True, help="Leave out backbones that cannot be used; exit code 1."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 def launch(
     space_name: str,
@@ -57,16 +60,26 @@ def launch(
     detach: bool,
     retries: int | None,
     ledger: str | None,
+    keep_going: bool,
     dry_run: bool,
 ) -> None:
     """Run a sweep to its end: search, confirm, compare."""
     from sweep.request import is_remote
 
     space = load_space_file(space_name, overrides, only, name)
+    left_out: list[str] = []
+    if keep_going and not is_remote(address):
+        from sweep.plan import without_unusable
+
+        space, left_out = without_unusable(space, weights_dir)
+        for text in left_out:
+            click.echo(f"left out: {text}", err=True)
     if dry_run:
         from sweep.dryrun import print_plan
 
         print_plan(space, data_root, weights_dir, console())
+        if left_out:
+            sys.exit(1)
         return
     if is_remote(address):
         begin_on_head(str(address), space.name, space.model_dump_json(), detach)
@@ -80,7 +93,8 @@ def launch(
     tries = 2 if retries is None else retries
     where = (data_root, weights_dir, tracking_uri, address)
     settings = launching.new_settings(*where, tries, ledger)
-    _end(launching.launch(space, home_of(home), settings, Console(stderr=True)), space.name)
+    failures = launching.launch(space, home_of(home), settings, Console(stderr=True))
+    _end([*failures, *left_out], space.name)
 
 
 @click.command()

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from sweep.plan import (
     CellPlan,
+    check_networks,
     cpu_count,
     decodings,
     left_to_decode,
@@ -47,6 +48,7 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
 def print_plan(space: Space, data_root: Path, weights_dir: Path | None, console: Console) -> None:
     """Print everything a launch would do, and what it lacks."""
     plans = print_cells(space, data_root, console)
+    check_networks(space, weights_dir)
     _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
     _print_list(console, "To decode", _to_decode(space, data_root))
     lacking = missing(space, data_root, weights_dir, fetch=False)

@@ -24,7 +24,7 @@ from sweep.errors import SweepError, gathered
 from sweep.freeze import learnable
 from sweep.inputs import Inputs
 from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split
-from sweep.train.flops import forward_flops
+from sweep.train.flops import forward_flops, step_flops
 
 _TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
 
@@ -91,6 +91,56 @@ def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool
         if text := find(backbone, weights_dir):
             lacking.append(f"backbone {backbone.name}: {text}")
     return [text for text in lacking if text]
+
+
+def without_unusable(space: Space, weights_dir: Path | None) -> tuple[Space, list[str]]:
+    """Return a space without the backbones that cannot be used, and why each of them cannot.
+
+    Raises SweepError if none is left.
+    """
+    usable, told = [], []
+    for backbone in space.backbones:
+        try:
+            check_backbone(space, backbone, weights_dir)
+            usable.append(backbone)
+        except SweepError as error:
+            told.append(str(error))
+    if not usable:
+        raise SweepError("no backbone can be used:\n" + "\n".join(told))
+    return space.model_copy(update={"backbones": usable}), told
+
+
+def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | None) -> None:
+    """Build a backbone, load its weights, and run it on the meta device in each freeze mode.
+
+    Raises SweepError if any of that cannot be.
+    """
+    if text := fetch_weights(backbone, weights_dir):
+        raise SweepError(f"backbone {backbone.name}: {text}")
+    size = input_size(backbone, space.image_size)
+    load_backbone(backbone, size, weights_dir)
+    load_backbone.cache_clear()
+    forward_flops(backbone, size)
+    for mode in space.freeze:
+        network = bare_network(backbone, size, 2)
+        if mode != "frozen" and learnable(network, mode):
+            step_flops(backbone, size, mode)
+
+
+def check_networks(space: Space, weights_dir: Path | None) -> None:
+    """Build each backbone, with its weights where they are there, and run it on one image.
+
+    Raises SweepError with all that is wrong with any of them.
+    """
+
+    def check(backbone: BackboneSpec) -> None:
+        size = input_size(backbone, space.image_size)
+        there = missing_weights(backbone, weights_dir) is None
+        random = backbone.model_copy(update={"weights": "none"})
+        load_backbone(backbone if there else random, size, weights_dir)
+
+    gathered(space.backbones, check)
+    load_backbone.cache_clear()
 
 
 def decodings(space: Space) -> list[Decoding]:
@@ -204,7 +254,10 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     network = bare_network(cell.backbone, size, classes or 2)
     parameters = sum(item.numel() for item in network.parameters())
     passes = None if images is None else _passes(space, cell, images, manifest)
-    flops = None if passes is None else passes * forward_flops(cell.backbone, size)
+    flops_of_a_pass = forward_flops(cell.backbone, size)  # shows that it takes such images
+    if not cell.fused:
+        step_flops(cell.backbone, size, cell.freeze)
+    flops = None if passes is None else passes * flops_of_a_pass
     learning = learnable(network, cell.freeze)
     return CellPlan(cell, size, classes, parameters, learning, passes, flops)
 

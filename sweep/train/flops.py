@@ -4,12 +4,15 @@ Counted on torch's meta device, where operations have shapes and no numbers, so 
 neither weights nor time. A multiplication and an addition are two operations.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweep.backbones import bare_network
+from sweep.errors import BackboneError
 from sweep.freeze import freeze
 from sweep.space import BackboneSpec
 
@@ -18,21 +21,45 @@ _IMAGES = 2  # of a step, as batch norm cannot train on one
 
 @lru_cache
 def forward_flops(backbone: BackboneSpec, size: int) -> float:
-    """Return the floating-point operations of one image's forward pass through the trunk."""
+    """Return the floating-point operations of one image's forward pass through the trunk.
+
+    Raises BackboneError if the network cannot take images of that size.
+    """
     trunk = bare_network(backbone, size, 2).trunk.eval()
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        trunk(torch.zeros(1, 3, size, size, device="meta"))
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), _named(backbone, size):
+        output = trunk(torch.zeros(1, 3, size, size, device="meta"))
+    if output.ndim != 2:
+        raise BackboneError(
+            f"backbone {backbone.name}: {backbone.model} gives {output.ndim}-dimensional features, "
+            "not one vector an image; it cannot be used here"
+        )
     return float(counter.get_total_flops())
 
 
 @lru_cache
 def step_flops(backbone: BackboneSpec, size: int, mode: str) -> float:
-    """Return those of one image in a training step: forward, and backward as far as it learns."""
+    """Return those of one image in a training step: forward, and backward as far as it learns.
+
+    Raises BackboneError if the network cannot be trained on images of that size.
+    """
     network = bare_network(backbone, size, 2)
     freeze(network, mode)
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, _named(backbone, size):
         network(torch.zeros(_IMAGES, 3, size, size, device="meta")).sum().backward()
     return float(counter.get_total_flops()) / _IMAGES
+
+
+@contextmanager
+def _named(backbone: BackboneSpec, size: int) -> Iterator[None]:
+    """Turn whatever a network of timm raises into a BackboneError that names the backbone."""
+    try:
+        yield
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise BackboneError(
+            f"backbone {backbone.name}: {backbone.model} cannot take image_size {size} "
+            f"({type(error).__name__}: {reason}); try 224, or the size the model was trained at"
+        ) from None
 
 
 def head_flops(features: int, classes: int) -> tuple[float, float]:
