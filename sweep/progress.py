@@ -2,6 +2,7 @@
 
 import math
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,17 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
 from rich.text import Text
 
 from sweep.data.building import Progress
+from sweep.fitting import Column, Line, fitted
 from sweep.space import Cell
 
 _LINE_EVERY_S = 10.0
+_LINES_BESIDE_ROWS = 8  # head and foot of the table, the counts, a summary of up to three lines
 
 
 @dataclass
@@ -66,6 +68,11 @@ class CellProgress:
     def confirmed(self) -> int:
         """Confirmations that have ended."""
         return self.confirmations.total()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of its trials and confirmations have ended."""
+        return self.trials_done + self.confirmed >= self.trials_total + self.seeds
 
     @property
     def lost(self) -> str:
@@ -131,30 +138,47 @@ class Display:
         self._objective = objective
         self._pace = Pace()
         self._cells: list[CellProgress] = []
-        self._last_line = -math.inf
+        self._begun = False
+        self._ended = threading.Event()
+        self._lines = threading.Thread(target=self._print_lines, name="progress", daemon=True)
         self._live = Live(
             get_renderable=self._screen, console=self._console, refresh_per_second=2, transient=True
         )
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if self._is_live:
             self._live.start()
+        else:
+            self._lines.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
+        if self._is_live:
             self._live.stop()
-        elif self._cells:
-            self._console.print(self._summary(), highlight=False, soft_wrap=True)
+            return
+        self._ended.set()
+        self._lines.join()
+        if self._cells:
+            self._print_summary()
+
+    @property
+    def _is_live(self) -> bool:
+        return self._console.is_terminal and not self._console.is_dumb_terminal
 
     def watch(self, cells: list[CellProgress]) -> None:
         """Take note of how far the cells are."""
         self._cells = list(cells)
         self._pace.note(cells)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_S:
-            self._last_line = now
-            self._console.print(self._summary(), highlight=False, soft_wrap=True)
+
+    def _print_lines(self) -> None:
+        """Print a line every ten seconds, also while nothing changes."""
+        while not self._ended.wait(_LINE_EVERY_S if self._begun else 0.5):
+            if self._cells:
+                self._begun = True
+                self._print_summary()
+
+    def _print_summary(self) -> None:
+        self._console.print(self._summary(), highlight=False, markup=False, soft_wrap=True)
 
     def _summary(self) -> str:
         total = sum(cell.trials_total + cell.seeds for cell in self._cells)
@@ -168,29 +192,47 @@ class Display:
         )
 
     def _screen(self) -> Group:
-        return Group(self._table(), Text(self._summary() if self._cells else "starting"))
+        """Return what fits the terminal: the summary always, then what runs or has failed."""
+        if not self._cells:
+            return Group(Text("starting"))
+        shown = [cell for cell in self._cells if cell.running or cell.trials["failed"]]
+        shown.sort(key=lambda cell: not cell.running)
+        room = max(1, self._console.height - _LINES_BESIDE_ROWS)
+        columns = [
+            Column("Cell", justify="left"),
+            Column("Trials", 1),
+            Column("Running", 4),
+            Column("Confirmed", 3),
+            Column(f"Best val {self._objective}", 2),
+            Column("Training", 5),
+        ]
+        width = self._console.width
+        parts: list[RenderableType] = []
+        if shown:
+            parts.append(fitted(columns, [_line(cell) for cell in shown[:room]], width))
+        parts.append(Text(self._others(shown[:room])))
+        return Group(*parts, Text(self._summary()))
 
-    def _table(self) -> Table:
-        table = Table()
-        table.add_column("Cell", overflow="fold")
-        for name in ("Trials", "Running", "Confirmed", f"Best val {self._objective}", "Training"):
-            table.add_column(name, justify="right")
-        # Cells under way first, so that the screen shows them however many there are.
-        room = max(5, self._console.height - 8)
-        shown = sorted(self._cells, key=lambda cell: not cell.running)[:room]
-        order = {id(cell): place for place, cell in enumerate(self._cells)}
-        for cell in sorted(shown, key=lambda cell: order[id(cell)]):
-            finished = cell.trials_done + cell.confirmed >= cell.trials_total + cell.seeds
-            table.add_row(
-                cell.name,
-                f"{cell.trials_done}/{cell.trials_total}{cell.lost}",
-                str(cell.running or ""),
-                f"{cell.confirmed}/{cell.seeds}",
-                f"{cell.best:.4f}" if math.isfinite(cell.best) else "",
-                clock(cell.seconds) if cell.seconds else "",
-                style="green" if finished else "",
-            )
-        return table
+    def _others(self, shown: list[CellProgress]) -> str:
+        """Count the cells that are not in the table."""
+        finished = sum(cell.is_finished for cell in self._cells)
+        running = sum(bool(cell.running) for cell in self._cells if cell not in shown)
+        waiting = sum(not (cell.is_finished or cell.running) for cell in self._cells)
+        counts = {"running": running, "finished": finished, "waiting": waiting}
+        told = [f"{count} {what}" for what, count in counts.items() if count]
+        return f"Cells: {len(shown)} shown, {', '.join(told)}" if told else ""
+
+
+def _line(cell: CellProgress) -> Line:
+    values = [
+        cell.name,
+        f"{cell.trials_done}/{cell.trials_total}{cell.lost}",
+        str(cell.running or ""),
+        f"{cell.confirmed}/{cell.seeds}",
+        f"{cell.best:.4f}" if math.isfinite(cell.best) else "",
+        clock(cell.seconds) if cell.seconds else "",
+    ]
+    return Line(values, "green" if cell.is_finished else "")
 
 
 @contextmanager

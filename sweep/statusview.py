@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from sweep.errors import SweepError, nearest
+from sweep.fitting import Column, Line, Look, fitted
 from sweep.home import SweepFolder, existing
 from sweep.progress import clock, time_left
 from sweep.status import CellStatus, SweepStatus, read_all, read_anyway, read_status
@@ -31,22 +31,22 @@ def as_json(home: Path, name: str | None) -> str:
 def print_status(home: Path, name: str | None, console: Console) -> None:
     """Print the status of one sweep by cell, or of all by name."""
     if name is not None:
-        console.print(_one(read_status(existing(home, name))), highlight=False)
+        console.print(_one(read_status(existing(home, name)), console.width), highlight=False)
         return
     found = read_all(home)
     if not found:
         console.print(f"no sweep under {home} yet; begin with: sweep launch --space quickstart")
         return
-    table = Table()
-    for column in ("Sweep", "State", "Launched", "Cells", "Runs", "On disk", "Waiting for MLflow"):
-        table.add_column(column)
-    for status in found:
-        waiting = str(status.waiting_for_mlflow or "")
-        runs, disk = f"{status.done} of {status.planned}", f"{status.mib_on_disk:.0f} MiB"
-        cells = str(len(status.cells))
-        state = _state(status)
-        table.add_row(status.name, state, status.created, cells, runs, disk, waiting)
-    console.print(table)
+    columns = [
+        Column("Sweep", justify="left"),
+        Column("State", justify="left"),
+        Column("Launched", 4, "left"),
+        Column("Cells", 2),
+        Column("Runs", 1),
+        Column("On disk", 3),
+        Column("Waiting for MLflow", 5),
+    ]
+    console.print(fitted(columns, [_row(status) for status in found], console.width))
     for line in (line for status in found for line in status.damaged.values()):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -55,11 +55,11 @@ def watch(home: Path, name: str, console: Console) -> None:
     """Show the status of a sweep again and again, until nothing runs it any more."""
     folder = existing(home, name)
     status = read_status(folder)
-    with Live(_one(status), console=console, auto_refresh=False) as live:
+    with Live(_one(status, console.width), console=console, auto_refresh=False) as live:
         while status.state in {"running", "stopping"}:
             time.sleep(_WATCH_EVERY_S)
             status = read_status(folder)
-            live.update(_one(status), refresh=True)
+            live.update(_one(status, console.width), refresh=True)
 
 
 def watch_head(show: Callable[[], str]) -> None:
@@ -106,6 +106,12 @@ def what_is_lost(folder: SweepFolder) -> str:
     )
 
 
+def _row(status: SweepStatus) -> Line:
+    runs, disk = f"{status.done} of {status.planned}", f"{status.mib_on_disk:.0f} MiB"
+    waiting, cells = str(status.waiting_for_mlflow or ""), str(len(status.cells))
+    return Line([status.name, _state(status), status.created, cells, runs, disk, waiting])
+
+
 def _state(status: SweepStatus) -> str:
     if not status.damaged:
         return status.state
@@ -124,22 +130,19 @@ def _lines(folder: SweepFolder) -> Iterator[str]:
             yield from (line.rstrip("\n") for line in file)
 
 
-def _one(status: SweepStatus) -> Group:
-    table = Table(
-        title=f"{status.name}: {status.state}, {status.done} of {status.planned} runs done"
-    )
-    table.add_column("Cell", overflow="fold")
-    for column in (
-        "Trials",
-        "Running",
-        "Ended",
-        "Confirmed",
-        f"Best val {status.objective}",
-        "Training",
-    ):
-        table.add_column(column)
-    for cell in status.cells:
-        table.add_row(*_cells(cell))
+def _one(status: SweepStatus, width: int) -> Group:
+    title = f"{status.name}: {status.state}, {status.done} of {status.planned} runs done"
+    columns = [
+        Column("Cell", justify="left"),
+        Column("Trials", 1),
+        Column("Running", 4),
+        Column("Ended", 6),
+        Column("Confirmed", 3),
+        Column(f"Best val {status.objective}", 2),
+        Column("Training", 5),
+    ]
+    lines = [Line(_cells(cell)) for cell in status.cells]
+    table = fitted(columns, lines, width, Look(title))
     return Group(table, *(Text(line) for line in _notes(status)))
 
 

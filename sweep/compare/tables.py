@@ -5,8 +5,6 @@ import math
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from sweep.compare.caveats import positive_classes
 from sweep.compare.comparison import Comparison, Pair, Row
@@ -23,10 +21,12 @@ from sweep.compare.wording import (
     seconds,
     title,
 )
+from sweep.fitting import Column, Line, Look, fitted
 
 # In the order of a paper's table; the metric that ranks comes first.
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
 _LOSSES_SHOWN = 4
+_PIPE_WIDTH = 1000  # of a file or a pipe: it has room for all columns
 
 
 def columns(metric: str) -> list[str]:
@@ -110,33 +110,29 @@ def terminal(comparison: Comparison, width: int | None) -> str:
     metric, rows = comparison.choices.metric, comparison.rows
     # A terminal has room for the metric that ranks and the two that everybody knows.
     shown = [metric] + [name for name in ("accuracy", "f1") if name != metric]
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        caption=escape(f"{tested(rows)} [95 % interval]{_positive_note(comparison)}"),
-        caption_justify="left",
-    )
-    for name in (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]:
-        table.add_column(name, overflow="fold")
-    for name in shown:
-        table.add_column(title(name), justify="right", no_wrap=True)
-    for name in ("Rate", "Trials\n(pruned)", "Conf.", "Training"):
-        table.add_column(name, justify="right")
-    best = best_rows(comparison)
+    heads = (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]
+    columns_shown = [Column(name, justify="left") for name in heads]
+    columns_shown += [Column(title(name), place) for place, name in enumerate(shown)]
+    columns_shown += [
+        Column("Rate", 3),
+        Column("Trials\n(pruned)", 4),
+        Column("Conf.", 5),
+        Column("Training", 6),
+    ]
+    best, lines = best_rows(comparison), []
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         values = [interval(row.metrics.get(name), "\n") for name in shown]
-        table.add_row(
-            *(escape(text) for text in (*_names(comparison, row), *values, *_search(row))),
-            style="bold green" if any(row is item for item in best) else "",
-            end_section=following is None or following.cell.dataset != row.cell.dataset,
-        )
-    buffer = io.StringIO()
-    console = Console(file=buffer, width=width or 120, force_terminal=width is not None)
-    console.print(table)
-    for heading, lines in sentences(comparison).items():
+        ends = following is None or following.cell.dataset != row.cell.dataset
+        style = "bold green" if any(row is item for item in best) else ""
+        lines.append(Line([*_names(comparison, row), *values, *_search(row)], style, ends))
+    caption = f"{tested(rows)} [95 % interval]{_positive_note(comparison)}"
+    look = Look(None, caption, box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    buffer, room = io.StringIO(), width or _PIPE_WIDTH
+    console = Console(file=buffer, width=room, force_terminal=width is not None)
+    console.print(fitted(columns_shown, lines, room, look))
+    for heading, said in sentences(comparison).items():
         console.print(heading, style="bold", highlight=False, markup=False, soft_wrap=True)
-        for text in lines:
+        for text in said:
             console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
     return buffer.getvalue().rstrip("\n")
 
