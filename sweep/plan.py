@@ -1,6 +1,5 @@
 """The plan: what a sweep would do, and everything that stands in its way, before it runs."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -272,10 +271,3 @@ def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) ->
     # Where trials are dealt to confirmations, these train nothing.
     trainings = cell.trials + (0 if cell.repeated else cell.confirmations)
     return trainings * cell.epochs * epoch + cell.confirmations * test
-
-
-def cpu_count() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -151,13 +151,24 @@ class Dealer:
         log.info("%s: %s ends", wave.cell.name, _title(wave))
         self._changed()
 
-    def fail(self, key: str, error: str, retry: bool = True, log_file: str | None = None) -> None:
-        """Take note that a wave died; it is dealt again, so often as the settings say."""
+    def fail(
+        self,
+        key: str,
+        error: str,
+        retry: bool = True,
+        log_file: str | None = None,
+        counts: bool = True,
+    ) -> None:
+        """Take note that a wave died; it is dealt again, so often as the settings say.
+
+        Args:
+            counts: it is one of those times; else the next try is under other conditions.
+        """
         underway = self._underway.pop(key, None)
         if underway is None:
             return
         work, wave = self._work[underway.wave.cell.name], underway.wave
-        work.failures[key] += 1
+        work.failures[key] += counts
         if retry and work.failures[key] <= self._around.retries:
             again = f"tried again, {work.failures[key]} of {self._around.retries} times"
             log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)

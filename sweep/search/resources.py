@@ -91,6 +91,7 @@ class Allotment:
     sizes: dict[str, ModelSize]
     most_nodes: int = 0
     _peaks: dict[str, float] = field(default_factory=dict)
+    _at_most: float = math.inf  # waves at once, after processes have died
 
     def __post_init__(self) -> None:
         self._sort(self.nodes)
@@ -104,6 +105,25 @@ class Allotment:
         """Take note of the most memory that a wave of the cell, by its name, has used."""
         self._peaks[cell] = max(peak_mib, self._peaks.get(cell, 0.0))
         self._at_once = self._count()
+
+    def run_fewer(self) -> bool:
+        """Run half as many waves at once, as processes die; tell whether there were several."""
+        if self._at_once < 2:
+            return False
+        self._at_most = self._at_once // 2
+        self._at_once = self._count()
+        return True
+
+    def memory_of(self, cell: str) -> str:
+        """Say how much memory a wave of a cell has used, and how much there is."""
+        peak = self._peaks.get(cell)
+        used = (
+            f"a wave of this cell has used {_gib(peak)}" if peak else "its memory is not known yet"
+        )
+        if self._gpu_nodes:
+            return f"{used} of a GPU"
+        least = min(node.memory_mib for node in self._cpu_nodes)
+        return used if math.isinf(least) else f"{used}, a node has {_gib(least)} for waves"
 
     def follow(self, nodes: list[Node]) -> None:
         """Take note of the nodes there are now: some have come, some have gone.
@@ -142,9 +162,17 @@ class Allotment:
             smallest = min(self._share_of(name).gpus for name in self.sizes)
             waves = [math.floor(node.gpus / smallest + 1e-6) for node in self._gpu_nodes]
         else:
-            waves = [math.floor(node.cpus / self._threads) for node in self._cpu_nodes]
+            waves = [self._waves_on(node) for node in self._cpu_nodes]
         to_come = max(0, self.most_nodes - len(waves))
-        return max(1, sum(waves) + to_come * min(waves))
+        return int(max(1, min(sum(waves) + to_come * min(waves), self._at_most)))
+
+    def _waves_on(self, node: Node) -> int:
+        """Return how many waves a node without GPUs has CPUs and, as measured, memory for."""
+        waves = math.floor(node.cpus / self._threads)
+        largest = max(self._peaks.values(), default=0.0) * MARGIN
+        if not largest or math.isinf(node.memory_mib):
+            return waves
+        return max(1, min(waves, math.floor(node.memory_mib / largest)))
 
     def _share_of_cpus(self) -> float:
         """Share CPUs: as many waves at once as there are CPUs and cells for.

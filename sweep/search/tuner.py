@@ -37,6 +37,7 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
+import joblib
 import ray
 from ray import tune
 from ray.exceptions import RayTaskError
@@ -77,7 +78,7 @@ def cluster(address: str | None) -> Iterator[None]:
         else:
             ray.init(
                 address="local",
-                num_cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+                num_cpus=joblib.cpu_count(),  # also of a container's quota
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -192,7 +193,7 @@ def _run(
                 tune_config=tune.TuneConfig(
                     num_samples=-1,
                     search_alg=dealing,
-                    scheduler=_Hearing(dealer, allotment),
+                    scheduler=_Hearing(dealer, allotment, dealing),
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
@@ -247,6 +248,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
         self._holding = False
         self._failure: Exception | None = None
         self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
+        self.causes: dict[str, str] = {}  # of deaths of processes, by trial
 
     def suggest(self, trial_id: str) -> Any:
         if self._failure is not None:
@@ -309,11 +311,23 @@ class _Dealing(Searcher):  # type: ignore[misc]
         if wave is None:
             return
         if error or result is None:
-            self._dealer.fail(wave.key, "the worker process died (out of memory, or killed)")
+            self._take_death(wave, self.causes.pop(trial_id, "out of memory, or killed"))
         elif (report := result["report"]).done:
             if report.error and self._may_be_the_node():
                 report = replace(report, retry=True)
             self._dealer.finish(wave.key, report)
+
+    def _take_death(self, wave: Wave, cause: str) -> None:
+        """Try a wave again whose process died; with fewer beside it, if memory may be the reason.
+
+        Alone it is tried as often as the settings say.
+        """
+        memory = self._allotment.memory_of(wave.cell.name)
+        told = f"its process died ({cause}); {memory}"
+        fewer = cause != _NODE_DIED and self._allotment.run_fewer()
+        if fewer:
+            log.warning("from now on %d waves at once: %s", self._allotment.at_once(), told)
+        self._dealer.fail(wave.key, told, counts=not fewer)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
@@ -322,12 +336,30 @@ class _Dealing(Searcher):  # type: ignore[misc]
         """Restore nothing: the ledger is the truth."""
 
 
+_NODE_DIED = "its node died"
+
+
+def _cause(error: BaseException | None) -> str:
+    """Say in a few words why a process died; Ray's own account is a page long."""
+    text = str(error or "")
+    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
+        return "Ray ended it, as memory was running out"
+    if "node was terminated" in text or "node died" in text or "node has died" in text:
+        return _NODE_DIED
+    return "out of memory, or killed"
+
+
 class _Hearing(FIFOScheduler):  # type: ignore[misc]
     """Tells the dealer every report, and stops what it gives up."""
 
-    def __init__(self, dealer: Dealer, allotment: Allotment) -> None:
+    def __init__(self, dealer: Dealer, allotment: Allotment, dealing: _Dealing) -> None:
         super().__init__()
-        self._dealer, self._allotment = dealer, allotment
+        self._dealer, self._allotment, self._dealing = dealer, allotment, dealing
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Take note of why the process of a trial died, which the searcher is not told."""
+        error = trial.get_pickled_error()
+        self._dealing.causes[trial.trial_id] = _cause(error)
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose none: Tune starts those that wait in their order; here it would look at all."""
