@@ -280,6 +280,7 @@ def sync(name: str, everything: bool, home: Path | None) -> None:
     from sweep.addresses import without_password
     from sweep.tracking import Tracker
 
+    folder.refuse_other_name()
     uri = folder.settings().tracking_uri
     if everything:
         folder.mark_all()

@@ -45,12 +45,13 @@ class Settings:
 
 
 # What a launch writes into its folder before the sweep exists, in `launch.json`.
-_OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log"})
+_PREPARING = "preparing.json"
+_OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log", _PREPARING})
 _LOCK_TIMEOUT_S = 1.0  # who only looks holds the lock for a moment
 
 # What a sweep writes, apart from launch.json: names are hashes of runs' keys.
 _OWN_FILES = re.compile(
-    r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|sync\.(lock|owner)|inputs\.bin
+    r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
     |ledger\.db(-wal|-shm|-journal)?
     |runs/H\.json|spool/H|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
     |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
@@ -74,6 +75,23 @@ class SweepFolder:
         """Tell whether the sweep was launched here."""
         return (self.path / "launch.json").is_file()
 
+    def tell_preparing(self, what: str, done: int, total: int) -> None:
+        """Write down how far the preparations are: images decoded, of all of a data set."""
+        about = {"what": what, "done": done, "total": total}
+        write_text(self.path / _PREPARING, json.dumps(about))
+
+    def end_preparing(self) -> None:
+        """Write down that the preparations are over."""
+        (self.path / _PREPARING).unlink(missing_ok=True)
+
+    def preparing(self) -> dict[str, Any] | None:
+        """Return how far the preparations of a process that runs are, or None."""
+        try:
+            about: dict[str, Any] = json.loads((self.path / _PREPARING).read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return about if self.is_running() else None
+
     def create(self, space: Space, settings: Settings) -> None:
         """Write down the space and how it was launched; again, what has changed of them."""
         document = yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False)
@@ -85,6 +103,18 @@ class SweepFolder:
         path = self.path / "space.yaml"
         with _naming(path):
             return Space.model_validate(yaml.safe_load(path.read_text("utf-8")))
+
+    def refuse_other_name(self) -> None:
+        """Raise SweepError if the folder was renamed or copied since the sweep was launched.
+
+        In MLflow its runs are under the name that it was launched with.
+        """
+        name = self.space().name
+        if name != self.name:
+            raise SweepError(
+                f"{self.path} was launched as {name!r}, and has been renamed or copied: it can be "
+                f"looked at and compared; to go on with it, give it its name again"
+            )
 
     def settings(self) -> Settings:
         """Return how the sweep was launched; raises SweepError if its file is damaged."""
@@ -199,6 +229,7 @@ class SweepFolder:
         finally:
             owner.unlink(missing_ok=True)
             self._stop_request.unlink(missing_ok=True)
+            self.end_preparing()
             lock.release()
             if not self.exists():  # it was refused, or removed: leave no trace
                 self._take_back(before)
@@ -377,12 +408,18 @@ def find(home: Path, name: str) -> SweepFolder | None:
         folder = SweepFolder(home, check_name(name))
     except ValueError:
         return None
-    return folder if folder.exists() else None
+    return folder if folder.exists() or folder.preparing() else None
 
 
 def sweep_names(home: Path) -> list[str]:
-    """Return the names of the sweeps launched under a home."""
-    return sorted(path.parent.name for path in home.glob("*/launch.json"))
+    """Return the names of the sweeps that were launched under a home, or are being prepared."""
+    names = {path.parent.name for path in home.glob("*/launch.json")}
+    names |= {
+        path.parent.name
+        for path in home.glob(f"*/{_PREPARING}")
+        if SweepFolder(home, path.parent.name).preparing()
+    }
+    return sorted(names)
 
 
 def new_id() -> str:

@@ -19,6 +19,7 @@ from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, Row, compared
 from sweep.compare.results import CellResult, home_results
 from sweep.compare.tables import terminal
+from sweep.data.building import Progress
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.extension import extended
 from sweep.home import Settings, SweepFolder, hashing_key, new_id
@@ -36,6 +37,8 @@ from sweep.search.wave import Surroundings
 from sweep.soundness import faults, set_right
 from sweep.space import Space
 from sweep.tracking import Tracker, default_tracking_uri, refuse_tracking
+
+_TELL_EVERY_S = 1.0
 
 log = logging.getLogger("sweep.launch")
 
@@ -96,6 +99,7 @@ def resume(folder: SweepFolder, console: Console, changes: Changes = Changes()) 
 
     What is missing or damaged of what it has left is run again.
     """
+    folder.refuse_other_name()
     space = extended(folder, list(changes.overrides))
     settings = replace(folder.settings(), **changes.settings)
     more = changes.retry_failed or space != folder.space()
@@ -156,7 +160,7 @@ def _prepare_and_run(
     problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
     if problems:
         raise SweepError("\n".join(problems))
-    inputs = _prepare(space, settings, console)
+    inputs = _prepare(folder, space, settings, console)
     if folder.exists():
         refuse_changes(folder, inputs)
     data_root = Path(settings.data_root)
@@ -185,9 +189,27 @@ def _prepare_and_run(
         return _run(around, allotment, settings, console, course)
 
 
-def _prepare(space: Space, settings: Settings, console: Console) -> Inputs:
-    with decoding_bars(console) as progress:
+def _prepare(folder: SweepFolder, space: Space, settings: Settings, console: Console) -> Inputs:
+    """Decode what is to be decoded; `sweep status` sees how far it is, `sweep stop` stops it."""
+    folder.tell_preparing("looks at weights and data", 0, 0)
+    with decoding_bars(console) as bars:
+
+        def progress(title: str) -> Progress:
+            bar, told = bars(title), -math.inf
+
+            def tell(done: int, total: int) -> None:
+                nonlocal told
+                bar(done, total)
+                if folder.is_asked_to_stop():
+                    raise Interrupted("stopped while it prepared; what was decoded is kept")
+                if time.monotonic() - told > _TELL_EVERY_S:
+                    told = time.monotonic()
+                    folder.tell_preparing(title, done, total)
+
+            return tell
+
         prepared = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+    folder.end_preparing()
     for note in prepared.notes:
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     return prepared.inputs

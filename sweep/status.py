@@ -53,8 +53,9 @@ class SweepStatus:
     """How far a sweep is.
 
     Attributes:
-        state: running, stopping, finished, interrupted or damaged.
+        state: preparing, running, stopping, finished, interrupted or damaged.
         damaged: files that cannot be read, each with a message.
+        preparing: of a sweep that prepares, what it decodes, and how many images of how many.
         pulse: of a running sweep, what `sweep.search.pulse.Beat` holds; else None.
     """
 
@@ -67,6 +68,7 @@ class SweepStatus:
     cells: list[CellStatus]
     pulse: dict[str, Any] | None
     damaged: dict[str, str] = field(default_factory=dict)
+    preparing: dict[str, Any] | None = None
 
     @property
     def done(self) -> int:
@@ -101,6 +103,12 @@ def read_status(folder: SweepFolder) -> SweepStatus:
 
     Raises DamagedError if its space or how it was launched cannot.
     """
+    preparing = folder.preparing()
+    if preparing is not None and not folder.exists():
+        since = str(folder.owner().get("since", ""))
+        return SweepStatus(
+            folder.name, "preparing", since, "", 0, 0.0, [], None, preparing=preparing
+        )
     space = folder.space()
     by_cell: dict[str, list[RunRecord]] = {cell.name: [] for cell in space.cells()}
     records, damaged = folder.readable_records()
@@ -131,7 +139,7 @@ def read_status(folder: SweepFolder) -> SweepStatus:
         )
     return SweepStatus(
         name=folder.name,
-        state=_state(folder, running),
+        state="preparing" if preparing else _state(folder, running),
         created=folder.settings().created,
         objective=space.objective,
         waiting_for_mlflow=sum(1 for _ in (folder.path / "spool").glob("*")),
@@ -139,6 +147,7 @@ def read_status(folder: SweepFolder) -> SweepStatus:
         cells=cells,
         pulse=pulse,
         damaged={error.path.name: str(error) for error in damaged},
+        preparing=preparing,
     )
 
 

@@ -1,11 +1,13 @@
 """The status of sweeps, their logs, and what removing one would lose: for people, and as JSON."""
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -56,7 +58,7 @@ def watch(home: Path, name: str, console: Console) -> None:
     folder = existing(home, name)
     status = read_status(folder)
     with Live(_one(status, console.width), console=console, auto_refresh=False) as live:
-        while status.state in {"running", "stopping"}:
+        while status.state in {"preparing", "running", "stopping"}:
             time.sleep(_WATCH_EVERY_S)
             status = read_status(folder)
             live.update(_one(status, console.width), refresh=True)
@@ -68,7 +70,7 @@ def watch_head(show: Callable[[], str]) -> None:
     Args:
         show: prints the status and returns it.
     """
-    while ": running, " in (told := show()) or ": stopping, " in told:
+    while re.search(": (preparing|running|stopping), ", show()):
         time.sleep(_WATCH_EVERY_S)
         if sys.stdout.isatty():
             sys.stdout.write("\033[2J\033[H")
@@ -112,7 +114,14 @@ def _row(status: SweepStatus) -> Line:
     return Line([status.name, _state(status), status.created, cells, runs, disk, waiting])
 
 
+def _images(preparing: dict[str, Any]) -> str:
+    done, total = preparing["done"], preparing["total"]
+    return f", {done:,} of {total:,} images" if total else ""
+
+
 def _state(status: SweepStatus) -> str:
+    if about := status.preparing:
+        return f"preparing{_images(about)}"
     if not status.damaged:
         return status.state
     files = ", ".join(status.damaged)
@@ -142,7 +151,7 @@ def _one(status: SweepStatus, width: int) -> Group:
         Column("Training", 5),
     ]
     lines = [Line(_cells(cell)) for cell in status.cells]
-    table = fitted(columns, lines, width, Look(title))
+    table = fitted(columns, lines, width, Look(title)) if lines else Text(title)
     return Group(table, *(Text(line) for line in _notes(status)))
 
 
@@ -181,6 +190,8 @@ def _notes(status: SweepStatus) -> Iterator[str]:
     if len(failures) > _FAILURES_SHOWN:
         yield f"... and {len(failures) - _FAILURES_SHOWN} more: sweep logs {status.name} CELL"
     yield from status.damaged.values()
+    if about := status.preparing:
+        yield f"preparing since {status.created}: {about['what']}{_images(about)}"
     if status.state == "interrupted":
         yield f"go on with: sweep resume {status.name}"
     if failures and status.state != "running":

@@ -1,13 +1,17 @@
 """Which results may stand side by side: same test samples, same data, same selection."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from sweep.compare.results import CellResult, SweepResults
 from sweep.errors import SweepError
 
 Value = TypeVar("Value")
+
+_ADVICE = (
+    "\nCompare each alone, or launch one again with the data, split and objective of the other."
+)
 
 
 def require_comparable(sweeps: list[SweepResults]) -> None:
@@ -16,7 +20,7 @@ def require_comparable(sweeps: list[SweepResults]) -> None:
     They must have chosen their models by the same metric and, for each dataset they share, have
     tested on the same samples and learnt from the same data.
     """
-    problems = []
+    problems = [*_copies(sweeps), *_mixed(sweeps)]
     objectives = {sweep.name: sweep.space.objective for sweep in sweeps}
     if len(set(objectives.values())) > 1:
         said = ", ".join(f"{name} by {metric}" for name, metric in objectives.items())
@@ -35,9 +39,39 @@ def require_comparable(sweeps: list[SweepResults]) -> None:
         raise SweepError(
             f"{names} cannot be compared:\n"
             + "\n".join(f"  {text}" for text in problems)
-            + "\nCompare each alone, or launch one again with the data, split and objective of "
-            "the other."
+            + (_ADVICE if len(sweeps) > 1 else "\nLaunch it again under another --name.")
         )
+
+
+def _copies(sweeps: list[SweepResults]) -> Iterator[str]:
+    of_id: dict[str, list[str]] = defaultdict(list)
+    for sweep in sweeps:
+        of_id[sweep.id].append(sweep.name)
+    for names in of_id.values():
+        if len(names) > 1:
+            yield f"{' and '.join(names)} are one sweep, of which the folder was copied"
+
+
+def _mixed(sweeps: list[SweepResults]) -> Iterator[str]:
+    """Yield data sets and backbones that changed while a sweep ran."""
+    for sweep in sweeps:
+        weights: dict[str, set[str]] = defaultdict(set)
+        pixels: dict[tuple[str, str], set[str]] = defaultdict(set)
+        splits: dict[tuple[str, float, int], set[str]] = defaultdict(set)
+        for cell in sweep.cells:
+            for record in cell.confirmations:
+                known = {name: str(v) for name, v in record.facts.items() if v is not None}
+                weights[cell.backbone] |= {known.get("weights_hash", "")} - {""}
+                pixels[cell.dataset, cell.backbone] |= {known.get("pixels", "")} - {""}
+                split = (cell.dataset, cell.train_fraction, record.number)
+                splits[split] |= {known.get("split_fingerprint", "")} - {""}
+        mixed = {f"the weights of {name}" for name, found in weights.items() if len(found) > 1}
+        mixed |= {f"the pictures of {key[0]}" for key, found in pixels.items() if len(found) > 1}
+        mixed |= {
+            f"the labels or splits of {key[0]}" for key, found in splits.items() if len(found) > 1
+        }
+        for what in sorted(mixed):
+            yield f"{what} changed while {sweep.name} ran: its results are of two kinds"
 
 
 def odd_tests(cells: list[CellResult]) -> list[CellResult]:

@@ -308,3 +308,26 @@ def test_a_cell_that_lacks_folds_is_scored_but_not_paired() -> None:
     assert row not in comparison.paired["eyes"]
     assert any("lacks folds" in note for note in comparison.notes)
     assert space(split={"folds": 3}).cells()[0].confirmations == 3
+
+
+def test_a_sweep_is_not_compared_with_its_copy() -> None:
+    one = sweep_of({"frozen": 0.9})
+    copy = replace(one, name="copy")
+    with pytest.raises(
+        SweepError, match="s and copy are one sweep, of which the folder was copied"
+    ):
+        compared([one, copy], Choices("auroc"))
+
+
+@pytest.mark.parametrize(
+    ("fact", "said"),
+    [("weights_hash", "the weights of small"), ("pixels", "the pictures of eyes"),
+     ("split_fingerprint", "the labels or splits of eyes")],
+)  # fmt: skip
+def test_results_of_two_kinds_in_one_sweep_are_refused(fact: str, said: str) -> None:
+    one = sweep_of({"small/frozen": 0.9, "small/full": 0.8})
+    for cell in one.cells:
+        for record in cell.confirmations:
+            record.facts[fact] = "a" if cell.freeze == "frozen" else "b"
+    with pytest.raises(SweepError, match=f"{said} changed while s ran: its results are of two"):
+        compared([one], Choices("auroc"))

@@ -277,3 +277,27 @@ def test_ids_are_keyed_hashes_that_only_this_homes_key_gives(tmp_path: Path) -> 
 def test_learning_rates_that_differ_in_the_last_bit_have_different_identities() -> None:
     assert canonical_hash(1e-5) != canonical_hash(1.0000000000000002e-5)
     assert canonical_hash({"a": 1, "b": 2}) == canonical_hash({"b": 2, "a": 1})
+
+
+def test_a_sweep_that_prepares_is_known_and_can_be_asked_to_stop(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    with pytest.raises(SweepError, match="stop"), folder.locked():
+        folder.tell_preparing("decoding eyes at 224 px", 12_000, 90_000)
+        (status,) = read_all(tmp_path)
+        assert status.state == "preparing"
+        assert status.preparing == {"what": "decoding eyes at 224 px", "done": 12_000,
+                                    "total": 90_000}  # fmt: skip
+        found = existing(tmp_path, "s")
+        found.ask_to_stop()
+        assert folder.is_asked_to_stop()
+        raise SweepError("stop")
+    assert read_all(tmp_path) == []
+    assert not folder.path.exists()
+
+
+def test_a_folder_that_was_renamed_does_not_go_on(tmp_path: Path) -> None:
+    folder = launched(tmp_path)
+    folder.refuse_other_name()
+    folder.path.rename(tmp_path / "other")
+    with pytest.raises(SweepError, match="was launched as 's', and has been renamed or copied"):
+        SweepFolder(tmp_path, "other").refuse_other_name()
