@@ -1,5 +1,6 @@
 """The dealer with a real ledger and real training, without Ray: any death loses nothing."""
 
+import gc
 import math
 import sqlite3
 from collections import Counter
@@ -359,6 +360,7 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
 
     with suppress(DriverDiedError):
         run_here(around, dies)
+    gc.collect()  # what it had open
     before = {record.key for record in around.folder.records()}
     assert before
     ledger = around.folder.path / "ledger.db"
