@@ -77,7 +77,7 @@ def launch(
     if dry_run:
         from sweep.dryrun import print_plan
 
-        print_plan(space, data_root, weights_dir, console())
+        print_plan(space, data_root, weights_dir, tracking_uri, console())
         if left_out:
             sys.exit(1)
         return

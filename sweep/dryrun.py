@@ -6,6 +6,7 @@ import joblib
 from rich.console import Console
 from rich.table import Table
 
+from sweep.addresses import without_password
 from sweep.plan import (
     CellPlan,
     check_networks,
@@ -16,6 +17,7 @@ from sweep.plan import (
     split_summaries,
 )
 from sweep.space import Space
+from sweep.tracking import default_tracking_uri, refuse_tracking
 
 # What convolutions and transformers reach in practice, to say hours instead of operations.
 _GPU_FLOPS, _CPU_CORE_FLOPS = 20e12, 15e9
@@ -45,14 +47,27 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
     return plans
 
 
-def print_plan(space: Space, data_root: Path, weights_dir: Path | None, console: Console) -> None:
-    """Print everything a launch would do, and what it lacks."""
+def print_plan(
+    space: Space,
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    console: Console,
+) -> None:
+    """Print everything a launch would do, and what it lacks.
+
+    Raises SweepError for what would refuse the launch.
+    """
     plans = print_cells(space, data_root, console)
     check_networks(space, weights_dir)
     _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
     _print_list(console, "To decode", _to_decode(space, data_root))
     lacking = missing(space, data_root, weights_dir, fetch=False)
     _print_list(console, "Missing, or to be downloaded", lacking)
+    uri = tracking_uri or default_tracking_uri()
+    silence = refuse_tracking(uri)
+    answers = "answers, or is made" if silence is None else f"does not answer now: {silence}"
+    console.print(f"MLflow at {without_password(uri)}: {answers}", highlight=False, soft_wrap=True)
     console.print(_estimate(plans), highlight=False, soft_wrap=True)
 
 

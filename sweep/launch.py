@@ -124,7 +124,7 @@ def _set_right(folder: SweepFolder, settings: Settings, console: Console) -> boo
     lines = [str(fault) for fault in found]
     if folder.is_finished():
         url = settings.ledger or folder.ledger_url
-        lines += disagreements(folder.records(), folder.space(), url)
+        lines += disagreements(folder.records(), folder.space(), url, finished=True)
     if lines:
         count = f"{len(lines)} things of this sweep are" if len(lines) > 1 else "something is"
         text = f"{count} missing or damaged; what is missing is run again:\n{listing(lines)}"
@@ -154,7 +154,10 @@ def _prepare_and_run(
     forget_failures: bool = False,
 ) -> list[str]:
     """Find everything that stands in the way before anything of the sweep is written."""
-    refuse_tracking(settings.tracking_uri)
+    if silence := refuse_tracking(settings.tracking_uri, space.name):
+        uri = without_password(settings.tracking_uri)
+        text = f"MLflow at {uri} does not answer ({silence}): results are kept until it does"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     if settings.ledger:
         refuse_ledger(settings.ledger, space, settings.id)
     problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")

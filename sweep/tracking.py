@@ -22,6 +22,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 import sqlalchemy
 from filelock import FileLock, Timeout
@@ -47,6 +48,10 @@ _REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
     "UnsupportedModelRegistryStoreURIException",
     "Model registry functionality is unavailable",
     "No module named",
+    "out-of-date database schema",
+    "Can't locate revision",
+    "filesystem tracking backend",
+    "file is not a database",
 )
 _ACCESS = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
@@ -67,26 +72,50 @@ def default_tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
 
 
-def refuse_tracking(uri: str) -> None:
+def refuse_tracking(uri: str, sweep: str | None = None) -> str | None:
     """Raise SweepError if a tracking server answers that it will take nothing from us.
 
-    One that does not answer is no reason to wait: results are kept until it does.
+    Args:
+        sweep: name of the sweep, whose experiment is then written to, if it is there.
+
+    Returns why it does not answer; None if it does. That is no reason to wait: results are kept
+    until it does.
     """
-    text = trouble(uri)
-    if text and any(sign in text for sign in _REFUSALS):
-        raise SweepError(f"MLflow at {without_password(uri)} refuses us: {text}; {_ACCESS}")
+    text = trouble(uri, sweep)
+    if text is None or not any(sign in text for sign in _REFUSALS):
+        return text
+    if "Invalid Host header" in text:
+        how = "start it with --allowed-hosts that names the host of its address"
+    elif "schema" in text or "revision" in text:
+        how = "run 'mlflow db upgrade' on it, or give another --tracking-uri"
+    elif "filesystem" in text:
+        how = "give a database, such as sqlite:///mlflow.db, as --tracking-uri"
+    elif sweep and "experiment" in text.lower():
+        how = f"{_ACCESS}; or launch under another --name, if {sweep} is somebody else's there"
+    else:
+        how = _ACCESS
+    raise SweepError(f"MLflow at {without_password(uri)} refuses us: {text}; {how}")
 
 
-def trouble(uri: str) -> str | None:
-    """Return why nothing can be sent to a tracking server now, without passwords."""
-    if uri.startswith("sqlite:"):  # a file, which is made when there is something to send
+def trouble(uri: str, sweep: str | None = None) -> str | None:
+    """Return why nothing can be sent to a tracking server now, without passwords.
+
+    Args:
+        sweep: name of the sweep, whose experiment is then written to, if it is there.
+    """
+    path = uri.partition(_FILE)[2]
+    if path and not Path(path).is_file():  # it is made when there is something to send
         return None
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     try:
         if uri.startswith(_DATABASES):  # which MLflow itself would try again for minutes
             sqlalchemy.create_engine(usable_address(uri)).connect().close()
-        client_of(uri).search_experiments(max_results=1)
+        client = client_of(uri)
+        client.search_experiments(max_results=1)
+        experiment = client.get_experiment_by_name(sweep) if sweep else None
+        if experiment is not None and experiment.lifecycle_stage == "active":
+            client.set_experiment_tag(experiment.experiment_id, "sweep.name", sweep)
     except Exception as error:  # whatever the server or the network does
         return without_password(" ".join(str(error).split())[:300])
     return None

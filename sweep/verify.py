@@ -41,7 +41,7 @@ def verify(folder: SweepFolder, tracking_uri: str | None = None) -> Verdict:
     return Verdict(
         len(records),
         [str(fault) for fault in faults(folder)],
-        list(of_ledger(records, space, url)),
+        list(of_ledger(records, space, url, folder.is_finished())),
         [
             *_waiting(waiting),
             *(() if waiting else of_tracking(folder.name, settings.id, uri, records)),

@@ -11,11 +11,14 @@ from sweep.search.mending import contradicts
 from sweep.space import Space
 
 
-def disagreements(records: list[RunRecord], space: Space, url: str) -> Iterator[str]:
+def disagreements(
+    records: list[RunRecord], space: Space, url: str, finished: bool
+) -> Iterator[str]:
     """Yield what is in the records of a sweep and not in its ledger, or the other way round.
 
     Args:
         url: of the ledger. It is read and not written.
+        finished: the sweep has concluded, so that each cell has a record of its own.
     """
     by_cell: dict[str, list[RunRecord]] = defaultdict(list)
     for record in records:
@@ -29,6 +32,8 @@ def disagreements(records: list[RunRecord], space: Space, url: str) -> Iterator[
         own = by_cell[cell.name]
         yield from _of_trials(cell.name, own, studies[cell.name])
         yield from _of_confirmations(cell.name, own, cell.confirmations)
+        if finished and not any(record.kind == "cell" for record in own):
+            yield f"{cell.name}: its result has no record"
 
 
 def _of_trials(cell: str, records: list[RunRecord], trials: list[FrozenTrial]) -> Iterator[str]:

@@ -49,6 +49,7 @@ from sweep.search.controller import patience
 from sweep.search.trial import WaveTrainable
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
+_LONGEST_FOLDER = 40  # of 107 characters of a socket's path
 _CLIENT_ATTEMPTS = 3
 _LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0}
 _MOST_NODES = "SWEEP_MAX_NODES"
@@ -83,6 +84,8 @@ def cluster(address: str | None) -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",  # so that nobody else reaches it
+                _temp_dir=_short_folder(),
             )
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -97,6 +100,14 @@ def cluster(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _short_folder() -> str | None:
+    """Return where Ray keeps its sockets, if the usual folder's name is too long for them."""
+    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(usual) <= _LONGEST_FOLDER:
+        return None
+    return f"/tmp/ray-{os.getuid()}"
 
 
 def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Allotment:
