@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from safetensors.torch import save_file
 
+from sweep.data.datasets import read_manifest, samples_of
 from tests.conftest import Command, tiny_space, write_images
 
 pytestmark = pytest.mark.e2e
@@ -87,6 +88,12 @@ def exchanged(cells: Path, weights: Path) -> None:
     write_weights(weights / "w.safetensors", 1)
 
 
+def forget() -> None:
+    """Forget what this process has read, as the next command of a user does."""
+    samples_of.cache_clear()
+    read_manifest.cache_clear()
+
+
 CHANGES = {
     "replaced": (replaced, "dataset cells: 1 of other content, .*: dark/003.png"),
     "removed": (removed, "dataset cells: 1 gone: dark/003.png"),
@@ -105,6 +112,7 @@ def test_a_sweep_whose_data_or_weights_changed_does_not_go_on_and_names_what_cha
     shutil.copytree(weights, "kept/weights")
     for change, said in CHANGES.values():
         change(data / "cells", weights)
+        forget()
         done = sweep("resume", "s", "--set", "seeds=2")
         assert done.code == 2
         assert "cannot go on, as its results would be of two kinds" in done.err
@@ -114,6 +122,7 @@ def test_a_sweep_whose_data_or_weights_changed_does_not_go_on_and_names_what_cha
             shutil.rmtree(folder)
             shutil.copytree("kept" / folder, folder)
     write_images(data / "cells" / "dark", 25, 70)
+    forget()
     assert "5 new: dark/020.png, dark/021.png, dark/022.png and 2 more" in (
         sweep("resume", "s", "--set", "seeds=2").err
     )
@@ -121,6 +130,7 @@ def test_a_sweep_whose_data_or_weights_changed_does_not_go_on_and_names_what_cha
         (data / "cells" / "dark" / f"0{number}.png").unlink()
     for path in data.rglob("*.png"):
         os.utime(path)  # other times alone are no change
+    forget()
     done = sweep("resume", "s", "--set", "seeds=2")
     assert done.code == 0, done.err
     for path, content in before.items():
