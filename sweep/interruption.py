@@ -2,12 +2,12 @@
 
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Event
 from types import FrameType
-from typing import Never
 
 from sweep.cache import default_cache
 from sweep.errors import Interrupted, SweepError
@@ -24,10 +24,17 @@ class Course:
     Attributes:
         stopped: set once the process was told to stop.
         begun: the search has begun, so that whatever ends it now leaves a sweep to be resumed.
+        loss: what ends the sweep from outside, once that is known.
     """
 
     stopped: Event = field(default_factory=Event)
     begun: bool = False
+    loss: str | None = None
+
+    def lose(self, what: str) -> None:
+        """End the sweep, from another thread, as something that it needs is gone."""
+        self.loss = what
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -39,9 +46,12 @@ def interruptible(folder: SweepFolder) -> Iterator[Course]:
     """
     course = Course()
 
-    def stop(signum: int, frame: FrameType | None) -> Never:
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if course.stopped.is_set():
+            return  # it is ending; another signal would end that half-way
         course.stopped.set()
-        log.info("told to stop by %s", signal.Signals(signum).name)
+        if course.loss is None:
+            log.info("told to stop by %s", signal.Signals(signum).name)
         raise KeyboardInterrupt
 
     numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -51,19 +61,27 @@ def interruptible(folder: SweepFolder) -> Iterator[Course]:
     try:
         yield course
     except KeyboardInterrupt:
-        if folder.exists():
+        if course.loss is not None and folder.exists():
+            text = f"{course.loss}; {how_to_go_on(folder.name)}"
+        elif folder.exists():
             text = f"interrupted; go on with: sweep resume {folder.name}"
         else:
             text = "interrupted before the sweep was begun; launch it again"
         raise Interrupted(text) from None
     except Exception as error:
-        loss = loss_of(error, course.begun, (folder.home, default_cache()))
+        if isinstance(error, SweepError) and course.loss is None:
+            raise
+        loss = course.loss or loss_of(error, course.begun, (folder.home, default_cache()))
         if loss is None:
             raise
         if not folder.exists():
             raise SweepError(loss) from None
-        text = f"{loss}; what was done is kept; go on with: sweep resume {folder.name}"
-        raise Interrupted(text) from None
+        raise Interrupted(f"{loss}; {how_to_go_on(folder.name)}") from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def how_to_go_on(name: str) -> str:
+    """Say how a sweep that was interrupted goes on."""
+    return f"what was done is kept; go on with: sweep resume {name}"

@@ -24,7 +24,7 @@ from sweep.errors import Interrupted, SweepError, listing
 from sweep.extension import extended
 from sweep.home import Settings, SweepFolder, hashing_key, new_id
 from sweep.inputs import Inputs, refuse_changes, remember
-from sweep.interruption import Course, interruptible
+from sweep.interruption import Course, how_to_go_on, interruptible
 from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
 from sweep.records import RunRecord
@@ -183,7 +183,8 @@ def _prepare_and_run(
         plan.cell.name: ModelSize(plan.parameters, plan.learning)
         for plan in plan_cells(space, data_root)
     }
-    with cluster(settings.address), _logged(folder, console):
+    advice = how_to_go_on(folder.name)
+    with cluster(settings.address, course.lose, advice), _logged(folder, console):
         allotment = allot(around, sizes, shared=bool(settings.address))
         remember(folder, inputs)
         folder.create(space, settings)

@@ -360,7 +360,8 @@ class Dealer:
         return rates_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
 
     def _forget_checkpoint(self, key: str) -> None:
-        self._folder.file("checkpoints", key, ".pt").unlink(missing_ok=True)
+        for folder, suffix in (("checkpoints", ".pt"), ("alive", "")):
+            self._folder.file(folder, key, suffix).unlink(missing_ok=True)
 
     def _recover(
         self, cell: Cell, study: CellStudy, progress: CellProgress, records: list[RunRecord]

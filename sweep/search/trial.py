@@ -2,10 +2,10 @@
 
 import json
 import math
-import platform
 import re
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -14,40 +14,33 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
-import timm
 import torch
 from numpy.typing import NDArray
 from ray import tune
 from safetensors.torch import save_file
 
-import sweep
-from sweep import __version__
 from sweep.atomic import write_atomically, write_text
 from sweep.backbones import (
     Backbone,
     Network,
     exported,
-    full_name,
     input_size,
     load_backbone,
 )
 from sweep.checksums import sha256
 from sweep.data.datasets import Dataset, open_dataset
 from sweep.data.layouts import location
-from sweep.data.manifest import SPLITS, UNUSED
+from sweep.data.manifest import SPLITS
 from sweep.data.store import Store
 from sweep.errors import DamagedError, DataError, SweepError
-from sweep.freeze import trunk_parameters
 from sweep.home import hashed_id
-from sweep.identity import canonical_hash, commit_of
+from sweep.identity import canonical_hash
 from sweep.search.checkpoints import read_checkpoint, write_checkpoint
+from sweep.search.facts import facts_of
 from sweep.search.wave import Report, Surroundings, Wave, kept_model, rungs
-from sweep.space import Cell
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.features import THROUGHPUT_IMAGES, Features, images_per_second, open_features
 from sweep.train.finetune import FineTuning
-from sweep.train.flops import forward_flops, head_flops, step_flops
 from sweep.train.learner import EpochScore, Learner, chosen
 from sweep.train.metrics import pooled, score
 from sweep.train.probe import ProbeWave
@@ -55,6 +48,7 @@ from sweep.train.probe import ProbeWave
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
 _MIN_CHECKPOINT_INTERVAL_S = 1.0
 _LOOK_EVERY_S = 1.0
+_SHOW_EVERY_S = 10.0
 
 
 class WaveTrainable(tune.Trainable):  # type: ignore[misc]
@@ -74,7 +68,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._notes: list[str] = []
         self._seconds, self._speed, self._computed = 0.0, 0.0, 0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
-        self._looked, self._stopping = -math.inf, False
+        self._looked, self._stopping, self._shown = -math.inf, False, -math.inf
         torch.set_num_threads(max(1, int(config["threads"])))
         keep_freed_memory()
         release_freed_memory()  # of the wave before
@@ -121,6 +115,14 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         if now - self._looked >= _LOOK_EVERY_S:
             self._looked, self._stopping = now, self._around.folder.is_asked_to_stop()
         return self._stopping
+
+    def _show_life(self) -> None:
+        """Tell the driver, now and then, that this process computes, between two reports."""
+        now = time.monotonic()
+        if now - self._shown > _SHOW_EVERY_S:
+            self._shown = now
+            with suppress(OSError):
+                self._around.folder.file("alive", self._wave.key, "").touch()
 
     def _pause(self) -> None:
         if self._learner is not None and self._learner.epoch:
@@ -181,14 +183,15 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     def _begin(self) -> Learner:
         space, cell = self._around.space, self._wave.cell
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone, self._dataset = _open(self._around, self._wave)
+        self._backbone, self._dataset = _open(self._around, self._wave, self._show_life)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
         classes = len(self._dataset.classes)
         units = self._dataset.units("val") if self._dataset.pooled else None
         if cell.fused:
             where = (self._around.node_cache(), device)
-            features, self._computed = _features(self._backbone, self._dataset.store, *where)
+            store = self._dataset.store
+            features, self._computed = _features(self._backbone, store, *where, self._show_life)
             return ProbeWave(
                 self._backbone,
                 {split: features.rows(rows[split]) for split in SPLITS},
@@ -350,105 +353,65 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         return pd.DataFrame(columns)
 
     def _facts(self) -> dict[str, Any]:
-        cuda = torch.cuda.is_available()
-        peak = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
-        reserved = torch.cuda.max_memory_reserved() if cuda else peak
         micro_batch = getattr(self._learner, "micro_batch", None)
         return {
-            "version": __version__,
-            **_commit(),
-            "torch": torch.__version__,
-            "timm": timm.__version__,
-            "python": platform.python_version(),
-            "accelerator": "cuda" if cuda else "cpu",
-            "device": torch.cuda.get_device_name() if cuda else platform.machine(),
-            "threads": torch.get_num_threads(),
-            "peak_memory_mib": round(peak / 2**20),
-            "reserved_memory_mib": round(reserved / 2**20),
-            "image_size": self._dataset.store.size,
-            "model": full_name(self._backbone.spec),
-            "weights_hash": self._backbone.weights_hash,
-            **_model_facts(self._backbone, len(self._dataset.classes), self._wave.cell.freeze),
-            **_dataset_facts(self._dataset),
-            **_work_facts(self._backbone, self._dataset, self._wave.cell),
+            **facts_of(self._backbone, self._dataset, self._wave.cell),
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
         }
-
-
-@lru_cache(maxsize=8)
-def _work_facts(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, float]:
-    """Return the floating-point operations of an epoch, of scoring the test split, of features."""
-    size, classes = dataset.store.size, len(dataset.classes)
-    counts = {split: len(dataset.rows(split)) for split in SPLITS}
-    forward = forward_flops(cell.backbone, size)
-    if cell.fused:
-        head, step = head_flops(backbone.features, classes)
-        features = {"features_flops": forward * sum(counts.values())}
-    else:
-        head, step, features = forward, step_flops(cell.backbone, size, cell.freeze), {}
-    return {
-        "epoch_flops": counts["train"] * step + counts["val"] * head,
-        "test_flops": counts["test"] * head,
-        "image_flops": forward,
-        **features,
-    }
-
-
-@lru_cache
-def _commit() -> dict[str, str]:
-    commit = commit_of(Path(sweep.__file__).parent, "sweep-backbones")
-    return {"commit": commit} if commit else {}
 
 
 # A warm worker keeps what the next wave of a cell needs again.
 _open_dataset = lru_cache(maxsize=2)(open_dataset)
 
 
-def _open(around: Surroundings, wave: Wave) -> tuple[Backbone, Dataset]:
+class _Progress:
+    """Progress of decoding, that shows life; equal to any other, so that caches ignore it."""
+
+    def __init__(self, show_life: Callable[[], None]) -> None:
+        self._show_life = show_life
+
+    def __call__(self, done: int, total: int) -> None:
+        self._show_life()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Progress)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def _open(
+    around: Surroundings, wave: Wave, show_life: Callable[[], None]
+) -> tuple[Backbone, Dataset]:
     cell = wave.cell
     size = input_size(cell.backbone, around.space.image_size)
     backbone = load_backbone(cell.backbone, size, around.weights_dir)
     interpolation = backbone.preprocessing.interpolation
     split, root, cache = around.space.split, around.data_root, around.node_cache()
     where = (cell.dataset, split, size, interpolation, root, cache)
-    of_wave = {"fold": wave.fold, "partition": wave.partition}
-    dataset = _open_dataset(*where, **of_wave, train_fraction=cell.train_fraction)
+    dataset = _open_dataset(
+        *where,
+        _Progress(show_life),
+        fold=wave.fold,
+        partition=wave.partition,
+        train_fraction=cell.train_fraction,
+    )
     return backbone, dataset
 
 
 def _features(
-    backbone: Backbone, store: Store, cache: Path, device: torch.device
+    backbone: Backbone,
+    store: Store,
+    cache: Path,
+    device: torch.device,
+    show_life: Callable[[], None],
 ) -> tuple[Features, int]:
     """Return the features of a store's images, and how many had to be computed for that."""
     computed = [0]
 
     def note(done: int, _: int) -> None:
         computed[0] = done
+        show_life()
 
     return open_features(backbone, store, cache, device, note), computed[0]
-
-
-@lru_cache(maxsize=8)
-def _model_facts(backbone: Backbone, classes: int, mode: str) -> dict[str, int]:
-    head = (backbone.features + 1) * classes
-    trunk = {name: item.numel() for name, item in backbone.trunk.named_parameters()}
-    learning = sum(trunk[name] for name in trunk_parameters(backbone.trunk, mode))
-    return {"parameters": sum(trunk.values()) + head, "learnable": learning + head}
-
-
-@lru_cache(maxsize=2)
-def _dataset_facts(dataset: Dataset) -> dict[str, Any]:
-    counts = {split: len(dataset.rows(split)) for split in SPLITS}
-    return {
-        "fingerprint": dataset.fingerprint(),
-        "pixels": dataset.store.fingerprint,
-        "split_fingerprint": dataset.split_fingerprint(),
-        "test_samples": canonical_hash([dataset.manifest.ids[i] for i in dataset.rows("test")]),
-        "samples": counts,
-        "groups": {
-            split: len({dataset.manifest.groups[row] for row in dataset.rows(split)})
-            for split in SPLITS
-        },
-        "left_out": int((dataset.manifest.splits == UNUSED).sum()),
-    }

@@ -12,7 +12,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import joblib
+import psutil
 import ray
 from ray import tune
 from ray.exceptions import RayTaskError
@@ -46,12 +47,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep.search.controller import patience
+from sweep.search.silence import Silence
 from sweep.search.trial import WaveTrainable
+from sweep.search.watchdog import Watchdog, end_children
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _LONGEST_FOLDER = 40  # of 107 characters of a socket's path
 _CLIENT_ATTEMPTS = 3
-_LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0}
+_LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "silence": 5.0}
 _MOST_NODES = "SWEEP_MAX_NODES"
 _NODE = "ray.io/node-id"  # a label that Ray gives each node
 
@@ -61,11 +64,14 @@ Watcher = Callable[[list[CellProgress]], None]
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(
+    address: str | None, lost: Callable[[str], None] | None = None, advice: str = ""
+) -> Iterator[None]:
     """Be connected to Ray: to a running cluster, or, without an address, to one on this machine.
 
     Args:
         address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
+        lost, advice: what is to be done when Ray on this machine dies; see `Watchdog`.
 
     Raises:
         SweepError: the cluster cannot be reached.
@@ -95,11 +101,17 @@ def cluster(address: str | None) -> Iterator[None]:
             "token, that RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are set"
         )
         raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
+    watching = Watchdog(lost, advice) if lost and not address else nullcontext()
     try:
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
-        yield
+        with watching:  # also over the end of Ray
+            try:
+                yield
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
+        if not address:
+            end_children()
 
 
 def _short_folder() -> str | None:
@@ -260,6 +272,8 @@ class _Dealing(Searcher):  # type: ignore[misc]
         self._failure: Exception | None = None
         self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
         self.causes: dict[str, str] = {}  # of deaths of processes, by trial
+        self.trials: dict[str, Any] = {}  # Tune's
+        self.silence = Silence(around.folder)
 
     def suggest(self, trial_id: str) -> Any:
         if self._failure is not None:
@@ -287,6 +301,17 @@ class _Dealing(Searcher):  # type: ignore[misc]
             self._dealer.drain()
         if self._is_time_for("nodes"):
             self._follow_nodes()
+        if self._is_time_for("silence"):
+            self._end_the_silent()
+
+    def _end_the_silent(self) -> None:
+        for trial_id, wave in list(self._waves.items()):
+            trial = self.trials.get(trial_id)
+            runs = trial is not None and trial.status == "RUNNING"
+            silence = self.silence.of(trial_id, wave, runs)
+            if silence is not None:
+                self.causes[trial_id] = f"it made no progress for {silence:.0f} s, and was ended"
+                _end_worker(trial)
 
     def _follow_nodes(self) -> None:
         if self._roster.changed():
@@ -319,10 +344,12 @@ class _Dealing(Searcher):  # type: ignore[misc]
 
     def _end(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         wave = self._waves.pop(trial_id, None)
+        self.trials.pop(trial_id, None)
+        self.silence.forget(trial_id)
         if wave is None:
             return
         if error or result is None:
-            self._take_death(wave, self.causes.pop(trial_id, "out of memory, or killed"))
+            self._take_death(wave, self.causes.pop(trial_id, _KILLED))
         elif (report := result["report"]).done:
             if report.error and self._may_be_the_node():
                 report = replace(report, retry=True)
@@ -335,7 +362,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
         """
         memory = self._allotment.memory_of(wave.cell.name)
         told = f"its process died ({cause}); {memory}"
-        fewer = cause != _NODE_DIED and self._allotment.run_fewer()
+        fewer = cause == _KILLED and self._allotment.run_fewer()
         if fewer:
             log.warning("from now on %d waves at once: %s", self._allotment.at_once(), told)
         self._dealer.fail(wave.key, told, counts=not fewer)
@@ -347,17 +374,29 @@ class _Dealing(Searcher):  # type: ignore[misc]
         """Restore nothing: the ledger is the truth."""
 
 
-_NODE_DIED = "its node died"
+_NODE_DIED, _KILLED = "its node died", "out of memory, or killed"
+
+
+def _end_worker(trial: Any) -> None:
+    """End the process of a trial, also one that hears nothing any more."""
+    if actor := trial.temporary_state.ray_actor:
+        ray.kill(actor)
+    about = trial.last_result or {}
+    if about.get("hostname") == socket.gethostname() and about.get("pid"):
+        with suppress(psutil.Error):
+            process = psutil.Process(about["pid"])
+            if process.name().startswith("ray::"):
+                process.kill()
 
 
 def _cause(error: BaseException | None) -> str:
     """Say in a few words why a process died; Ray's own account is a page long."""
     text = str(error or "")
     if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
-        return "Ray ended it, as memory was running out"
+        return _KILLED
     if "node was terminated" in text or "node died" in text or "node has died" in text:
         return _NODE_DIED
-    return "out of memory, or killed"
+    return _KILLED
 
 
 class _Hearing(FIFOScheduler):  # type: ignore[misc]
@@ -367,16 +406,21 @@ class _Hearing(FIFOScheduler):  # type: ignore[misc]
         super().__init__()
         self._dealer, self._allotment, self._dealing = dealer, allotment, dealing
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let the searcher know Tune's trials, which it is not told."""
+        self._dealing.trials[trial.trial_id] = trial
+
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Take note of why the process of a trial died, which the searcher is not told."""
-        error = trial.get_pickled_error()
-        self._dealing.causes[trial.trial_id] = _cause(error)
+        known = self._dealing.causes
+        known.setdefault(trial.trial_id, _cause(trial.get_pickled_error()))
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose none: Tune starts those that wait in their order; here it would look at all."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         wave: Wave = trial.config["wave"]
+        self._dealing.silence.hear(trial.trial_id, wave)
         if peak := result["report"].facts.get("reserved_memory_mib"):
             self._allotment.measured(wave.cell.name, peak)
         if result["report"].paused:

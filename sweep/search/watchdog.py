@@ -1,0 +1,84 @@
+"""Watching over Ray of this machine: without its processes a driver would wait without end.
+
+Where its raylet dies Tune waits for ever; where its GCS dies Ray ends the driver after a minute,
+past Python and without a word of how to go on.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Self
+
+import psutil
+
+_LOOK_EVERY_S = 2.0
+_GRACE_S = 20.0
+_PROCESSES = {"raylet", "gcs_server"}
+_EXIT_CODE = 3
+
+log = logging.getLogger("sweep.search")
+
+
+class Watchdog:
+    """Tells, as long as it is entered, that a process of Ray has died; ends a driver that hangs.
+
+    Args:
+        lost: called with what was lost; it is to end the sweep in an orderly way.
+        advice: printed if that does not end it, and it is ended in another.
+    """
+
+    def __init__(self, lost: Callable[[str], None], advice: str) -> None:
+        self._lost, self._advice = lost, advice
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._watched: list[psutil.Process] = []
+
+    def __enter__(self) -> Self:
+        children = psutil.Process().children(recursive=True)
+        self._watched = [item for item in children if _name(item) in _PROCESSES]
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+
+    def _run(self) -> None:
+        while not self._left.wait(_LOOK_EVERY_S):
+            dead = [item for item in self._watched if _is_dead(item)]
+            if dead:
+                break
+        else:
+            return
+        reason = "Ray on this machine was lost: one of its processes has died or was killed"
+        log.error("%s", reason)
+        self._lost(reason)
+        if not self._left.wait(_GRACE_S):
+            sys.stderr.write(f"{reason}; {self._advice}\n")
+            sys.stderr.flush()
+            end_children()
+            os._exit(_EXIT_CODE)
+
+
+def end_children() -> None:
+    """End all processes below this one, at once."""
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.Error:  # it has ended by itself
+            continue
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return ""
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True
