@@ -9,6 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from sweep.errors import Interrupted
+
 ADDRESS = click.option(
     "--address",
     envvar="SWEEP_ADDRESS",
@@ -83,7 +85,12 @@ def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> N
     job = head.submit(f"{context.info_name} {name}", request)
     live = f"sweep status {name} --address {address}"
     if detach:
-        click.echo(f"submitted as job {job}; see how far it is: {live}")
+        click.echo(f"submitted as job {job}; it is checked there", err=True)
+        code, log = head.wait_until_begun(job)
+        if code is not None:
+            _show(log)
+            sys.exit(code)
+        click.echo(f"submitted as job {job}, and begun; see how far it is: {live}")
         return
     click.echo(f"submitted as job {job}; Ctrl-C stops following it, not the sweep", err=True)
     try:
@@ -91,6 +98,11 @@ def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> N
     except KeyboardInterrupt:
         click.echo(f"\nthe sweep goes on there: {live}; to end it: sweep stop {name}", err=True)
         code = 3
+    except Interrupted as lost:
+        raise Interrupted(
+            f"{lost}: {live}; if its head has died: sweep resume {name} --address {address}, once "
+            "it is back"
+        ) from None
     if code:
         sys.exit(code)
 

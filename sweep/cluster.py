@@ -19,15 +19,18 @@ from typing import Any
 # Read by Ray when it is imported.
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
+import aiohttp
 import ray
 import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from sweep.errors import SweepError
-from sweep.request import Answer, Request, found_answer, packed
+from sweep.errors import Interrupted, SweepError
+from sweep.request import BEGUN, Answer, Request, found_answer, packed
 
 _WAIT_S = 120.0
+_RECONNECT_S = 60.0
+_LOST = (requests.exceptions.RequestException, aiohttp.ClientError, OSError, RuntimeError)
 _EXIT_CODES = {1, 2, 3, 70}  # of sweep
 # The Python that runs Ray on the head, wherever that is: it has mapped Ray's library.
 _PYTHON = (
@@ -60,15 +63,58 @@ class Head:
         return job
 
     def follow(self, job: str, show: Callable[[str], None]) -> int:
-        """Show a job's log as it grows; return the exit code of the job."""
+        """Show a job's log as it grows; return the exit code of the job.
+
+        A connection that is lost is sought again for a while.
+
+        Raises Interrupted if it is not found again: the sweep may go on there.
+        """
+        shown = 0
 
         async def read() -> None:
+            passed = 0
             async for lines in self.client.tail_job_logs(job):
-                show(lines)
+                nonlocal shown
+                new = lines[max(0, shown - passed) :]  # after a loss it begins anew
+                passed += len(lines)
+                shown = max(shown, passed)
+                if new:
+                    show(new)
 
+        while True:
+            try:
+                asyncio.run(read())
+                return self._exit_code(job)
+            except _LOST:
+                self._wait_for_connection(job)
+
+    def wait_until_begun(self, job: str) -> tuple[int | None, str]:
+        """Wait until the sweep of a job has begun; return None, and its log so far.
+
+        If the job has ended before, its exit code instead.
+        """
         with _told(self.address):
-            asyncio.run(read())
-            return self._exit_code(job)
+            while True:
+                details = self.client.get_job_info(job)
+                log = str(self.client.get_job_logs(job))
+                if details.status.is_terminal():
+                    return self._exit_code(job), log
+                if BEGUN in log:
+                    return None, log
+                time.sleep(1.0)
+
+    def _wait_for_connection(self, job: str) -> None:
+        end = time.monotonic() + _RECONNECT_S
+        while time.monotonic() < end:
+            try:
+                self.client.get_job_info(job)
+                return
+            except _LOST:
+                time.sleep(2.0)
+        raise Interrupted(
+            f"the connection to the head at {self.address} was lost; if it is back, the job {job} "
+            "may still run there"
+        )
 
     def ask(self, name: str, request: Request) -> Answer:
         """Run a command to its end; return its answer. Its job is forgotten afterwards."""

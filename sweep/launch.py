@@ -28,6 +28,7 @@ from sweep.interruption import Course, how_to_go_on, interruptible
 from sweep.plan import plan_cells, prepare
 from sweep.progress import CellProgress, Display, decoding_bars
 from sweep.records import RunRecord
+from sweep.request import BEGUN
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
 from sweep.search.nodes import unwritable
@@ -190,6 +191,8 @@ def _prepare_and_run(
         folder.create(space, settings)
         folder.reopen(forget_failures)
         course.begun = True
+        if not console.is_terminal:
+            console.print(BEGUN, highlight=False)  # a detached launch waits for it
         return _run(around, allotment, settings, console, course)
 
 

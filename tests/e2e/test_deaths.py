@@ -62,7 +62,7 @@ class Running:
     def ended(self, seconds: float) -> tuple[int, str]:
         everything = psutil.Process(self.process.pid).children(recursive=True)
         out, err = self.process.communicate(timeout=seconds)
-        gone, alive = psutil.wait_procs(everything, timeout=15)
+        _, alive = psutil.wait_procs(everything, timeout=15)
         assert not alive, [item.cmdline() for item in alive]
         return self.process.returncode, out + err
 
