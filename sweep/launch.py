@@ -192,7 +192,9 @@ def _prepare_and_run(
         folder.reopen(forget_failures)
         course.begun = True
         if not console.is_terminal:
-            console.print(BEGUN, highlight=False)  # a detached launch waits for it
+            runs = f"runs go to MLflow at {without_password(settings.tracking_uri)}"
+            # A detached launch waits for it.
+            console.print(f"{BEGUN}; {runs}", highlight=False, markup=False, soft_wrap=True)
         return _run(around, allotment, settings, console, course)
 
 

@@ -211,7 +211,7 @@ def prepare(
 
     def decode(item: Decoding) -> list[str]:
         where = (item.dataset, space.split, item.size, item.interpolation, data_root)
-        opened = [open_dataset(*where, progress=progress(item.title))]
+        opened = [open_dataset(*where, progress=progress(item.title), verify=True)]
         opened += [open_dataset(*where, fold=fold) for fold in range(1, space.split.folds or 1)]
         for partition in range(1, 1 + max(cell.confirmations for cell in space.cells())):
             open_dataset(*where, partition=partition)

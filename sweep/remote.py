@@ -23,6 +23,12 @@ def main() -> None:
     for name, value in request.environment.items():
         os.environ.setdefault(name, value)
     os.environ.pop("SWEEP_ADDRESS", None)  # it is here
+    if not os.environ.get("MLFLOW_TRACKING_URI"):  # neither here nor there: beside the sweeps
+        home = Path(os.environ["SWEEP_HOME"]).absolute()
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
+        with contextlib.suppress(OSError):  # where MLflow puts artifacts
+            home.mkdir(parents=True, exist_ok=True)
+            os.chdir(home)
     if request.version != __version__:
         told = f"sweep {request.version} here, {__version__} on the cluster: install the same\n"
         _refuse(request, told)

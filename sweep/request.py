@@ -76,8 +76,6 @@ def environment_here(home: Path | None) -> dict[str, str]:
             places[name] = str(Path(places[name]).absolute())
     own = home or Path(os.environ.get("SWEEP_HOME") or "sweeps").expanduser()
     places["SWEEP_HOME"] = str(own.absolute())
-    if "MLFLOW_TRACKING_URI" not in places:
-        places["MLFLOW_TRACKING_URI"] = f"sqlite:///{Path('mlflow.db').absolute()}"
     return places
 
 

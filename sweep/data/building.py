@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweep.atomic import write_atomically, write_text
+from sweep.checksums import sha256
 from sweep.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from sweep.data.extras import decoders
 from sweep.data.images import MAX_PIXELS, decode
@@ -320,5 +321,6 @@ def _conclude(place: Path, plan: StorePlan) -> None:
         "parts": len(starts),
         "fingerprint": digest.hexdigest()[:20],
         "unreadable": unreadable,
+        "sha256": [sha256(place / part_name(part, ".arrow")) for part in range(len(starts))],
     }
     write_text(place / "store.json", json.dumps(about))

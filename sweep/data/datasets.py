@@ -120,6 +120,7 @@ def open_dataset(
     fold: int = 0,
     train_fraction: float = 1.0,
     partition: int = 0,
+    verify: bool = False,
 ) -> Dataset:
     """Open a dataset with its images decoded at `size` pixels, decoding them if need be.
 
@@ -129,13 +130,14 @@ def open_dataset(
 
     Args:
         partition: which cut of the non-test samples into train and val; see `assign_splits`.
+        verify: compare the decoded images with their SHA-256.
 
     Raises DataError if it cannot be read, or holds unreadable images or leaks that it may not.
     """
     cache = cache or default_cache()
     manifest = read_manifest(spec, split, data_root, fold, partition)
     plan = store_plan(spec, manifest, size, interpolation, data_root)
-    store = open_store(cache / "stores", plan, progress)
+    store = open_store(cache / "stores", plan, progress, verify)
     dataset = Dataset(manifest, store, manifest.groups, spec.pooled)
     if dataset.store.unreadable:
         _settle_unreadable(spec, dataset)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from sweep.checksums import sha256
 from sweep.data.building import Progress, StorePlan, build, part_name
 from sweep.data.mapped import MappedRows
 from sweep.errors import SweepError
@@ -60,23 +61,26 @@ class Store:
         return np.asarray(self._images.rows(indices), dtype=np.uint8)
 
 
-def open_store(folder: Path, plan: StorePlan, progress: Progress | None = None) -> Store:
+def open_store(
+    folder: Path, plan: StorePlan, progress: Progress | None = None, verify: bool = False
+) -> Store:
     """Open a store in the folder of all stores, building it first if need be.
 
     Args:
         progress: called with (done, all) while decoding.
+        verify: read all of it and compare it with its SHA-256; one that differs is built anew.
 
     Raises:
         SweepError: the disk is full.
     """
     key = plan.key
     place = folder / key
-    if (store := _load(place)) is not None:
+    if (store := _load(place, verify)) is not None:
         return store
     with _no_space_in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}.lock"):
-            if (store := _load(place)) is not None:  # built while we waited
+            if (store := _load(place, verify)) is not None:  # built while we waited
                 return store
             _delete(place)
             unfinished = folder / f".{key}.building"
@@ -111,7 +115,7 @@ def _put_in_place(unfinished: Path, place: Path) -> None:
         ) from None
 
 
-def _load(place: Path) -> Store | None:
+def _load(place: Path, verify: bool = False) -> Store | None:
     """Return the store at `place`, or None if there is none or it is damaged."""
     try:
         about = json.loads((place / "store.json").read_text())
@@ -119,6 +123,8 @@ def _load(place: Path) -> Store | None:
         parts = [place / part_name(part, ".arrow") for part in range(count)]
         images = MappedRows.open(parts, "image", np.uint8, (size, size, 3))
         if len(images) != about["rows"]:
+            return None
+        if verify and [sha256(part) for part in parts] != about["sha256"]:
             return None
         originals = np.load(place / "originals.npy")
     except (OSError, ValueError, KeyError, pa.ArrowException):

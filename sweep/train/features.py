@@ -12,8 +12,9 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweep.atomic import write_atomically
+from sweep.atomic import write_atomically, write_text
 from sweep.backbones import Backbone, Preprocessing
+from sweep.checksums import sha256
 from sweep.data.mapped import MappedRows, write_rows
 from sweep.data.store import Store
 from sweep.identity import canonical_hash
@@ -45,15 +46,23 @@ def open_features(
     device: torch.device,
     progress: Progress | None = None,
 ) -> Features:
-    """Open the features of a store's images, computing them first if need be."""
+    """Open the features of a store's images, computing them first if need be.
+
+    Those that are not what their SHA-256 says are computed anew.
+    """
     key = features_key(backbone, store, device)
     path = cache / "features" / f"{key}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
+    digest = path.with_suffix(".sha256")
     with FileLock(path.with_suffix(".lock")):
         try:
-            return Features(path)
+            if digest.read_text() == sha256(path):
+                return Features(path)
         except (OSError, pa.ArrowInvalid):  # not there yet, or damaged
-            write_atomically(path, lambda file: _compute(file, backbone, store, device, progress))
+            pass
+        digest.unlink(missing_ok=True)
+        write_atomically(path, lambda file: _compute(file, backbone, store, device, progress))
+        write_text(digest, sha256(path))
     return Features(path)
 
 

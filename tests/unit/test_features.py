@@ -43,6 +43,15 @@ def test_a_damaged_file_is_computed_again(tmp_path: Path) -> None:
     assert torch.equal(open_features(backbone(), store(), tmp_path, CPU).rows(np.arange(70)), first)
 
 
+def test_a_file_in_which_one_bit_has_changed_is_computed_again(tmp_path: Path) -> None:
+    first = open_features(backbone(), store(), tmp_path, CPU).rows(np.arange(70))
+    (file,) = (tmp_path / "features").glob("*.arrow")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    file.write_bytes(content)
+    assert torch.equal(open_features(backbone(), store(), tmp_path, CPU).rows(np.arange(70)), first)
+
+
 def test_whatever_changes_features_changes_their_key() -> None:
     keys = {
         features_key(backbone(), store(), CPU),

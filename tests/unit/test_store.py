@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from sweep.data import store as stores
 from sweep.data.building import StorePlan
 from sweep.data.datasets import open_dataset
 from sweep.data.images import decode
+from sweep.data.layouts.base import Files
 from sweep.data.store import Store, open_store
 from sweep.errors import DataError, SweepError
 from sweep.space import DatasetSpec, Split
@@ -187,6 +189,53 @@ def test_unreadable_images_may_be_skipped(images: Path, tmp_path: Path) -> None:
     assert len(dataset.manifest) == 41
     assert len(used) == 40
     assert "dark/cut.png" not in {dataset.manifest.ids[row] for row in used}
+
+
+def test_pixels_of_which_one_bit_has_changed_are_decoded_again(tmp_path: Path) -> None:
+    names = [str(i) for i in range(30)]
+    plan = StorePlan(names, names, Numbered, 8, "bilinear")
+    open_store(tmp_path, plan)
+    (file,) = tmp_path.glob("*/0000.arrow")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x40
+    file.write_bytes(content)
+    assert numbers(open_store(tmp_path, plan, verify=True)) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError(errno.EACCES, "Permission denied"), OSError(errno.EIO, "Input/output error"),
+     OSError(errno.EMFILE, "Too many open files"), MemoryError()],
+)  # fmt: skip
+@pytest.mark.parametrize("unreadable", ["error", "skip"])
+def test_what_cannot_be_read_for_now_is_named_and_tried_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, unreadable: str
+) -> None:
+    spec = SPEC.model_copy(update={"unreadable": unreadable})
+    where = (spec, Split(), 16, "bicubic", images, tmp_path / "cache")
+
+    def refuse(files: Files, name: str) -> Image.Image:
+        if name == "dark/003.png":
+            raise error
+        return Image.open(files.root / name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Files, "open", refuse)
+        with pytest.raises(DataError, match=r"cannot be read now:\n  dark/003.png: "):
+            open_dataset(*where)
+    dataset = open_dataset(*where)
+    assert not dataset.store.unreadable
+
+
+def test_files_of_others_in_the_way_of_a_store_are_left(tmp_path: Path) -> None:
+    names = [str(i) for i in range(3)]
+    plan = StorePlan(names, names, Numbered, 8, "bilinear")
+    place = tmp_path / plan.key
+    place.mkdir()
+    (place / "mine.txt").write_text("mine")
+    with pytest.raises(SweepError, match="is in the way of decoded images"):
+        open_store(tmp_path, plan)
+    assert (place / "mine.txt").read_text() == "mine"
 
 
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
