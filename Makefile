@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart install install-dev test soak unit lint format clean
+.PHONY: quickstart install install-dev test soak unit lint audit format clean
 
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
@@ -47,6 +47,11 @@ lint: install-dev
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict deploy search_spaces
 	if command -v shellcheck > /dev/null; then shellcheck deploy/slurm/*.sbatch .ci/run; fi
+
+# For information: known weaknesses of what is installed. It asks a service, and is no gate.
+audit: install-dev
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	-timeout 120 $(BIN)/python -m pip_audit --skip-editable --progress-spinner off
 
 format: install-dev
 	$(BIN)/ruff check --fix .

@@ -107,3 +107,31 @@ def test_the_pictures_themselves_stay_in_the_cache(
     assert sweep("data", "prepare", images / "cells", "--image-size", "32").code == 0
     assert not list(Path.cwd().rglob("*"))
     assert list((tmp_path / "cache" / "stores").glob("*/*.arrow"))
+
+
+def test_a_password_of_the_tracking_server_is_nowhere(
+    sweep: Command, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "ZEBRAPASSWORD"
+    uri = f"http://user:{secret}@127.0.0.1:9"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    space = tiny_space("secret", {"name": "cells", "layout": "folder", "path": "cells"})
+    said = []
+    for command in (
+        ("launch", "--space", space, "--data-root", images),
+        ("sync", "secret"),
+        ("resume", "secret"),
+        ("compare", "secret"),
+        ("compare", "secret", "--tracking-uri", uri),
+        ("report", "secret"),
+        ("verify", "secret"),
+        ("status", "secret"),
+        ("ui",),
+        ("launch", "--space", space, "--data-root", images, "--dry-run"),
+    ):
+        done = sweep(*command)
+        said.append(f"{command}: {done.out}{done.err}")
+    assert "3 results wait for MLflow at http://user@127.0.0.1:9" in said[0], said[0]
+    assert not [text for text in said if secret in text.partition(": ")[2]]
+    left = everything_in(Path.cwd()) | everything_in(tmp_path / "cache")
+    assert not [place for place, content in left.items() if secret.encode() in content]
