@@ -13,7 +13,7 @@ from sweep.cache import default_cache
 from sweep.data.extras import absent
 from sweep.errors import SweepError, listing
 from sweep.search.checkup import Checked, Places, check_nodes, lacking, marked
-from sweep.search.tuner import cluster
+from sweep.search.connection import cluster
 from sweep.tracking import default_tracking_uri, trouble
 
 

@@ -30,10 +30,11 @@ from sweep.progress import CellProgress, Display, decoding_bars
 from sweep.records import RunRecord
 from sweep.request import BEGUN
 from sweep.search.agreement import disagreements
+from sweep.search.connection import allot, cluster
 from sweep.search.ledger import refuse_ledger
 from sweep.search.nodes import unwritable
 from sweep.search.resources import Allotment, ModelSize
-from sweep.search.tuner import allot, cluster, search
+from sweep.search.tuner import search
 from sweep.search.wave import Surroundings
 from sweep.soundness import faults, set_right
 from sweep.space import Space

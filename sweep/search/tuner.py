@@ -5,39 +5,18 @@ The ledger is the truth; Tune's own experiment state is thrown away.
 
 import logging
 import math
-import os
 import shutil
-import signal
 import socket
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from sweep.errors import SweepError
-from sweep.progress import CellProgress
-from sweep.search.dealer import Dealer
-from sweep.search.ledger import Ledger
-from sweep.search.nodes import Roster, survey
-from sweep.search.pulse import Pulse
-from sweep.search.resources import Allotment, ModelSize, seen
-from sweep.search.wave import Surroundings, Wave
+from sweep.errors import Interrupted, SweepError
+from sweep.search.connection import seconds_to_wait  # before ray: it sets Ray's environment
 
-# Read by Ray when it is imported or started.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
-# Else one worker is started after the other; `suggest` says how many waves there are at once.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-
-import joblib
+# isort: split
 import psutil
 import ray
 from ray import tune
@@ -46,103 +25,24 @@ from ray.tune import PlacementGroupFactory, TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweep.progress import CellProgress
 from sweep.search.controller import patience
+from sweep.search.dealer import Dealer
+from sweep.search.ledger import Ledger
+from sweep.search.nodes import Roster
+from sweep.search.pulse import Pulse
+from sweep.search.resources import Allotment, seen
 from sweep.search.silence import Silence
 from sweep.search.trial import WaveTrainable
-from sweep.search.watchdog import Watchdog, end_children
+from sweep.search.wave import Surroundings, Wave
 
-_OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
-_LONGEST_FOLDER = 40  # of 107 characters of a socket's path
-_CLIENT_ATTEMPTS = 3
 _LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "silence": 5.0}
-_MOST_NODES = "SWEEP_MAX_NODES"
+_WAIT_FOR_NODES_S = 1800.0
 _NODE = "ray.io/node-id"  # a label that Ray gives each node
 
 log = logging.getLogger("sweep.search")
 
 Watcher = Callable[[list[CellProgress]], None]
-
-
-@contextmanager
-def cluster(
-    address: str | None, lost: Callable[[str], None] | None = None, advice: str = ""
-) -> Iterator[None]:
-    """Be connected to Ray: to a running cluster, or, without an address, to one on this machine.
-
-    Args:
-        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
-        lost, advice: what is to be done when Ray on this machine dies; see `Watchdog`.
-
-    Raises:
-        SweepError: the cluster cannot be reached.
-    """
-    warnings.filterwarnings("ignore", module="ray")
-    on_sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        if address:
-            _knock(address)
-            _connect(address)
-        else:
-            ray.init(
-                address="local",
-                num_cpus=joblib.cpu_count(),  # also of a container's quota
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",  # so that nobody else reaches it
-                _temp_dir=_short_folder(),
-            )
-    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        hint = (
-            "check the address, that `ray status` works there, and, where the cluster wants a "
-            "token, that RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are set"
-        )
-        raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
-    watching = Watchdog(lost, advice) if lost and not address else nullcontext()
-    try:
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
-        with watching:  # also over the end of Ray
-            try:
-                yield
-            finally:
-                ray.shutdown()
-    finally:
-        if not address:
-            end_children()
-
-
-def _short_folder() -> str | None:
-    """Return where Ray keeps its sockets, if the usual folder's name is too long for them."""
-    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    if len(usual) <= _LONGEST_FOLDER:
-        return None
-    return f"/tmp/ray-{os.getuid()}"
-
-
-def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Allotment:
-    """Look at the nodes of the connected cluster, and share them among the waves.
-
-    Args:
-        sizes: of each cell's network, by the cell's name.
-        shared: the cluster is not this machine alone.
-
-    Raises:
-        SweepError: a node lacks something, or a cell fits no node.
-    """
-    nodes = survey(around, shared)
-    log.info("nodes: %s", seen(nodes))
-    return Allotment(nodes, sizes, most_nodes=_most_nodes())
-
-
-def _most_nodes() -> int:
-    """Return how many nodes an autoscaler may start: a property of the cluster, not of a sweep."""
-    text = os.environ.get(_MOST_NODES) or "0"
-    if not text.isdecimal():
-        raise SweepError(f"{_MOST_NODES} is {text!r}: it must be a number of nodes")
-    return int(text)
 
 
 def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
@@ -165,28 +65,6 @@ def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
         ended, progress = ray.get(remote.remote(around, allotment, None))
     watch(progress)
     return bool(ended)
-
-
-def _connect(address: str) -> None:
-    """Connect to a running cluster; through Ray's client, try again if its server does not start.
-
-    A client's own server on the head is forked by a process of many threads and now and then
-    dies at once (Ray 2.60: "epoll_wait error: Bad file descriptor"); the next one starts.
-    """
-    for left in reversed(range(_CLIENT_ATTEMPTS)):
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-            return
-        except ConnectionAbortedError:
-            if not left:
-                raise
-
-
-def _knock(address: str) -> None:
-    """Raise OSError at once if nobody listens there: Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _run(
@@ -274,6 +152,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
         self.causes: dict[str, str] = {}  # of deaths of processes, by trial
         self.trials: dict[str, Any] = {}  # Tune's
         self.silence = Silence(around.folder)
+        self._without_nodes: float | None = None  # since when
 
     def suggest(self, trial_id: str) -> Any:
         if self._failure is not None:
@@ -315,8 +194,22 @@ class _Dealing(Searcher):  # type: ignore[misc]
 
     def _follow_nodes(self) -> None:
         if self._roster.changed():
-            log.info("nodes: %s", seen(self._roster.nodes))
+            log.info("nodes: %s", seen(self._roster.nodes) or "none")
             self._allotment.follow(self._roster.nodes)
+        if self._roster.nodes:
+            self._without_nodes = None
+            return
+        wait, now = seconds_to_wait(_WAIT_FOR_NODES_S), time.monotonic()
+        if self._without_nodes is None:
+            self._without_nodes = now
+            text = "no node of the cluster is left: waiting up to %.0f s for one"
+            log.warning(text, wait, extra={"said": True})
+        elif now - self._without_nodes > wait:
+            name = self._around.folder.name
+            raise Interrupted(
+                f"no node of the cluster has come back in {wait:.0f} s; what was done is kept; go "
+                f"on with: sweep resume {name}"
+            )
 
     def _may_be_the_node(self) -> bool:
         """Tell whether a wave may have failed for want of something on a node that has come.

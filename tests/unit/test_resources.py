@@ -135,3 +135,21 @@ def test_waves_wait_for_nodes_that_an_autoscaler_may_start() -> None:
     assert allotment.at_once() == 8 * 2
     allotment.follow([node] * 8)
     assert allotment.at_once() == 8 * 2
+
+
+def test_after_a_death_fewer_waves_run_at_once_and_at_last_one() -> None:
+    allotment = Allotment([Node("a", "ws", 8)], {cell(str(n)).name: SMALL for n in range(8)})
+    found = [allotment.at_once()]
+    while allotment.run_fewer():
+        found.append(allotment.at_once())
+    assert found == [8, 4, 2, 1]
+    assert not allotment.run_fewer()
+
+
+def test_without_gpus_no_more_waves_run_than_have_memory_by_the_largest_peak() -> None:
+    node = Node("a", "ws", 8, memory_mib=4_000)
+    allotment = Allotment([node], {cell(str(n)).name: ModelSize(10, 10) for n in range(8)})
+    assert allotment.at_once() == 8
+    allotment.measured(cell("0").name, 1_500)
+    assert allotment.at_once() == math.floor(4_000 / (1_500 * MARGIN)) == 2
+    assert "has used 1.5 GiB, a node has 3.9 GiB for waves" in allotment.memory_of(cell("0").name)
