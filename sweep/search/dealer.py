@@ -91,15 +91,17 @@ class Dealer:
         wave = build()
         work.waves += 1
         numbers = {rate.number for rate in wave.rates}
-        self._underway[wave.key] = Underway(
+        ended = set(work.searched_trials) if wave.kind == "trial" else set()
+        underway = Underway(
             wave,
             self._around.sweep_id,
             time.time(),
             {number: {} for number in numbers},
             {number: Best(self._space.objective) for number in numbers},
-            numbers,
+            numbers - ended,
         )
-        work.progress.running += wave.runs
+        self._underway[wave.key] = underway
+        work.progress.running += _running(underway)
         log.info("%s: %s begins", wave.cell.name, _title(wave))
         self._changed()
         return wave
@@ -174,8 +176,8 @@ class Dealer:
             log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
             work.progress.running -= _running(underway)
             work.progress.retried += 1
-            rates = tuple(rate for rate in wave.rates if rate.number in underway.open)
-            work.again.append(replace(wave, rates=rates))
+            left = tuple(rate for rate in wave.rates if rate.number in underway.open)
+            work.again.append(replace(wave, rates=wave.rates if work.cell.fused else left))
         else:
             log.error("%s: %s failed: %s", wave.cell.name, _title(wave), error)
             report = Report(error=error, log=log_file)
@@ -382,7 +384,9 @@ class Dealer:
         for asked in study.without_record(set(ended)):
             waves[asked.wave].append(asked.rate)
         for key, rates in waves.items():
-            work.again.append(self._trials(cell, key, tuple(rates)))
+            # Heads that train as one matrix: with others beside them the last digits differ.
+            together = study.of_wave(key) if cell.fused else tuple(rates)
+            work.again.append(self._trials(cell, key, together))
             work.searching += len(rates)
         for record in records:
             if record.kind in {"trial", "confirmation"}:

@@ -159,6 +159,10 @@ class CellStudy:
         missing = [trial for trial in self._all() if trial.number not in gone]
         return [Asked(_rate(trial), trial.user_attrs["wave"]) for trial in missing]
 
+    def of_wave(self, wave: str) -> tuple[Rate, ...]:
+        """Return the rates of all trials that were dealt in a wave."""
+        return tuple(_rate(trial) for trial in self._all() if trial.user_attrs.get("wave") == wave)
+
     def report(self, number: int, epoch: int, value: float) -> None:
         """Report a member's best validation score up to an epoch; again does no harm."""
         frozen = self._frozen(number)
