@@ -7,7 +7,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 # Read by Ray when it is imported or started.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -28,7 +28,7 @@ from ray.autoscaler.sdk import request_resources
 from sweep.errors import SweepError
 from sweep.search.nodes import survey, working_nodes
 from sweep.search.resources import Allotment, ModelSize, seen
-from sweep.search.watchdog import Watchdog, end_children
+from sweep.search.watchdog import Watchdog
 from sweep.search.wave import Surroundings
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
@@ -79,17 +79,19 @@ def cluster(
             "token, that RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are set"
         )
         raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
-    watching = Watchdog(lost, advice) if lost and not address else nullcontext()
-    try:
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
-        with watching:  # also over the end of Ray
-            try:
-                yield
-            finally:
-                ray.shutdown()
-    finally:
-        if not address:
-            end_children()
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
+    if address or lost is None:
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    with Watchdog(lost, advice) as watchdog:
+        try:
+            yield
+        finally:
+            watchdog.expect_the_end()
+            ray.shutdown()
 
 
 def _short_folder() -> str | None:

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 import psutil
@@ -31,25 +32,46 @@ class Watchdog:
 
     def __init__(self, lost: Callable[[str], None], advice: str) -> None:
         self._lost, self._advice = lost, advice
-        self._left = threading.Event()
+        self._left, self._expected = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._below: dict[int, psutil.Process] = {}  # all that was ever seen below this process
         self._watched: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
-        children = psutil.Process().children(recursive=True)
-        self._watched = [item for item in children if _name(item) in _PROCESSES]
+        self._look()
+        self._watched = [item for item in self._below.values() if _name(item) in _PROCESSES]
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._left.set()
+        self.end_all()
+
+    def expect_the_end(self) -> None:
+        """Take it from now on as right that Ray ends."""
+        self._look()
+        self._expected.set()
+
+    def end_all(self) -> None:
+        """End what is left of Ray's processes, also of those whose parents have died."""
+        for process in self._below.values():
+            with suppress(psutil.Error):  # it has ended by itself
+                if process.is_running():
+                    process.kill()
+
+    def _look(self) -> None:
+        for child in self._watched or psutil.Process().children():
+            if _name(child) in _PROCESSES:
+                self._below[child.pid] = child
+                with suppress(psutil.Error):
+                    self._below |= {item.pid: item for item in child.children(recursive=True)}
 
     def _run(self) -> None:
-        while not self._left.wait(_LOOK_EVERY_S):
-            dead = [item for item in self._watched if _is_dead(item)]
-            if dead:
+        while not self._expected.wait(_LOOK_EVERY_S):
+            if any(_is_dead(item) for item in self._watched):
                 break
-        else:
+            self._look()
+        if self._expected.is_set():
             return
         reason = "Ray on this machine was lost: one of its processes has died or was killed"
         log.error("%s", reason)
@@ -57,17 +79,8 @@ class Watchdog:
         if not self._left.wait(_GRACE_S):
             sys.stderr.write(f"{reason}; {self._advice}\n")
             sys.stderr.flush()
-            end_children()
+            self.end_all()
             os._exit(_EXIT_CODE)
-
-
-def end_children() -> None:
-    """End all processes below this one, at once."""
-    for child in psutil.Process().children(recursive=True):
-        try:
-            child.kill()
-        except psutil.Error:  # it has ended by itself
-            continue
 
 
 def _name(process: psutil.Process) -> str:

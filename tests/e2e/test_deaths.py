@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -57,7 +58,7 @@ class Running:
         return [item for item in children if item.name().startswith(name)]
 
     def workers(self) -> list[psutil.Process]:
-        return [p for p in self.below("ray::") if "WaveTrainable" in " ".join(p.cmdline())]
+        return self.below("ray::Resource")  # as Tune calls what is a Trainable with resources
 
     def ended(self, seconds: float) -> tuple[int, str]:
         everything = psutil.Process(self.process.pid).children(recursive=True)
@@ -73,10 +74,25 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Running]:
-    found = Running(tmp_path)
-    yield found
-    found.process.kill()
+def begin(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Begin a launch, which is ended with all below it after the test."""
+    begun: list[Running] = []
+
+    def run(**environment: str) -> Running:
+        begun.append(Running(tmp_path, **environment))
+        return begun[-1]
+
+    yield run
+    for item in begun:
+        with suppress(psutil.Error):
+            for process in psutil.Process(item.process.pid).children(recursive=True):
+                process.kill()
+        item.process.kill()
+
+
+@pytest.fixture
+def running(begin: Callable[..., Running]) -> Running:
+    return begin()
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
@@ -111,8 +127,10 @@ def test_a_closed_terminal_interrupts_and_the_log_says_so(running: Running) -> N
     assert "told to stop by SIGHUP" in running.log.read_text()
 
 
-def test_a_worker_that_hangs_is_ended_and_its_wave_runs_again(tmp_path: Path) -> None:
-    running = Running(tmp_path, SWEEP_MAX_SILENCE="15")
+def test_a_worker_that_hangs_is_ended_and_its_wave_runs_again(
+    begin: Callable[..., Running],
+) -> None:
+    running = begin(SWEEP_MAX_SILENCE="15")
     worker = running.workers()[0]
     worker.suspend()
     code, text = running.ended(200)
