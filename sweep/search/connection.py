@@ -23,6 +23,7 @@ os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_
 
 import joblib
 import ray
+from ray._private import ray_constants
 from ray.autoscaler.sdk import request_resources
 
 from sweep.errors import SweepError
@@ -61,16 +62,17 @@ def cluster(
             _knock(address)
             _connect(address)
         else:
-            ray.init(
-                address="local",
-                num_cpus=joblib.cpu_count(),  # also of a container's quota
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",  # so that nobody else reaches it
-                _temp_dir=_short_folder(),
-            )
+            with _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=joblib.cpu_count(),  # also of a container's quota
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=_short_folder(),
+                )
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
@@ -92,6 +94,26 @@ def cluster(
         finally:
             watchdog.expect_the_end()
             ray.shutdown()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray be started so that nobody else on the network reaches it.
+
+    On Linux Ray takes a loopback address for another unless it is told that there is no cluster,
+    by a variable that it reads when it is imported.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        os.environ.pop(name)
+        if before[1] is not None:
+            os.environ[name] = before[1]
 
 
 def _short_folder() -> str | None:

@@ -58,7 +58,12 @@ class Running:
         return [item for item in children if item.name().startswith(name)]
 
     def workers(self) -> list[psutil.Process]:
-        return self.below("ray::Resource")  # as Tune calls what is a Trainable with resources
+        found: list[psutil.Process] = []
+        end = time.monotonic() + 10  # between two steps it goes by another name
+        while not found and time.monotonic() < end:
+            found = self.below("ray::Resource")  # as Tune calls a Trainable with resources
+            time.sleep(0.05)
+        return found
 
     def ended(self, seconds: float) -> tuple[int, str]:
         everything = psutil.Process(self.process.pid).children(recursive=True)
@@ -154,4 +159,4 @@ def test_nothing_of_a_local_launch_listens_to_the_network(running: Running) -> N
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening
-    assert {ip for _, ip in listening} <= {"127.0.0.1", "::1"}, listening
+    assert {ip for _, ip in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, listening
