@@ -13,6 +13,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(300
 
 _SMALL = re.compile("atto|femto|pico|nano|tiny|_t_|xxs|mini|_0|_s0|_18|_26|small")
 
+_LARGE = 60_000_000  # parameters
+
 
 def smallest_of(family: str) -> str | None:
     names = timm.list_models(module=family, pretrained=True)
@@ -35,8 +37,9 @@ def space(model: str, size: int, **backbone: str) -> Space:
 @pytest.mark.parametrize("model", FAMILIES)
 def test_a_family_is_usable_or_refused_in_words(model: str, size: int, tmp_path) -> None:
     try:
-        plan_cells(space(model, size), tmp_path)
-        if size != 224:  # on the meta device alone it would not always be seen
+        plans = plan_cells(space(model, size), tmp_path)
+        # On the meta device alone it is not always seen; the largest would take minutes.
+        if size != 224 and plans[0].parameters < _LARGE:
             check_networks(space(model, size), None)
     except BackboneError as error:
         assert "backbone b: " in str(error)
