@@ -192,7 +192,8 @@ def test_remove_asks_first_and_leaves_mlflow(here: Here) -> None:
     process = here.start("remove", "digits")
     assert process.stdin is None
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 3, out + err  # nobody answered
+    assert process.returncode == 2, out + err
+    assert "nobody answered: nothing was deleted; --yes deletes unasked" in err
     assert here.path.is_dir()
     here.sweep("remove", "digits", "--yes")
     assert not here.path.exists()
