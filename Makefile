@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart install install-dev test soak unit lint audit format clean
+.PHONY: quickstart install install-dev test soak fuzz unit lint audit format clean
 
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
@@ -36,6 +36,10 @@ test: install-dev
 
 soak: install-dev
 	$(BIN)/python -m pytest -m soak
+
+# Ten thousand damaged inputs for each reader and the space file.
+fuzz: install-dev
+	$(BIN)/python -m pytest -m fuzz
 
 unit: install-dev
 	$(BIN)/python -m pytest tests/unit

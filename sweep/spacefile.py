@@ -108,7 +108,10 @@ class _Document:
             raise SpaceError(f"{path}: not valid YAML: {error}") from None
         except OSError as error:
             raise SpaceError(f"{path}: cannot be read: {error.strerror}") from None
-        self.values = self._build(node, ()) if node else {}
+        try:
+            self.values = self._build(node, ()) if node else {}
+        except RecursionError:
+            raise SpaceError(f"{path}: a part of it holds itself, by *NAME") from None
         if not isinstance(self.values, dict):
             raise SpaceError(f"{path}: a space file is a mapping, starting with 'name:'")
 
@@ -117,16 +120,23 @@ class _Document:
         if isinstance(node, yaml.SequenceNode):
             return [self._build(item, (*location, i)) for i, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
-            return _scalar(node)
+            return self._scalar(node)
         values: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = str(_scalar(key_node))
+            key = str(self._scalar(key_node))
             where = f"{self.path}:{key_node.start_mark.line + 1}"
             if key in values:
                 self.problems.append(f"{where}: the key {key!r} appears twice")
             self.lines[(*location, key)] = where
             values[key] = self._build(value_node, (*location, key))
         return values
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return yaml.SafeLoader("").construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
+            line, text = node.start_mark.line + 1, str(error).splitlines()[0]
+            raise SpaceError(f"{self.path}:{line}: not a value: {text}") from None
 
     def override(self, text: str) -> None:
         """Apply one ``--set KEY=VALUE``; KEY is dotted, VALUE is YAML."""
@@ -176,9 +186,11 @@ class _Document:
         name = ".".join(str(part) for part in known) or "the file"
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            part = _PARTS.get(tuple(keys[:-1]))
+            part = _PARTS.get(tuple(keys[:-1])) if keys else None
             allowed = sorted(part.model_fields) if part else []
-            message = f"unknown key; allowed: {', '.join(allowed)}{nearest(keys[-1], allowed)}"
+            message = (
+                f"unknown key; allowed: {', '.join(allowed)}{nearest(str(location[-1]), allowed)}"
+            )
         elif error["type"] == "missing":
             message = "this key is required"
         elif error["type"] in {"literal_error", "enum"}:
@@ -189,10 +201,6 @@ class _Document:
         elif not error["type"].startswith("value_error"):
             message = f"{message[0].lower()}{message[1:]}, not {error['input']!r}"
         return f"{self._where(location)}: {name}: {message}"
-
-
-def _scalar(node: yaml.Node) -> Any:
-    return yaml.safe_load(yaml.serialize(node, Dumper=yaml.SafeDumper))
 
 
 def _restrict(space: Space, text: str) -> Space:
