@@ -60,10 +60,10 @@ class Slurm:
         )  # fmt: skip
 
     def wait_for_progress(self, job: subprocess.Popen[str]) -> None:
-        while not (self.log.is_file() and "begins" in self.log.read_text()):
+        checkpoints = self.log.parent / "checkpoints"
+        while not (checkpoints.is_dir() and any(checkpoints.iterdir())):
             assert job.poll() is None, job.communicate()[0]
             time.sleep(0.2)
-        time.sleep(3)
 
 
 @pytest.fixture
