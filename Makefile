@@ -42,7 +42,7 @@ fuzz: install-dev
 	$(BIN)/python -m pytest -m fuzz
 
 unit: install-dev
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -m 'not fuzz'
 
 lint: install-dev
 	$(BIN)/ruff check .
