@@ -375,7 +375,9 @@ def _naming(path: Path) -> Iterator[None]:
     """Turn what reading a damaged file of a sweep raises into a DamagedError that names it."""
     try:
         yield
-    except (ValueError, TypeError, FileNotFoundError, yaml.YAMLError) as error:
+    except FileNotFoundError:
+        raise DamagedError(path, "it is missing") from None
+    except (ValueError, TypeError, yaml.YAMLError) as error:
         raise DamagedError(path, error) from None
 
 
