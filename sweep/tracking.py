@@ -137,7 +137,7 @@ class Tracker:
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
         self.error: str | None = None
-        self.folder = self._folder = folder
+        self.folder = folder
         self._uri = uri
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
@@ -155,7 +155,7 @@ class Tracker:
 
     def waiting(self) -> int:
         """Return how many results have not been sent yet."""
-        return sum(1 for _ in (self._folder.path / "spool").glob("*"))
+        return sum(1 for _ in (self.folder.path / "spool").glob("*"))
 
     def send_all(self) -> None:
         """Try to send everything that waits; keeps the reason in `error` if that fails.
@@ -189,13 +189,13 @@ class Tracker:
     def _send_waiting(self) -> None:
         for marker, marked in self._markers():
             try:
-                record = self._folder.record_of(marker.name)
+                record = self.folder.record_of(marker.name)
             except DamagedError as error:  # made anew when the sweep is resumed
                 log.warning("%s", error)
                 continue
             if record is not None:
                 if self._sender is None:
-                    self._sender = _Sender(self._folder, self._uri)
+                    self._sender = _Sender(self.folder, self._uri)
                 self._sender.send(record)
             with suppress(FileNotFoundError):
                 if marker.stat().st_mtime_ns == marked:  # else it was written again meanwhile
@@ -204,14 +204,14 @@ class Tracker:
     def _markers(self) -> list[tuple[Path, int]]:
         """Return what waits, the oldest first, and when each was marked."""
         found = []
-        for marker in (self._folder.path / "spool").glob("*"):
+        for marker in (self.folder.path / "spool").glob("*"):
             with suppress(FileNotFoundError):
                 found.append((marker, marker.stat().st_mtime_ns))
         return sorted(found, key=lambda item: (item[1], item[0].name))
 
     def _forget_runs_if_another_sent(self) -> None:
         """What MLflow has is listed once, unless another process has sent since."""
-        path = self._folder.path / "sync.owner"
+        path = self.folder.path / "sync.owner"
         if not path.is_file() or path.read_text() != self._token:
             self._sender = None
             path.write_text(self._token)
