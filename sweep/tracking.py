@@ -4,7 +4,6 @@ Every result waits in the sweep's spool until it was sent. An outage of the serv
 and nothing else; sending again makes no duplicates, as runs are found by their key.
 """
 
-import json
 import logging
 import os
 import secrets
@@ -14,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 # Read by MLflow when it is imported: an outage must not hold up the end of a sweep.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -27,12 +25,13 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 import sqlalchemy
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Param, Run, RunTag
 
 from sweep.addresses import usable_address, without_password
 from sweep.errors import DamagedError, SweepError
 from sweep.home import SweepFolder
 from sweep.records import RunRecord
+from sweep.tracking_schema import as_tag, metrics_of, params_of, run_name, space_tags
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
@@ -62,7 +61,6 @@ _CONTENT = "sweep.content"  # tag of a run that is whole: the hash of the record
 _OF_NO_RECORD = (":comparison", ":cell:0")  # ends of keys: a report, a cell that is not concluded
 _PARENT = "mlflow.parentRunId"
 _LOCK_TIMEOUT_S = 60.0
-_TAG_LENGTH = 4000  # of an experiment; MLflow takes 5,000
 
 log = logging.getLogger("sweep.tracking")
 
@@ -287,7 +285,7 @@ class _Sender:
             if known:  # its sender died half-way, or it was run again
                 self._client.delete_run(known.run_id)
             parent = self._parent(record)
-            run_id = self._create(record, record.key, _run_name(record), parent)
+            run_id = self._create(record, record.key, run_name(record), parent)
         self._log(run_id, record)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
@@ -366,8 +364,8 @@ class _Sender:
         return str(run.info.run_id)
 
     def _log(self, run_id: str, record: RunRecord) -> None:
-        params = _params(record)
-        facts = {f"sweep.{k}": _as_tag(v) for k, v in record.facts.items() if k not in params}
+        params = params_of(record)
+        facts = {f"sweep.{k}": as_tag(v) for k, v in record.facts.items() if k not in params}
         tags = {"sweep.state": record.state, "sweep.round": str(record.round), **facts}
         if record.predictions:
             self._log_predictions(run_id, record.predictions)
@@ -380,7 +378,7 @@ class _Sender:
             params=[Param(name, text) for name, text in params.items()],
             tags=[RunTag(key, value) for key, value in tags.items()],
         )
-        metrics = _metrics(record)
+        metrics = metrics_of(record)
         for start in range(0, len(metrics), _METRICS_A_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
         if record.kind == "cell" and record.model:
@@ -411,7 +409,7 @@ def disagreements(sweep: str, sweep_id: str, uri: str, records: list[RunRecord])
         of_key[run.data.tags["sweep.key"]].append(run)
     for record in records:
         there = of_key.pop(record.key, [])
-        name = record.cell if record.kind == "cell" else _run_name(record)
+        name = record.cell if record.kind == "cell" else run_name(record)
         if not there:
             yield f"{name}: MLflow has no run of it"
         elif len(there) > 1:
@@ -440,72 +438,3 @@ def _runs_of(client: MlflowClient, experiment: str, sweep_id: str) -> list[Run]:
 def _content(run: Run) -> str | None:
     """Return the content of the record that a run shows; None if the run is not whole."""
     return None if run.info.status == "RUNNING" else run.data.tags.get(_CONTENT)
-
-
-def space_tags(sweep_id: str, text: str) -> dict[str, str]:
-    """Return the experiment tags that hold a sweep's space: parts, as tags are of limited length.
-
-    `space_of` puts them together again.
-    """
-    parts = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
-    return {f"sweep.space.{sweep_id}.{place}": part for place, part in enumerate(parts)}
-
-
-def space_of(sweep_id: str, tags: dict[str, str]) -> str | None:
-    """Return the space that an experiment's tags hold for a sweep, or None."""
-    parts: list[str] = []
-    while (part := tags.get(f"sweep.space.{sweep_id}.{len(parts)}")) is not None:
-        parts.append(part)
-    return "".join(parts) or None
-
-
-def _metrics(record: RunRecord) -> list[Metric]:
-    """Return the metrics of each epoch, the test metrics, and what the run cost."""
-    length = max(1, len(record.history))
-    result = []
-    for index, entry in enumerate(record.history):
-        share = (index + 1) / length
-        stamp = int(1000 * (record.started + (record.ended - record.started) * share))
-        result += [
-            Metric(name, value, stamp, int(entry["epoch"]))
-            for name, value in entry.items()
-            if name != "epoch"
-        ]
-    stamp = int(record.ended * 1000)
-    last = int(record.history[-1]["epoch"]) if record.history else 0
-    final = {f"test/{name}": value for name, value in record.test.items()}
-    final["seconds"] = record.seconds
-    if record.best:
-        final["best/epoch"] = record.best["epoch"]
-        if record.kind == "cell":
-            final |= {name: value for name, value in record.best.items() if "/" in name}
-        else:
-            final[f"best/{record.params['objective']}"] = record.best["value"]
-    return result + [Metric(name, value, stamp, last) for name, value in final.items()]
-
-
-def _params(record: RunRecord) -> dict[str, str]:
-    """Return the params of a record's run, as MLflow writes them."""
-    axes = {
-        "dataset": record.dataset,
-        "backbone": record.backbone,
-        "freeze": record.freeze,
-        "train_fraction": record.train_fraction,
-    }
-    sizes: dict[str, Any] = {
-        k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
-    }
-    params: dict[str, Any] = {**axes, **record.params, **sizes}
-    return {name: _text(value) for name, value in params.items() if value is not None}
-
-
-def _run_name(record: RunRecord) -> str:
-    return f"{record.cell} {record.kind} {record.number}"
-
-
-def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def _as_tag(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -14,10 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep.tracking import (  # before mlflow: it sets how long MLflow waits for a server
-    client_of,
-    space_of,
-)
+from sweep.tracking import client_of  # before mlflow: it sets how long MLflow waits
 
 # isort: split
 from mlflow import MlflowClient
@@ -38,6 +35,7 @@ from sweep.errors import SweepError, nearest
 from sweep.home import sweep_names
 from sweep.records import RunRecord
 from sweep.space import Cell, Space
+from sweep.tracking_schema import space_of
 
 _PAGE = 5000
 _NUMBERS = {
