@@ -175,9 +175,9 @@ def weights() -> None:
 @WEIGHTS_DIR
 def weights_list(weights_dir: Path | None) -> None:
     """List the backbones a space may use by name, and how to get weights not there."""
-    from sweep.backbones import missing_weights
     from sweep.catalog import BACKBONES
     from sweep.space import BackboneSpec
+    from sweep.weights import missing_weights
 
     if weights_dir and not weights_dir.is_dir():
         raise SweepError(f"--weights-dir {weights_dir}: there is no such folder")

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sweep.backbones import fetch_weights, input_size, load_backbone
+from sweep.backbones import input_size, load_backbone
 from sweep.data.checks import Checkup
 from sweep.data.datasets import store_plan
 from sweep.data.leaks import find_leaks
@@ -26,6 +26,7 @@ from sweep.errors import DataError, SweepError
 from sweep.space import BackboneSpec, DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.metrics import pooled, score
+from sweep.weights import fetch_weights
 
 _SHOWN = 5  # items of a finding, in the terminal
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken
 
 from sweep.atomic import write_atomically
-from sweep.backbones import Backbone, weights_file
+from sweep.backbones import Backbone
 from sweep.data.building import StorePlan
 from sweep.data.datasets import Dataset
 from sweep.data.extras import decoders
 from sweep.errors import SweepError
 from sweep.home import SweepFolder, hashing_key
 from sweep.records import RunRecord
+from sweep.weights import weights_file
 
 _FILE = "inputs.bin"
 _NAMED = 3

@@ -4,14 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.backbones import (
-    bare_network,
-    fetch_weights,
-    input_size,
-    load_backbone,
-    missing_weights,
-    preprocessing,
-)
+from sweep.backbones import bare_network, input_size, load_backbone, preprocessing
 from sweep.cache import default_cache
 from sweep.catalog import KNOWN_SIZES
 from sweep.data.building import Progress, StorePlan, release_workers
@@ -24,6 +17,7 @@ from sweep.freeze import learnable
 from sweep.inputs import Inputs
 from sweep.space import BackboneSpec, Cell, DatasetSpec, Space, Split
 from sweep.train.flops import forward_flops, step_flops
+from sweep.weights import fetch_weights, missing_weights
 
 _TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
 

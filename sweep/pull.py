@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 
 from sweep import checksums
 from sweep.atomic import write_atomically
-from sweep.backbones import fetch_weights, full_name, hub_model, weights_file
 from sweep.errors import BackboneError, gathered
 from sweep.space import BackboneSpec
+from sweep.weights import fetch_weights, full_name, hub_model, weights_file
 
 
 def pull(backbones: list[BackboneSpec], folder: Path) -> list[str]:

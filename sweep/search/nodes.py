@@ -18,12 +18,12 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep import __version__
-from sweep.backbones import missing_weights, weights_file
 from sweep.checksums import sha256
 from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError, listing
 from sweep.search.resources import Node
 from sweep.search.wave import Surroundings
+from sweep.weights import missing_weights, weights_file
 
 GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell: a MIG slice, say
 _ACCELERATOR = "accelerator_type:"

@@ -10,19 +10,12 @@ from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_image
 
 from sweep import backbones
-from sweep.backbones import (
-    bare_network,
-    exported,
-    input_size,
-    load_backbone,
-    missing_weights,
-    preprocessing,
-    weights_file,
-)
+from sweep.backbones import bare_network, exported, input_size, load_backbone, preprocessing
 from sweep.catalog import BACKBONES
 from sweep.errors import BackboneError
 from sweep.space import BackboneSpec
 from sweep.train.features import normalise
+from sweep.weights import missing_weights, weights_file
 
 STUDY = ["vgg16", "resnet50", "densenet121", "dinov2_s", "dinov2_b", "dinov2_l"]
 
