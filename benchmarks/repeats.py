@@ -21,12 +21,12 @@ from machine import data_root, describe, weights_dir
 from torch.nn.functional import cross_entropy
 
 from sweep.backbones import load_backbone
-from sweep.compare.results import Predictions
 from sweep.compare.stats.difference import weighted_sum
 from sweep.compare.stats.sampling import sampled
 from sweep.data.datasets import open_dataset
 from sweep.data.splits import carve
-from sweep.search.confirmation import Validation, chosen_in_resample
+from sweep.predictions import Predictions
+from sweep.search.confirmation import chosen_in_resample
 from sweep.space import BackboneSpec, DatasetSpec, Split
 from sweep.train.features import normalise
 from sweep.train.metrics import score
@@ -104,7 +104,7 @@ class Task:
             place = int(np.argmax([trial[0] for _, trial in sound]))
             if index:
                 rng = np.random.default_rng([2, run, index])
-                told = [Validation(labels, groups, trial[1]) for _, trial in sound]
+                told = [Predictions(labels, groups, trial[1]) for _, trial in sound]
                 place = chosen_in_resample(told, "auroc", rng) or 0
             own = self.partition(1, run, 1 + index)
             found.append(self.trained(sound[place][0], own, 1000 * run + 100 + index)[2])

@@ -53,55 +53,69 @@ def wait_for(url: str, log: Path) -> None:
     raise AssertionError(f"{url} does not answer: {log.read_text()[-2000:]}")
 
 
-@contextmanager
-def postgresql(folder: Path) -> Iterator[str]:
-    """Start PostgreSQL as an ordinary user, with a password; yield its URL without a database.
+class PostgreSQL:
+    """A server of PostgreSQL, run as an ordinary user; `url` names no database.
 
-    The password is in PGPASSWORD, as a user would have it.
+    Its password is in PGPASSWORD, as a user would have it.
     """
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not binaries:
-        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    home = binaries[-1].parent
-    folder.mkdir(parents=True)
-    secret, log, port = folder / "password", folder / "log", free_port()
-    secret.write_text("tests only")
-    as_user: dict[str, object] = {}
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        for parent in (folder, *folder.parents):
-            with suppress(PermissionError):
-                parent.chmod(parent.stat().st_mode | 0o755)
-        shutil.chown(folder, "nobody")
-        shutil.chown(secret, "nobody")
-        as_user = {"user": "nobody"}
-    data = folder / "data"
-    initialise = [home / "initdb", "--username=sweep", f"--pwfile={secret}", "--auth=scram-sha-256",
-                  "--no-sync", "-D", data]  # fmt: skip
-    subprocess.run(initialise, check=True, capture_output=True, cwd=folder, **as_user)  # type: ignore[call-overload]
-    serve = [str(home / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port),
-             "-k", str(folder), "-c", "fsync=off"]  # fmt: skip
+
+    def __init__(self, folder: Path) -> None:
+        binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not binaries:
+            pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+        folder.mkdir(parents=True)
+        self._folder, self._programs = folder, binaries[-1].parent
+        self._options: dict[str, object] = {"cwd": folder, "check": True}
+        secret, self._port = folder / "password", free_port()
+        secret.write_text("tests only")
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            for parent in (folder, *folder.parents):
+                with suppress(PermissionError):
+                    parent.chmod(parent.stat().st_mode | 0o755)
+            shutil.chown(folder, "nobody")
+            shutil.chown(secret, "nobody")
+            self._options["user"] = "nobody"
+        self._run("initdb", "--username=sweep", f"--pwfile={secret}", "--auth=scram-sha-256",
+                  "--no-sync")  # fmt: skip
+        self.url = f"postgresql://sweep@127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = f"-h 127.0.0.1 -p {self._port} -k {self._folder} -c fsync=off"
+        self._run("pg_ctl", "-w", "-l", str(self._folder / "log"), "-o", options, "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        """Stop it: ``fast`` ends transactions in an orderly way, ``immediate`` as a crash does."""
+        self._run("pg_ctl", "-w", "-m", how, "stop")
+
+    def create(self, name: str) -> str:
+        """Make a database; return its URL."""
+        import sqlalchemy
+
+        engine = sqlalchemy.create_engine(f"{self.url}/postgres", isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}"'))
+        engine.dispose()
+        return f"{self.url}/{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [self._programs / program, "-D", self._folder / "data", *arguments]
+        # Into a file: what it starts would hold a pipe open.
+        with (self._folder / "commands.log").open("ab") as log:
+            subprocess.run(command, stdout=log, stderr=log, **self._options)  # type: ignore[call-overload]
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[PostgreSQL]:
+    """Start PostgreSQL for as long as it is needed."""
+    server = PostgreSQL(folder)
+    server.start()
     os.environ["PGPASSWORD"] = "tests only"
     try:
-        with process(serve, log, signal.SIGINT, cwd=folder, **as_user):  # at once
-            ready = [home / "pg_isready", "-h", "127.0.0.1", "-p", str(port)]
-            for _ in range(100):
-                if not subprocess.run(ready, check=False, capture_output=True).returncode:
-                    break
-                time.sleep(0.1)
-            yield f"postgresql://sweep@127.0.0.1:{port}"
+        yield server
     finally:
         os.environ.pop("PGPASSWORD", None)
-
-
-def create_database(url: str, name: str) -> str:
-    """Make a database of a server of `postgresql`; return its URL."""
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(f"{url}/postgres", isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sqlalchemy.text(f'CREATE DATABASE "{name}"'))
-    engine.dispose()
-    return f"{url}/{name}"
+        server.stop()
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import pyarrow as pa
 from scipy.special import softmax
 from scipy.stats import norm
 
-from sweep.compare.results import CellResult, Predictions, SweepResults, cell_result
+from sweep.compare.results import CellResult, SweepResults, cell_result
+from sweep.predictions import Predictions
 from sweep.records import RunRecord
 from sweep.space import Space
 

@@ -14,30 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from sweep.catalog import family, pretraining
 from sweep.errors import SweepError
 from sweep.home import SweepFolder
+from sweep.predictions import Predictions, classes_of
 from sweep.records import RunRecord
 from sweep.space import Cell, Space, cell_name
 
 History = list[dict[str, float]]  # an entry for each epoch: ``epoch``, ``val/auroc``, ...
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What one confirmed model said of the test split.
-
-    Attributes:
-        labels_N: class indices.
-        groups_N: group of each sample, as integers from 0.
-        probabilities_NC: class probabilities.
-    """
-
-    labels_N: NDArray[np.int64]
-    groups_N: NDArray[np.int64]
-    probabilities_NC: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +103,7 @@ class CellResult:
         """Class names in the order of the labels; empty without confirmations."""
         if not self.confirmations:
             return []
-        return [name.removeprefix("p_") for name in _columns(self._tables[0])]
+        return classes_of(self._tables[0])
 
     def predictions(self) -> list[Predictions]:
         """Read the test predictions of each confirmation; those of folds as one.
@@ -147,21 +132,17 @@ class CellResult:
         return [self.read(record) for record in self.confirmations]
 
     def _as_predictions(self, table: pa.Table) -> Predictions:
-        columns = _columns(table)
-        if not columns or not len(table) or not {"group", "label"} <= set(table.column_names):
-            raise SweepError(f"predictions of {self.name} of {self.sweep} are empty or damaged")
-        probabilities = [table[name].to_numpy() for name in columns]
-        probabilities_NC = np.stack(probabilities, axis=1).astype(np.float64)
-        if not np.isfinite(probabilities_NC).all():
+        try:
+            found = Predictions.of_table(table)
+        except ValueError:
+            raise SweepError(
+                f"predictions of {self.name} of {self.sweep} are empty or damaged"
+            ) from None
+        if not np.isfinite(found.probabilities_NC).all():
             raise SweepError(
                 f"{self.name} of {self.sweep} predicted probabilities that are not numbers"
             )
-        _, groups_N = np.unique(table["group"].to_numpy(zero_copy_only=False), return_inverse=True)
-        return Predictions(
-            table["label"].to_numpy().astype(np.int64),
-            _by_appearance(groups_N),
-            probabilities_NC,
-        )
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,18 +245,3 @@ def read_predictions(path: Path) -> pa.Table:
     except (OSError, ValueError, pa.ArrowException) as error:
         first_line = str(error).splitlines()[0]
         raise SweepError(f"the predictions in {path} cannot be read: {first_line}") from None
-
-
-def _columns(table: pa.Table) -> list[str]:
-    return [name for name in table.column_names if name.startswith("p_")]
-
-
-def _by_appearance(groups_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number groups in the order they appear: equal for the same samples, whatever their ids.
-
-    Ids are hashed under a key of each home, so that their order differs between machines.
-    """
-    _, first_G = np.unique(groups_N, return_index=True)
-    place_G = np.empty(len(first_G), dtype=np.int64)
-    place_G[np.argsort(first_G)] = np.arange(len(first_G))
-    return np.asarray(place_G[groups_N])

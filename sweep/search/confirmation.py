@@ -13,37 +13,22 @@ so each makes its own:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from sweep.home import SweepFolder
+from sweep.predictions import Predictions
 from sweep.records import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.space import Cell, Space
 from sweep.train.learner import Rate
-from sweep.train.metrics import Floats, Labels, score_each
+from sweep.train.metrics import score_each
 
 Way = Literal["partition", "repeat", "resample"]
 
 _DRAWS = 100  # of a resample, until one has a score
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What a trial said of the validation split at its best epoch.
-
-    Attributes:
-        labels_U: class index of each unit of scoring.
-        groups_U: its group, as integers from 0.
-        probabilities_UC: class probabilities.
-    """
-
-    labels_U: Labels
-    groups_U: Labels
-    probabilities_UC: Floats
 
 
 def way_of(cell: Cell) -> Way:
@@ -90,7 +75,7 @@ def goodness(record: RunRecord) -> tuple[float, float]:
 
 
 def chosen_in_resample(
-    trials: list[Validation], objective: str, rng: np.random.Generator
+    trials: list[Predictions], objective: str, rng: np.random.Generator
 ) -> int | None:
     """Return which of the trials is best on a resample of the groups of the validation split.
 
@@ -99,29 +84,22 @@ def chosen_in_resample(
     if not trials:
         return None
     first = trials[0]
-    rows_of = [np.flatnonzero(first.groups_U == group) for group in np.unique(first.groups_U)]
-    probabilities_KUC = np.stack([trial.probabilities_UC for trial in trials])
+    rows_of = [np.flatnonzero(first.groups_N == group) for group in np.unique(first.groups_N)]
+    probabilities_KNC = np.stack([trial.probabilities_NC for trial in trials])
     for _ in range(_DRAWS):
         drawn = rng.integers(0, len(rows_of), len(rows_of))
         rows = np.concatenate([rows_of[group] for group in drawn])
-        scores_K = score_each(first.labels_U[rows], probabilities_KUC[:, rows])[objective]
+        scores_K = score_each(first.labels_N[rows], probabilities_KNC[:, rows])[objective]
         if np.isfinite(scores_K).all():
             return int(np.argmax(scores_K))
     return None
 
 
-def read_validation(folder: SweepFolder, record: RunRecord) -> Validation | None:
+def read_validation(folder: SweepFolder, record: RunRecord) -> Predictions | None:
     """Return the validation predictions of a trial; None if they were not kept or are damaged."""
     if record.validation is None:
         return None
     try:
-        table = pq.read_table(folder.path / "validation" / record.validation)
+        return Predictions.of_table(pq.read_table(folder.path / "validation" / record.validation))
     except (OSError, ValueError):
         return None
-    names = [name for name in table.column_names if name.startswith("p_")]
-    groups = table["group"].to_numpy(zero_copy_only=False)
-    return Validation(
-        table["label"].to_numpy().astype(np.int64),
-        np.unique(groups, return_inverse=True)[1].astype(np.int64),
-        np.stack([table[name].to_numpy() for name in names], axis=1).astype(np.float64),
-    )

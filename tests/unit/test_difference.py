@@ -11,7 +11,6 @@ from scipy.stats import t as student
 from scipy.stats import ttest_ind
 from sklearn.metrics import roc_auc_score
 
-from sweep.compare.results import Predictions
 from sweep.compare.stats.difference import (
     Difference,
     averaged,
@@ -20,6 +19,7 @@ from sweep.compare.stats.difference import (
     weighted_sum,
 )
 from sweep.compare.stats.sampling import Sampled, sampled
+from sweep.predictions import Predictions
 from tests.simulated import classifier
 
 

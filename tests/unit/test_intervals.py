@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from sweep.compare.results import Predictions
 from sweep.compare.stats.difference import Interval
 from sweep.compare.stats.intervals import Counts, interval
 from sweep.compare.stats.sampling import sampled
+from sweep.predictions import Predictions
 from tests.simulated import classifier
 
 

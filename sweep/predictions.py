@@ -1,0 +1,49 @@
+"""Predictions of a model on a split, as a run has left them in a Parquet file."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_PROBABILITY = "p_"  # begins the names of the columns of classes
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model said of a split.
+
+    Attributes:
+        labels_N: class indices.
+        groups_N: group of each sample, as integers from 0 in the order they appear.
+        probabilities_NC: class probabilities.
+    """
+
+    labels_N: NDArray[np.int64]
+    groups_N: NDArray[np.int64]
+    probabilities_NC: NDArray[np.float64]
+
+    @classmethod
+    def of_table(cls, table: pa.Table) -> "Predictions":
+        """Read a table; raises ValueError if it has no rows, or lacks a column.
+
+        Groups are hashed under a key of each home: were they numbered in the order of their
+        names, whatever depends on that order would differ between homes.
+        """
+        names = [name for name in table.column_names if name.startswith(_PROBABILITY)]
+        if not names or not len(table) or not {"group", "label"} <= set(table.column_names):
+            raise ValueError("rows or columns are missing")
+        groups = table["group"].to_numpy(zero_copy_only=False)
+        probabilities = [table[name].to_numpy() for name in names]
+        return cls(
+            table["label"].to_numpy().astype(np.int64),
+            pd.factorize(groups)[0].astype(np.int64),
+            np.stack(probabilities, axis=1).astype(np.float64),
+        )
+
+
+def classes_of(table: pa.Table) -> list[str]:
+    """Return the names of the classes in a table of predictions."""
+    columns = table.column_names
+    return [n.removeprefix(_PROBABILITY) for n in columns if n.startswith(_PROBABILITY)]

@@ -1,0 +1,159 @@
+"""Files that are damaged, and inputs that change, behind the back of a sweep."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.chaos.conftest import ChaosSweep, Moments, Result, write_weights
+from tests.running import ended, wait_until
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+
+FILES = {
+    "store": "cache/stores/*/*",
+    "features": "cache/features/*",
+    "twins": "cache/twins/*",
+    "checkpoint": "sweeps/chaos/checkpoints/*",
+    "record": "sweeps/chaos/runs/*",
+    "predictions": "sweeps/chaos/predictions/*",
+    "validation": "sweeps/chaos/validation/*",
+    "model": "sweeps/chaos/models/*/*",
+    "ledger": "sweeps/chaos/ledger.db",
+}
+
+
+def truncate(path: Path, where: float) -> None:
+    os.truncate(path, int(path.stat().st_size * where))
+
+
+def flip(path: Path, where: float) -> None:
+    with path.open("r+b") as file:
+        file.seek(int((path.stat().st_size - 1) * where))
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 16]))
+
+
+HARMS: dict[str, Callable[[Path, float], None]] = {"truncated": truncate, "flipped": flip}
+
+
+def some_file(sweep: ChaosSweep, moments: Moments, what: str) -> Path:
+    """Return one of the files of a kind, as soon as there is one."""
+
+    def there() -> list[Path]:
+        found = sorted(sweep.folder.glob(FILES[what]))
+        return [p for p in found if p.is_file() and p.stat().st_size and p.suffix != ".lock"]
+
+    return moments.choice(wait_until(there))
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize("what", FILES)
+def test_a_file_is_damaged_while_nothing_runs(
+    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, what: str, harm: str
+) -> None:
+    process = sweep.launch()
+    wait_until(lambda: sweep.records() or process.poll() is not None)
+    moments.wait(sweep, searching=True)
+    if what == "checkpoint":
+        wait_until(lambda: list(sweep.folder.glob(FILES[what])) or process.poll() is not None)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not sweep.processes_left()
+    if what == "checkpoint" and not list(sweep.folder.glob(FILES[what])):
+        pytest.skip("it was killed when no checkpoint was there")
+    path = some_file(sweep, moments, what)
+    before = {k: v for k, v in sweep.records().items() if path.stem not in v}
+    print(f"{harm}: {path}")
+    HARMS[harm](path, moments.fraction())
+    before = {k: v for k, v in before.items() if k in sweep.records()}
+    sweep.run("resume", sweep.name)
+    sweep.check(undisturbed, before)
+
+
+@pytest.mark.parametrize("what", ["store", "features"])
+def test_a_file_is_truncated_while_it_is_used(
+    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, what: str
+) -> None:
+    process = sweep.launch()
+    path = some_file(sweep, moments, what)
+    moments.wait(sweep, searching=True)
+    print(path)
+    before = sweep.records()
+    truncate(path, 0.3)
+    ended(process)
+    sweep.check(undisturbed, before)
+
+
+def replace_a_picture(sweep: ChaosSweep) -> str:
+    path = sweep.folder / "data" / "cells" / "dark" / "003.png"
+    Image.new("RGB", (24, 24), (9, 9, 9)).save(path)
+    return "dark/003.png"
+
+
+def remove_a_picture(sweep: ChaosSweep) -> str:
+    (sweep.folder / "data" / "cells" / "dark" / "003.png").unlink()
+    return "dark/003.png"
+
+
+def exchange_the_weights(sweep: ChaosSweep) -> str:
+    write_weights(sweep.folder / "weights" / "own.safetensors", 1)
+    return "own.safetensors"
+
+
+CHANGES = [replace_a_picture, remove_a_picture, exchange_the_weights]
+
+
+def keep_inputs(sweep: ChaosSweep, there: Path) -> Callable[[], None]:
+    """Return what puts the inputs of a sweep back as they are now."""
+    for name in ("data", "weights"):
+        shutil.copytree(sweep.folder / name, there / name)
+
+    def put_back() -> None:
+        for name in ("data", "weights"):
+            shutil.rmtree(sweep.folder / name)
+            shutil.copytree(there / name, sweep.folder / name)
+
+    return put_back
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_inputs_that_change_between_stop_and_resume_are_refused_by_name(
+    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int,
+    change: Callable[[ChaosSweep], str], tmp_path: Path,
+) -> None:  # fmt: skip
+    process = sweep.launch()
+    moments.wait(sweep, searching=True)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not sweep.processes_left()
+    put_back = keep_inputs(sweep, tmp_path / "kept")
+    named, before = change(sweep), sweep.records()
+    assert named in sweep.run("resume", sweep.name, code=2)
+    assert sweep.records() == before
+    put_back()
+    sweep.run("resume", sweep.name)
+    sweep.check(undisturbed, before)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_inputs_that_change_while_it_runs_are_not_mixed(
+    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int,
+    change: Callable[[ChaosSweep], str], tmp_path: Path,
+) -> None:  # fmt: skip
+    put_back = keep_inputs(sweep, tmp_path / "kept")
+    process = sweep.launch()
+    moments.wait(sweep, searching=True)
+    named = change(sweep)
+    text = ended(process, code=None)
+    print(process.returncode, text[-1000:])
+    assert process.returncode in {0, 1, 3}
+    assert named in sweep.run("resume", sweep.name, "--set", "seeds=3", code=2)
+    put_back()
+    sweep.run("resume", sweep.name, "--retry-failed")
+    sweep.check(undisturbed, {})
