@@ -293,6 +293,9 @@ def _logged(folder: SweepFolder, console: Console) -> Iterator[None]:
     logger.addHandler(saying)
     try:
         yield
+    except Interrupted as error:
+        log.warning("interrupted: %s", error)
+        raise
     except Exception as error:
         log.error("ends early: %s: %s", type(error).__name__, error)
         raise

@@ -81,9 +81,10 @@ class Sweep:
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.environ().get(_MARK) == self.environment[_MARK]:
-                    if process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(name):
-                        found.append(process)
+                is_own = process.environ().get(_MARK) == self.environment[_MARK]
+                lives = process.status() != psutil.STATUS_ZOMBIE
+                if is_own and lives and process.name().startswith(name):
+                    found.append(process)
         return found
 
     def workers(self) -> list[psutil.Process]:

@@ -65,7 +65,7 @@ class PostgreSQL:
             pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
         folder.mkdir(parents=True)
         self._folder, self._programs = folder, binaries[-1].parent
-        self._options: dict[str, object] = {"cwd": folder, "check": True}
+        self._options: dict[str, object] = {"cwd": folder}
         secret, self._port = folder / "password", free_port()
         secret.write_text("tests only")
         if os.getuid() == 0:  # PostgreSQL refuses to run as root
@@ -102,7 +102,7 @@ class PostgreSQL:
         command = [self._programs / program, "-D", self._folder / "data", *arguments]
         # Into a file: what it starts would hold a pipe open.
         with (self._folder / "commands.log").open("ab") as log:
-            subprocess.run(command, stdout=log, stderr=log, **self._options)  # type: ignore[call-overload]
+            subprocess.run(command, check=True, stdout=log, stderr=log, **self._options)  # type: ignore[call-overload]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine: munge, the controller, two nodes, for as long as a test needs it."""
+"""A real Slurm on this machine for a test: munge, the controller, two nodes."""
 
 import os
 import shutil

@@ -93,7 +93,12 @@ class ChaosSweep(Sweep):
     """
 
     def __init__(self, folder: Path, name: str = "chaos", **environment: str) -> None:
-        super().__init__(folder, name, ("taskset", "--cpu-list", "0"), **environment)
+        super().__init__(
+            folder,
+            name,
+            ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))),
+            **environment,
+        )
         if not (folder / "space.yaml").exists():
             write_inputs(folder)
 

@@ -39,11 +39,8 @@ class Proxy:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with (
-            client,
-            suppress(OSError),
-            socket.create_connection(("127.0.0.1", self._upstream)) as up,
-        ):
+        server = ("127.0.0.1", self._upstream)
+        with client, suppress(OSError), socket.create_connection(server) as up:
             threading.Thread(target=self._answer, args=(up, client), daemon=True).start()
             while data := client.recv(1 << 16):
                 if self.mode == "gone":
@@ -97,10 +94,8 @@ def test_a_ledger_that_is_locked_is_waited_for(
     process = sweep.launch()
     moments.wait(sweep, searching=True)
     before = sweep.records()
-    file = wait_until(
-        lambda: sweep.path.joinpath("ledger.db").exists() and [sweep.path / "ledger.db"]
-    )
-    with closing(sqlite3.connect(file[0], timeout=30, isolation_level=None)) as ledger:
+    (file,) = wait_until(lambda: list(sweep.path.glob("ledger.db")))
+    with closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as ledger:
         ledger.execute("BEGIN EXCLUSIVE")
         time.sleep(20)
         ledger.execute("ROLLBACK")

@@ -123,11 +123,11 @@ def test_two_nodes_train_and_the_last_lines_of_the_log_are_the_result(site: Site
 
 def test_a_job_is_drained_before_its_limit_put_back_and_finished(site: Site) -> None:
     # Of so short a limit Slurm warns at once: the script uses all of it but a minute.
-    job = site.submit("--time=2", epochs=120)
+    job = site.submit("--time=2", epochs=60)
     site.wait_for(job, site.checkpoints)
     site.end(job, "PENDING")
     assert "pauses" in site.log()
-    site.server.run("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=10")
+    site.server.run("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=20")
     assert site.end(job, "COMPLETED") == "0:0", site.output(job)
     assert "the job is put back into the queue and goes on" in site.output(job)  # appended to
     assert "digits: small/full has the highest test score" in site.output(job)
@@ -180,8 +180,9 @@ def test_jobs_side_by_side_on_one_node_do_not_meet(site: Site) -> None:
 def test_jobs_of_two_users_side_by_side_on_one_node_do_not_meet(site: Site, tmp_path: Path) -> None:
     users = ("daemon", "nobody")
     for user in users:
-        command = [sys.executable, "-c", "import sweep, torch"]
-        if subprocess.run(command, user=user, check=False, capture_output=True).returncode:
+        try:
+            subprocess.run([sys.executable, "-c", "import sweep"], user=user, check=True)
+        except (OSError, subprocess.CalledProcessError):
             pytest.skip(f"{user} may not run this Python")
     jobs: dict[str, tuple[Site, str]] = {}
     for user in users:
