@@ -84,16 +84,16 @@ def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> N
     request = Request(arguments, space, _environment(environment_here, context))
     job = head.submit(f"{context.info_name} {name}", request)
     live = f"sweep status {name} --address {address}"
-    if detach:
-        click.echo(f"submitted as job {job}; it is checked there", err=True)
-        code, log = head.wait_until_begun(job)
-        if code is not None:
-            _show(log)
-            sys.exit(code)
-        click.echo(f"submitted as job {job}, and begun; see how far it is: {live}")
-        return
-    click.echo(f"submitted as job {job}; Ctrl-C stops following it, not the sweep", err=True)
     try:
+        if detach:
+            click.echo(f"submitted as job {job}; it is checked there", err=True)
+            ended, log = head.wait_until_begun(job)
+            if ended is not None:
+                _show(log)
+                sys.exit(ended)
+            click.echo(f"submitted as job {job}, and begun; see how far it is: {live}")
+            return
+        click.echo(f"submitted as job {job}; Ctrl-C stops following it, not the sweep", err=True)
         code = head.follow(job, _show)
     except KeyboardInterrupt:
         click.echo(f"\nthe sweep goes on there: {live}; to end it: sweep stop {name}", err=True)

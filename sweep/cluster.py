@@ -10,11 +10,15 @@ import contextlib
 import logging
 import os
 import shlex
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from queue import Empty, Queue
+from typing import Any, TypeVar
 
 # Read by Ray when it is imported.
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
@@ -28,8 +32,12 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from sweep.errors import Interrupted, SweepError
 from sweep.request import BEGUN, Answer, Request, found_answer, packed
 
+Result = TypeVar("Result")
+
 _WAIT_S = 120.0
 _RECONNECT_S = 60.0
+_ANSWER_S = 30.0
+_LOOK_EVERY_S = 15.0
 _LOST = (requests.exceptions.RequestException, aiohttp.ClientError, OSError, RuntimeError)
 _EXIT_CODES = {1, 2, 3, 70}  # of sweep
 # The Python that runs Ray on the head, wherever that is: it has mapped Ray's library.
@@ -37,6 +45,7 @@ _PYTHON = (
     r"$(sed -n 's|.* \(/.*\)/lib/python[0-9.]*/site-packages/ray/_raylet.so$|\1/bin/python|p' "
     r"/proc/$PPID/maps | grep -m1 . || echo python)"
 )
+_STARTING = "No available agent"  # of a head that has only just started
 _TOKEN_HINT = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's "
     "token ('ray get-auth-token' on its head prints it)"
@@ -58,9 +67,16 @@ class Head:
         """
         entrypoint = f"{_PYTHON} -m sweep.remote {shlex.quote(name)} {packed(request)}"
         wanted = f"sweep-{uuid.uuid4().hex[:12]}"
+        end = time.monotonic() + _WAIT_S
         with _told(self.address):
-            job: str = self.client.submit_job(entrypoint=entrypoint, submission_id=wanted)
-        return job
+            while True:
+                try:
+                    submit = partial(self.client.submit_job, submission_id=wanted)
+                    return str(_within(submit, entrypoint=entrypoint))
+                except RuntimeError as error:
+                    if _STARTING not in str(error) or time.monotonic() > end:
+                        raise
+                    time.sleep(1.0)
 
     def follow(self, job: str, show: Callable[[str], None]) -> int:
         """Show a job's log as it grows; return the exit code of the job.
@@ -70,20 +86,15 @@ class Head:
         Raises Interrupted if it is not found again: the sweep may go on there.
         """
         shown = 0
-
-        async def read() -> None:
-            passed = 0
-            async for lines in self.client.tail_job_logs(job):
-                nonlocal shown
-                new = lines[max(0, shown - passed) :]  # after a loss it begins anew
-                passed += len(lines)
-                shown = max(shown, passed)
-                if new:
-                    show(new)
-
         while True:
             try:
-                asyncio.run(read())
+                passed = 0
+                for lines in _tail(self.client, job):
+                    new = lines[max(0, shown - passed) :]  # after a loss it begins anew
+                    passed += len(lines)
+                    shown = max(shown, passed)
+                    if new:
+                        show(new)
                 return self._exit_code(job)
             except _LOST:
                 self._wait_for_connection(job)
@@ -92,25 +103,29 @@ class Head:
         """Wait until the sweep of a job has begun; return None, and its log so far.
 
         If the job has ended before, its exit code instead.
+
+        Raises Interrupted if the connection is lost for a while.
         """
         with _told(self.address):
             while True:
-                details = self.client.get_job_info(job)
-                log = str(self.client.get_job_logs(job))
-                if details.status.is_terminal():
-                    return self._exit_code(job), log
-                if BEGUN in log:
-                    return None, log
+                try:
+                    details = _within(self.client.get_job_info, job)
+                    log = str(_within(self.client.get_job_logs, job))
+                    if details.status.is_terminal():
+                        return self._exit_code(job), log
+                    if BEGUN in log:
+                        return None, log
+                except _LOST:
+                    self._wait_for_connection(job)
                 time.sleep(1.0)
 
     def _wait_for_connection(self, job: str) -> None:
         end = time.monotonic() + _RECONNECT_S
         while time.monotonic() < end:
-            try:
-                self.client.get_job_info(job)
+            time.sleep(2.0)
+            with contextlib.suppress(*_LOST):
+                _within(self.client.get_job_info, job)
                 return
-            except _LOST:
-                time.sleep(2.0)
         raise Interrupted(
             f"the connection to the head at {self.address} was lost; if it is back, the job {job} "
             "may still run there"
@@ -121,8 +136,8 @@ class Head:
         job = self.submit(name, request)
         with _told(self.address):
             self._exit_code(job)
-            log = str(self.client.get_job_logs(job))
-            self.client.delete_job(job)
+            log = str(_within(self.client.get_job_logs, job))
+            _within(self.client.delete_job, job)
         answer = found_answer(log)
         if answer is None:
             raise SweepError(f"the head at {self.address} could not run it: {_reason(log)}")
@@ -130,7 +145,7 @@ class Head:
 
     def _exit_code(self, job: str) -> int:
         end = time.monotonic() + _WAIT_S
-        while not (details := self.client.get_job_info(job)).status.is_terminal():
+        while not (details := _within(self.client.get_job_info, job)).status.is_terminal():
             if details.status == JobStatus.PENDING and time.monotonic() > end:
                 raise SweepError(
                     f"the head at {self.address} has not begun the job {job} in {_WAIT_S:.0f} s: "
@@ -141,7 +156,7 @@ class Head:
             return 0
         code = details.driver_exit_code
         if code not in _EXIT_CODES:
-            log = str(self.client.get_job_logs(job))
+            log = str(_within(self.client.get_job_logs, job))
             raise SweepError(
                 f"the job {job} on {self.address} ended early ({details.status.value}): "
                 f"{_reason(log)}"
@@ -197,7 +212,7 @@ def _told(address: str) -> Iterator[None]:
         yield
     except AuthenticationError:
         raise SweepError(f"the head at {address} does not take this token: {_TOKEN_HINT}") from None
-    except (requests.exceptions.RequestException, ConnectionError):
+    except (requests.exceptions.RequestException, ConnectionError, TimeoutError):
         raise SweepError(
             f"no head answers at {address}: check that it runs ('ray status' there), that its "
             "dashboard is on (pip install 'ray[default]'), and that this machine reaches the port"
@@ -205,6 +220,63 @@ def _told(address: str) -> Iterator[None]:
     except RuntimeError as error:
         first_line = str(error).splitlines()[0][:300]
         raise SweepError(f"the head at {address} refuses: {first_line}") from None
+
+
+def _within(call: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+    """Call a method of Ray's client, which itself would wait for ever for a head that hangs.
+
+    Raises TimeoutError after half a minute.
+    """
+    answers: Queue[Future[Result]] = Queue()
+
+    def run() -> None:
+        answer: Future[Result] = Future()
+        try:
+            answer.set_result(call(*arguments, **named))
+        except BaseException as error:
+            answer.set_exception(error)
+        answers.put(answer)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return answers.get(timeout=_ANSWER_S).result()
+    except Empty:
+        raise TimeoutError(f"no answer in {_ANSWER_S:.0f} s") from None
+
+
+def _tail(client: Any, job: str) -> Iterator[str]:
+    """Yield the log of a job as it grows, up to its end.
+
+    Where nothing comes it is asked now and then whether the head still answers: a machine that
+    is gone without a word closes no connection.
+
+    Raises what Ray's client raises, and TimeoutError if the head does not answer.
+    """
+    lines: Queue[str | BaseException | None] = Queue()
+
+    async def read() -> None:
+        async for text in client.tail_job_logs(job):
+            lines.put(text)
+
+    def run() -> None:
+        try:
+            asyncio.run(read())
+            lines.put(None)
+        except BaseException as error:
+            lines.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        try:
+            item = lines.get(timeout=_LOOK_EVERY_S)
+        except Empty:
+            _within(client.get_job_info, job)
+            continue
+        if item is None:
+            return
+        if isinstance(item, BaseException):
+            raise item
+        yield item
 
 
 def _reason(log: str) -> str:

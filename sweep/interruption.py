@@ -69,9 +69,11 @@ def interruptible(folder: SweepFolder) -> Iterator[Course]:
             text = "interrupted before the sweep was begun; launch it again"
         raise Interrupted(text) from None
     except Exception as error:
-        if isinstance(error, SweepError) and course.loss is None:
+        interrupted = isinstance(error, Interrupted)  # perhaps by a full disk, which is then named
+        if isinstance(error, SweepError) and not interrupted and course.loss is None:
             raise
-        loss = course.loss or loss_of(error, course.begun, (folder.home, default_cache()))
+        begun = course.begun and not interrupted
+        loss = course.loss or loss_of(error, begun, (folder.home, default_cache()))
         if loss is None:
             raise
         if not folder.exists():

@@ -23,8 +23,9 @@ def loss_of(error: BaseException, begun: bool, folders: Iterable[Path]) -> str |
     """
     chain = list(_chain(error))
     # By the text: on its way through Ray and SQLite the number of the error is lost.
-    if any(sign in str(item) for sign in _FULL for item in chain):
-        full = _full_folders(folders)
+    if without_room := [item for item in chain if any(sign in str(item) for sign in _FULL)]:
+        names = [item.filename for item in without_room if isinstance(item, OSError)]
+        full = _full_folders(folders) or [str(Path(name).parent) for name in names if name]
         where = f"in {' and '.join(full)}" if full else "on the device"
         return f"no space left {where}: free some"
     if not begun:

@@ -89,8 +89,11 @@ def check(
     store = open_store(cache / "stores", plan, progress)
     twins = open_twins(spec, manifest, data_root, cache)
     if not brings and not findings and spec.leaks != "allow":
-        drawn = kept_together(spec, manifest, twins, split, data_root).splits
-        manifest = manifest.resplit(drawn)
+        try:
+            drawn = kept_together(spec, manifest, twins, split, data_root).splits
+            manifest = manifest.resplit(drawn)
+        except DataError as error:
+            findings.append(Finding("cannot_be_split", "bias", str(error)))
     told = [*remarks(spec, samples, data_root), *gaps_between_slices(spec, data_root)]
     findings += [
         *(Finding(item.kind, "note", item.text, item.items) for item in told),

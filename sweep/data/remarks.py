@@ -1,7 +1,7 @@
 """What one should know of how a dataset was read: what was left out, what was taken for what."""
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +12,12 @@ from sweep.data.dicom import uneven_gaps
 from sweep.data.layouts import location
 from sweep.data.layouts.tree import files_below, is_image, is_of_a_system
 from sweep.data.manifest import Sample
-from sweep.data.words import clean
+from sweep.data.words import clean, is_missing_id
+from sweep.errors import shortened
 from sweep.space import DatasetSpec
 
 _OF_SEVERAL_PAGES = {".tif", ".tiff", ".gif", ".webp", ".apng", ".mpo"}
+_NO_LABEL = {"missing", "undefined", "unlabeled", "unlabelled", "uncertain", "not known"}
 _LOOKED_INTO = 200  # files, evenly among all, for pages
 
 
@@ -45,6 +47,7 @@ def remarks(spec: DatasetSpec, samples: Sequence[Sample], data_root: Path) -> li
         if spec.group is None:
             found += _folders_below_classes(samples)
     found += _several_pages(root, samples)
+    found += _doubtful_labels(samples)
     return found
 
 
@@ -101,13 +104,36 @@ def _folders_below_classes(samples: Sequence[Sample]) -> Iterator[Remark]:
         if place is not None and parts[place + 1 : -1]:
             folders["/".join(parts[:-1])] += 1
     files = folders.total()
-    if len(folders) > 1 and files > len(folders):
+    above: dict[str, set[str]] = defaultdict(set)  # of the name of a folder
+    for folder in folders:
+        label, _, name = folder.rpartition("/")
+        above[name].add(label)
+    classes = set().union(*above.values())
+    if 1 < len(above) <= len(classes) and min(map(len, above.values())) > 1:
+        text = (
+            f"the {len(classes)} folders that are taken as classes hold folders of the same "
+            f"names ({shortened(sorted(above), 5)}): if these are the classes, move them above "
+            "the others, or list the files in a csv"
+        )
+        yield Remark("same_folders_below_classes", text, sorted(folders))
+    elif len(folders) > 1 and files > len(folders):
         text = (
             f"{files:,} files lie in {len(folders):,} folders below those of the classes, and each "
             "is taken as a sample of its own: if such a folder is a patient, its pictures come "
             "into different splits; write group: '([^/]+)/[^/]+$' into the entry"
         )
         yield Remark("folders_below_classes", text, sorted(folders))
+
+
+def _doubtful_labels(samples: Sequence[Sample]) -> Iterator[Remark]:
+    counts = Counter(sample.label for sample in samples)
+    odd = [label for label in counts if is_missing_id(label) or label.casefold() in _NO_LABEL]
+    for label in odd if len(counts) > 2 else ():
+        text = (
+            f"{counts[label]:,} samples have the label {label!r}, which is taken as a class: where "
+            "it means 'not known', leave them out"
+        )
+        yield Remark("doubtful_label", text)
 
 
 def _several_pages(root: Path, samples: Sequence[Sample]) -> Iterator[Remark]:

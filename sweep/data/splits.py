@@ -48,6 +48,8 @@ def assign_splits(
     rng = np.random.default_rng(split.seed)
     for part in missing:
         train = np.flatnonzero(assigned == "train")
+        if not len(train):
+            break  # what is lacking is told below
         if part == "test" and split.folds:
             carved = folds(labels[train], groups[train], split.folds, rng) == fold
             rng = np.random.default_rng([split.seed, fold])
@@ -58,7 +60,13 @@ def assign_splits(
             carved = carve(labels[train], groups[train], count / len(train), rng)
         assigned[train[carved]] = part
     used = [index for index, part in enumerate(given) if part != UNUSED]
-    require_every_class(name, [samples[index].label for index in used], assigned[used])
+    every = {sample.label for sample in samples}
+    try:
+        require_every_class(name, [samples[i].label for i in used], assigned[used], sorted(every))
+    except DataError as error:
+        out = 0 if left_out is None else int(left_out.sum())
+        why = f"\n({out:,} samples are left out: the same pictures have other labels, too.)"
+        raise DataError(f"{error}{why if out else ''}") from None
     return assigned
 
 

@@ -1,5 +1,6 @@
 """Being connected to Ray, on this machine or a cluster, and sharing out what its nodes have."""
 
+import atexit
 import logging
 import os
 import signal
@@ -90,14 +91,23 @@ def cluster(
         try:
             yield
         finally:
-            ray.shutdown()
+            _disconnect()
         return
     with Watchdog(lost, advice) as watchdog:
         try:
             yield
         finally:
             watchdog.expect_the_end()
-            ray.shutdown()
+            _disconnect()
+
+
+def _disconnect() -> None:
+    """End Ray, or the connection to it; what goes wrong then spoils no result."""
+    atexit.unregister(ray.shutdown)  # else it would try again, and print a traceback
+    try:
+        ray.shutdown()
+    except Exception as error:  # a full temporary folder, a cluster that is gone
+        log.warning("Ray has not ended as it should: %s", error)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def labels_of(root: Path, *labels: str) -> list[str]:
 @pytest.mark.parametrize(
     "labels",
     [("1", "1.0", "0"), ("01", "1", "0"), ("+1", "1", "0"), ("Mild", "mild", "no"),
-     ("-1.0", "-1", "1")],
+     ("-1.0", "-1", "1"), ("1000", "1E+03", "0")],
 )  # fmt: skip
 def test_a_class_that_is_written_in_two_ways_is_refused(
     tmp_path: Path, labels: tuple[str, ...]
@@ -64,7 +64,7 @@ def test_minus_one_beside_other_numbers_is_refused_and_with_one_other_it_is_a_cl
     assert labels_of(tmp_path, "-1", "1") == ["-1", "1"]
 
 
-@pytest.mark.parametrize("label", ["Mass|Nodule", "Mass;Nodule", "Mass/Nodule"])
+@pytest.mark.parametrize("label", ["Mass|Nodule", "Mass;Nodule", "Mass/Nodule", "Mass & Nodule"])
 def test_several_labels_in_a_cell_are_refused(tmp_path: Path, label: str) -> None:
     with pytest.raises(DataError, match=r"1 rows have several labels.*row 4"):
         labels_of(tmp_path, "Mass", "Nodule", label)
@@ -74,11 +74,32 @@ def test_a_separator_within_a_name_is_part_of_it(tmp_path: Path) -> None:
     assert labels_of(tmp_path, "grade 2/3", "none") == ["grade 2/3", "none"]
 
 
-@pytest.mark.parametrize("ids", [("7", "007"), ("7", "7.0"), ("07", "7")])
+@pytest.mark.parametrize(
+    "ids", [("7", "007"), ("7", "7.0"), ("07", "7"), ("1000", "1E+03"), ("P07", "p07")]
+)
 def test_ids_that_are_one_number_are_refused(tmp_path: Path, ids: tuple[str, str]) -> None:
     table = table_of(tmp_path, [f"a,{ids[0]}", f"b,{ids[1]}"], "path,label,group")
-    with pytest.raises(DataError, match="ids are one number, written in several ways"):
+    with pytest.raises(DataError, match="ids are one number or word, written in several"):
         read_samples(table, tmp_path)
+
+
+@pytest.mark.parametrize("ids", [("1.1", "1.10"), ("1_2", "12"), ("1.2.3", "1.2.30")])
+def test_ids_that_only_look_like_one_number_are_two(tmp_path: Path, ids: tuple[str, str]) -> None:
+    table = table_of(tmp_path, [f"a,{ids[0]}", f"b,{ids[1]}"], "path,label,group")
+    assert [sample.group for sample in read_samples(table, tmp_path)] == list(ids)
+
+
+def test_a_label_that_may_mean_not_known_is_said(tmp_path: Path) -> None:
+    table = table_of(tmp_path, ["a", "b", "unknown", "unknown"])
+    (remark,) = remarks(table, read_samples(table, tmp_path), tmp_path)
+    assert "2 samples have the label 'unknown', which is taken as a class" in remark.text
+
+
+def test_a_picture_that_is_named_twice_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "d", 2, 100)
+    (tmp_path / "d" / "t.csv").write_text("path,label\n000.png,a\n./000.png,b\n001.png,b\n")
+    with pytest.raises(DataError, match="1 paths appear more than once: row 3"):
+        read_samples(spec(layout="csv", path="d/t.csv"), tmp_path)
 
 
 def test_ids_of_a_pattern_are_looked_at_as_well(tmp_path: Path) -> None:
@@ -94,6 +115,13 @@ def test_a_blank_group_or_split_is_named(tmp_path: Path, column: str, value: str
     other = "p1" if column == "group" else "train"
     table = table_of(tmp_path, [f"a,{other}", f"b,{value}"], f"path,label,{column}")
     with pytest.raises(DataError, match=f"1 rows have no {column}: row 3"):
+        read_samples(table, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["None", "unknown", "?"])
+def test_a_group_that_nobody_knows_is_no_patient(tmp_path: Path, value: str) -> None:
+    table = table_of(tmp_path, ["a,p1", f"b,{value}"], "path,label,group")
+    with pytest.raises(DataError, match=r"1 rows have no group: row 3"):
         read_samples(table, tmp_path)
 
 

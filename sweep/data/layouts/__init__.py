@@ -14,7 +14,7 @@ from sweep.data.layouts.ichallenge import ICHALLENGE_AMD, ICHALLENGE_PM
 from sweep.data.layouts.lgg_mri import LGG_MRI
 from sweep.data.layouts.table import TABLE
 from sweep.data.manifest import Sample
-from sweep.data.words import one_number, written_differently
+from sweep.data.words import written_differently
 from sweep.errors import DataError, listing, shortened
 from sweep.space import DatasetSpec
 
@@ -152,17 +152,17 @@ def _refuse_unknown_labels(spec: DatasetSpec, samples: list[Sample]) -> None:
 
 
 def _refuse_near_groups(spec: DatasetSpec, samples: list[Sample]) -> None:
-    """Ids that are one number, 7 and 007, are one patient, who would be in two splits."""
+    """Ids that are one number, 7 and 007, or one word are one patient, who would be split."""
     of_group = {sample.group: sample.path for sample in samples if sample.group != sample.path}
     odd = [
         " and ".join(f"{group!r} ({of_group[group]})" for group in words)
-        for words in one_number(of_group)
+        for words in written_differently(of_group)
     ]
     if odd:
         raise DataError(
-            f"dataset {spec.name}: {len(odd)} groups whose ids are one number, written in several "
-            f"ways:\n{listing(odd)}\nWrite each id in one way; if they are different patients, "
-            "write a letter before the ids of some."
+            f"dataset {spec.name}: {len(odd)} groups whose ids are one number or word, written "
+            f"in several ways:\n{listing(odd)}\nWrite each id in one way; of different patients, "
+            "write something before the ids of some."
         )
 
 

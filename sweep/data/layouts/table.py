@@ -1,5 +1,6 @@
 """A csv of images: columns path and label, group and split if there are any."""
 
+import posixpath
 import unicodedata
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from sweep.data.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
 from sweep.data.layouts.folder import SPLIT_NAMES, grouped
 from sweep.data.manifest import Sample
-from sweep.data.words import is_missing
+from sweep.data.words import is_missing, is_missing_id
 from sweep.errors import DataError, listing
 from sweep.space import DatasetSpec
 
@@ -18,7 +19,7 @@ def _read(spec: DatasetSpec, path: Path) -> list[Sample]:
     table = read_table(spec, path, ["path", "label"])
     problems = blank_values(table, ["path", "label", "group", "split"])
     table["path"] = [_found(path.parent, item) for item in table["path"]]
-    twice = table.index[table["path"].duplicated()]
+    twice = table.index[table["path"].map(posixpath.normpath).duplicated()]
     if len(twice):
         problems.append(f"{len(twice)} paths appear more than once: row {row_of(twice[0])}")
     splits = table["split"].str.lower() if "split" in table else None
@@ -60,7 +61,7 @@ def _several_labels(labels: pd.Series) -> list[str]:
         or any(
             len(parts := [part.strip() for part in label.split(separator)]) > 1
             and known.issuperset(parts)
-            for separator in (";", ",", "/", "+")
+            for separator in (";", ",", "/", "+", "&", " and ")
         )
     ]
     if not several:
@@ -77,7 +78,8 @@ def blank_values(table: pd.DataFrame, columns: list[str]) -> list[str]:
     """Say which of these columns, where they are, lack values, and in which line first."""
     problems = []
     for column in columns:
-        blank = table.index[table[column].map(is_missing)] if column in table else []
+        lacks = is_missing_id if column == "group" else is_missing
+        blank = table.index[table[column].map(lacks)] if column in table else []
         if len(blank):
             value = table[column][blank[0]]
             seen = f" ({value!r})" if value else ""
