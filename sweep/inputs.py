@@ -17,11 +17,12 @@ from cryptography.fernet import Fernet, InvalidToken
 from sweep.atomic import write_atomically
 from sweep.backbones import Backbone
 from sweep.data.building import StorePlan
-from sweep.data.datasets import Dataset
+from sweep.data.datasets import Dataset, samples_hash, samples_of
 from sweep.data.extras import decoders
 from sweep.errors import SweepError
 from sweep.home import SweepFolder, hashing_key
 from sweep.records import RunRecord
+from sweep.space import DatasetSpec
 from sweep.weights import weights_file
 
 _FILE = "inputs.bin"
@@ -33,14 +34,17 @@ class DatasetInputs:
     """The pictures of a dataset.
 
     Attributes:
-        samples: of each picture, by its path: label, group, and size and time of its file.
+        samples: of each picture, by its path: label, group, size and time of its file, and its
+            split, if the dataset brings one.
         pixels: hash of the decoded pictures, by ``SIZE INTERPOLATION``.
         decoders: the libraries that decoded them, with their versions.
+        hash: of the samples, without sizes and times of files.
     """
 
     samples: dict[str, Sequence[str]] = field(default_factory=dict)
     pixels: dict[str, str] = field(default_factory=dict)
     decoders: list[str] = field(default_factory=list)
+    hash: str = ""
 
 
 @dataclass
@@ -55,13 +59,17 @@ class Inputs:
     datasets: dict[str, DatasetInputs] = field(default_factory=dict)
     weights: dict[str, Sequence[str]] = field(default_factory=dict)
 
-    def take_dataset(self, dataset: Dataset, plan: StorePlan, name: str) -> None:
+    def take_dataset(
+        self, spec: DatasetSpec, data_root: Path, dataset: Dataset, plan: StorePlan
+    ) -> None:
         """Take note of a dataset that is open."""
-        manifest = dataset.manifest
-        labels = [manifest.classes[label] for label in manifest.labels]
-        about = zip(labels, manifest.groups, plan.stamps, strict=True)
-        own = self.datasets.setdefault(name, DatasetInputs())
-        own.samples = dict(zip(manifest.paths, about, strict=True))
+        samples = samples_of(spec, data_root)
+        own = self.datasets.setdefault(spec.name, DatasetInputs())
+        own.samples = {
+            sample.path: (sample.label, sample.group, stamp, sample.split or "")
+            for sample, stamp in zip(samples, plan.stamps, strict=True)
+        }
+        own.hash = samples_hash(spec, data_root)
         own.pixels[f"{plan.size} {plan.interpolation}"] = dataset.store.fingerprint
         own.decoders = _decoders()
 
@@ -70,6 +78,14 @@ class Inputs:
         file = weights_file(backbone.spec, weights_dir)
         source = file.name if file else backbone.spec.weights
         self.weights[backbone.spec.name] = (backbone.weights_hash, source)
+
+    def identities(self) -> dict[str, str]:
+        """Return what workers compare with what they find: hashes, by names without paths."""
+        found = {f"weights {name}": digest for name, (digest, _) in self.weights.items()}
+        for name, dataset in self.datasets.items():
+            found[f"samples {name}"] = dataset.hash
+            found |= {f"pixels {name} {of}": digest for of, digest in dataset.pixels.items()}
+        return found
 
 
 def remember(folder: SweepFolder, inputs: Inputs) -> None:
@@ -131,11 +147,12 @@ def _dataset_changes(before: DatasetInputs, now: DatasetInputs) -> Iterator[str]
     common = [path for path in now.samples if path in before.samples]
     yield from _some("gone", [path for path in before.samples if path not in now.samples])
     yield from _some("new", [path for path in now.samples if path not in before.samples])
-    for place, what in enumerate(("label", "group")):
+    for place, what in ((0, "label"), (1, "group"), (3, "split")):
         changed = [
             f"{path} (was {before.samples[path][place]}, is {now.samples[path][place]})"
             for path in common
-            if before.samples[path][place] != now.samples[path][place]
+            if len(before.samples[path]) > place  # else an older version has written it
+            and before.samples[path][place] != now.samples[path][place]
         ]
         yield from _some(f"of another {what}", changed)
     differing = [k for k, v in now.pixels.items() if before.pixels.get(k, v) != v]

@@ -180,6 +180,7 @@ def _prepare_and_run(
         folder.owner()["since"],
         settings.retries,
         settings.ledger or folder.ledger_url,
+        inputs.identities(),
     )
     sizes = {
         plan.cell.name: ModelSize(plan.parameters, plan.learning)

@@ -211,7 +211,7 @@ def prepare(
             open_dataset(*where, partition=partition)
         for fraction in space.train_fraction:
             open_dataset(*where, train_fraction=fraction)
-        inputs.take_dataset(opened[0], item.store(space.split, data_root), item.dataset.name)
+        inputs.take_dataset(item.dataset, data_root, opened[0], item.store(space.split, data_root))
         told = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
         return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]
 

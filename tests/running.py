@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-_MARK = "SWEEP_TEST_MARK"
+MARK = "SWEEP_TESTMARK"
 _OURS = ("SWEEP", "MLFLOW")
 
 
@@ -34,7 +34,7 @@ class Sweep:
         self.path = folder / "sweeps" / name
         clean = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
         self.environment = {
-            **clean, "SWEEP_CACHE": str(folder / "cache"), _MARK: uuid.uuid4().hex, **environment,
+            **clean, "SWEEP_CACHE": str(folder / "cache"), MARK: uuid.uuid4().hex, **environment,
         }  # fmt: skip
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -78,14 +78,7 @@ class Sweep:
 
     def processes(self, name: str = "") -> list[psutil.Process]:
         """Return what runs of this sweep's commands, and has a name that begins so."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                is_own = process.environ().get(_MARK) == self.environment[_MARK]
-                lives = process.status() != psutil.STATUS_ZOMBIE
-                if is_own and lives and process.name().startswith(name):
-                    found.append(process)
-        return found
+        return [item for item in marked(self.environment[MARK]) if _name(item).startswith(name)]
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that train, as soon as there are some."""
@@ -103,6 +96,23 @@ class Sweep:
         for process in self.processes():
             with suppress(psutil.Error):
                 process.kill()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """Return what runs with a mark in its environment, whoever its parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return ""
 
 
 def ended(process: subprocess.Popen[str], code: int | None = 0, timeout: float = 300) -> str:

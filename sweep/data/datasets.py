@@ -109,6 +109,13 @@ def samples_of(spec: DatasetSpec, data_root: Path) -> list[Sample]:
     return [replace(sample, split=None) for sample in samples]
 
 
+@lru_cache(maxsize=16)
+def samples_hash(spec: DatasetSpec, data_root: Path) -> str:
+    """Return a hash of a dataset's samples: files, labels, groups and the splits that it brings."""
+    samples = samples_of(spec, data_root)
+    return canonical_hash([[s.path, s.label, s.group, s.split] for s in samples])
+
+
 def open_dataset(
     spec: DatasetSpec,
     split: Split,

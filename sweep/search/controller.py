@@ -1,10 +1,14 @@
 """Tune's controller, but patient with workers that are being started, and without a memory."""
+# Neither class has a parameter in Tune's public interface: see `patience`.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import tune as _tune
+from ray.tune.execution import tune_controller as _controller
 from ray.tune.execution.tune_controller import TuneController
 
 
@@ -34,11 +38,26 @@ class PatientController(TuneController):  # type: ignore[misc]
         return {}
 
 
+class WorkersThatDie(RayActorManager):  # type: ignore[misc]
+    """Takes a worker that Ray has killed for want of memory for one that has died.
+
+    Ray tells it by an error of another kind (Ray 2.60: OutOfMemoryError), at which Tune would end
+    the whole experiment.
+    """
+
+    def _actor_task_failed(self, tracked_actor_task: Any, exception: Exception) -> None:
+        known = isinstance(exception, RayActorError | RayTaskError)
+        if isinstance(exception, RayError) and not known:
+            exception = RayActorError(error_msg=str(exception))
+        super()._actor_task_failed(tracked_actor_task, exception)
+
+
 @contextmanager
 def patience() -> Iterator[None]:
-    """Let `tune.Tuner` use it: Tune has no parameter for its controller."""
-    own, _tune.TuneController = _tune.TuneController, PatientController
+    """Let `tune.Tuner` use these: it has no parameter for them."""
+    before = _tune.TuneController, _controller.RayActorManager
+    _tune.TuneController, _controller.RayActorManager = PatientController, WorkersThatDie
     try:
         yield
     finally:
-        _tune.TuneController = own
+        _tune.TuneController, _controller.RayActorManager = before

@@ -5,10 +5,8 @@ import math
 import re
 import time
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +19,21 @@ from safetensors.torch import save_file
 
 from sweep.atomic import write_atomically, write_text
 from sweep.backbones import (
-    Backbone,
     Network,
     exported,
-    input_size,
-    load_backbone,
 )
 from sweep.checksums import sha256
-from sweep.data.datasets import Dataset, open_dataset
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS
-from sweep.data.store import Store
 from sweep.errors import DamagedError, DataError, SweepError
 from sweep.home import hashed_id
 from sweep.identity import canonical_hash
 from sweep.search.checkpoints import read_checkpoint, write_checkpoint
 from sweep.search.facts import facts_of
+from sweep.search.loading import open_counted_features, open_inputs
 from sweep.search.wave import Report, Surroundings, Wave, kept_model, rungs
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
-from sweep.train.features import THROUGHPUT_IMAGES, Features, images_per_second, open_features
+from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import EpochScore, Learner, chosen
 from sweep.train.metrics import pooled, score
@@ -93,7 +87,10 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
                 self._pause()
                 report = Report(paused=True, done=True)
         except DataError:  # it names files, which records must not
-            text = f"dataset {self._wave.cell.dataset.name} is not as it was: see sweep data check"
+            text = (
+                f"dataset {self._wave.cell.dataset.name} is not what it was when the sweep was "
+                "launched, or is decoded otherwise on this node: see sweep data check"
+            )
             report = Report(error=text, retry=False, done=True)
         except SweepError as error:
             report = Report(error=str(error), retry=False, done=True)
@@ -183,7 +180,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     def _begin(self) -> Learner:
         space, cell = self._around.space, self._wave.cell
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone, self._dataset = _open(self._around, self._wave, self._show_life)
+        self._backbone, self._dataset = open_inputs(self._around, self._wave, self._show_life)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
         classes = len(self._dataset.classes)
@@ -191,7 +188,9 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         if cell.fused:
             where = (self._around.node_cache(), device)
             store = self._dataset.store
-            features, self._computed = _features(self._backbone, store, *where, self._show_life)
+            features, self._computed = open_counted_features(
+                self._backbone, store, *where, self._show_life
+            )
             return ProbeWave(
                 self._backbone,
                 {split: features.rows(rows[split]) for split in SPLITS},
@@ -359,59 +358,3 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
         }
-
-
-# A warm worker keeps what the next wave of a cell needs again.
-_open_dataset = lru_cache(maxsize=2)(open_dataset)
-
-
-class _Progress:
-    """Progress of decoding, that shows life; equal to any other, so that caches ignore it."""
-
-    def __init__(self, show_life: Callable[[], None]) -> None:
-        self._show_life = show_life
-
-    def __call__(self, done: int, total: int) -> None:
-        self._show_life()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Progress)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-def _open(
-    around: Surroundings, wave: Wave, show_life: Callable[[], None]
-) -> tuple[Backbone, Dataset]:
-    cell = wave.cell
-    size = input_size(cell.backbone, around.space.image_size)
-    backbone = load_backbone(cell.backbone, size, around.weights_dir)
-    interpolation = backbone.preprocessing.interpolation
-    split, root, cache = around.space.split, around.data_root, around.node_cache()
-    where = (cell.dataset, split, size, interpolation, root, cache)
-    dataset = _open_dataset(
-        *where,
-        _Progress(show_life),
-        fold=wave.fold,
-        partition=wave.partition,
-        train_fraction=cell.train_fraction,
-    )
-    return backbone, dataset
-
-
-def _features(
-    backbone: Backbone,
-    store: Store,
-    cache: Path,
-    device: torch.device,
-    show_life: Callable[[], None],
-) -> tuple[Features, int]:
-    """Return the features of a store's images, and how many had to be computed for that."""
-    computed = [0]
-
-    def note(done: int, _: int) -> None:
-        computed[0] = done
-        show_life()
-
-    return open_features(backbone, store, cache, device, note), computed[0]

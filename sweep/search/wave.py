@@ -1,6 +1,7 @@
 """What passes between the driver and its workers: waves out, reports back."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ class Surroundings:
         owner: since when the driver has run, which nodes read to know its folder.
         retries: how often a wave that failed is tried again.
         ledger: URL of the Optuna storage.
+        inputs: hashes of what the sweep learns from; see `sweep.inputs.Inputs.identities`.
     """
 
     space: Space
@@ -33,6 +35,7 @@ class Surroundings:
     owner: str = ""
     retries: int = 2
     ledger: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def node_cache(self) -> Path:
         """Return where this node keeps stores and features."""

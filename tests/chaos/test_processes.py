@@ -1,7 +1,9 @@
 """Processes that die, hang or lose their sense of time, at random moments of a sweep."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -65,15 +67,14 @@ def test_a_worker_is_killed(
     sweep.check(undisturbed, before)
 
 
-@pytest.mark.parametrize("name", ["raylet", "gcs_server", "ray::DashboardAgent", "ray::RuntimeEnv"])
+@pytest.mark.parametrize("name", ["raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent"])
 def test_a_process_of_ray_is_killed(
     sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, name: str
 ) -> None:
     process = sweep.launch()
     moments.wait(sweep, searching=True)
-    found = sweep.processes(name)
-    assert found, [item.name() for item in sweep.processes()]
-    found[0].kill()
+    (found,) = [item for item in sweep.processes() if name in item.cmdline()[0]]
+    found.kill()
     text = ended(process, code=None, timeout=60)
     assert process.returncode in {0, 3}, text
     assert process.returncode == 0 or "go on with: sweep resume chaos" in text
@@ -114,23 +115,20 @@ def test_everything_is_stopped_for_a_while(
         go_on(sweep, undisturbed)
 
 
-@pytest.mark.parametrize("step", ["+3h", "-3h", "+400d"])
+@pytest.mark.parametrize("hours", [3, -3, 9600])
 def test_the_clock_steps(
-    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, step: str, tmp_path: Path
+    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, hours: int
 ) -> None:
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not libraries:
-        pytest.skip("libfaketime is not installed (Debian's package faketime)")
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    sweep.environment |= {
-        "LD_PRELOAD": str(libraries[0]), "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1", "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }  # fmt: skip
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    source, library = Path(__file__).with_name("clock.c"), sweep.folder / "clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], check=True)
+    clock = sweep.folder / "clock"
+    clock.write_text("0")
+    sweep.environment |= {"LD_PRELOAD": str(library), "TEST_CLOCK": str(clock)}
     process = sweep.launch()
     moments.wait(sweep)
     before = sweep.records()
-    clock.write_text(step)
+    clock.write_text(str(3600 * hours))
     ended(process)
     sweep.check(undisturbed, before)

@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from safetensors.torch import save_file
 
-from sweep.data.datasets import read_manifest, samples_of
+from sweep.data.datasets import read_manifest, samples_hash, samples_of
 from tests.conftest import Command, tiny_space, write_images
 
 pytestmark = pytest.mark.e2e
@@ -91,6 +91,7 @@ def exchanged(cells: Path, weights: Path) -> None:
 def forget() -> None:
     """Forget what this process has read, as the next command of a user does."""
     samples_of.cache_clear()
+    samples_hash.cache_clear()
     read_manifest.cache_clear()
 
 

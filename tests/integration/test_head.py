@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from tests.integration.test_jobs import SPACE, Cluster, wait_until
+from tests.running import MARK, marked
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -27,21 +29,18 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def die(cluster: Cluster) -> None:
     """Let the machine of the head die: all of its processes at once."""
-    for node in cluster.nodes:
-        for process in [
-            *psutil.Process(node.pid).children(recursive=True),
-            psutil.Process(node.pid),
-        ]:
+    for process in marked(cluster.of_nodes[MARK]):
+        with suppress(psutil.Error):
             process.kill()
+    for node in cluster.nodes:
         node.wait()
     cluster.nodes.clear()
 
 
 def hang(cluster: Cluster) -> None:
     """Let it be there and answer nothing, as a machine does that has lost its power or network."""
-    for node in cluster.nodes:
-        for process in psutil.Process(node.pid).children(recursive=True):
-            process.suspend()
+    for process in marked(cluster.of_nodes[MARK]):
+        process.suspend()
 
 
 def follow(cluster: Cluster, *arguments: str) -> subprocess.Popen[str]:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 import yaml
 
 from tests.conftest import write_images
+from tests.running import MARK
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(900)]
@@ -52,13 +54,15 @@ class Cluster:
             "RAY_AUTH_TOKEN": TOKEN,
             "SWEEP_CACHE": str(folder / "cache"),
             "PATH": os.defpath,  # where no `python` has sweep
+            MARK: uuid.uuid4().hex,
         }
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
         node = subprocess.Popen(
             [*before, RAY, "start", "--block", "--num-cpus=1", "--node-ip-address=127.0.0.1",
-             "--object-store-memory=80000000", "--disable-usage-stats", *arguments],
+             "--object-store-memory=80000000", "--disable-usage-stats",
+             f"--dashboard-agent-listen-port={free_port()}", *arguments],
             env=self.of_nodes, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip

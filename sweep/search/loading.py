@@ -1,0 +1,101 @@
+"""What a wave works on, in a worker: backbone, dataset, features; the last ones are kept."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from sweep.backbones import Backbone, input_size, load_backbone
+from sweep.data.datasets import Dataset, open_dataset, samples_hash
+from sweep.data.store import Store
+from sweep.errors import BackboneError, DataError
+from sweep.search.wave import Surroundings, Wave
+from sweep.space import DatasetSpec
+from sweep.train.features import Features, open_features
+
+# A warm worker keeps what the next wave of a cell needs again.
+_open_dataset = lru_cache(maxsize=2)(open_dataset)
+
+
+class _Progress:
+    """Progress of decoding, that shows life; equal to any other, so that caches ignore it."""
+
+    def __init__(self, show_life: Callable[[], None]) -> None:
+        self._show_life = show_life
+
+    def __call__(self, done: int, total: int) -> None:
+        self._show_life()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Progress)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def open_inputs(
+    around: Surroundings, wave: Wave, show_life: Callable[[], None]
+) -> tuple[Backbone, Dataset]:
+    """Load the backbone of a wave and open its dataset.
+
+    Args:
+        show_life: called now and then while images are decoded.
+
+    Raises:
+        BackboneError: the weights are not those that the sweep was launched with.
+        DataError: the dataset cannot be read, or is not the one it was launched with.
+    """
+    cell = wave.cell
+    size = input_size(cell.backbone, around.space.image_size)
+    backbone = load_backbone(cell.backbone, size, around.weights_dir)
+    interpolation = backbone.preprocessing.interpolation
+    split, root, cache = around.space.split, around.data_root, around.node_cache()
+    where = (cell.dataset, split, size, interpolation, root, cache)
+    dataset = _open_dataset(
+        *where,
+        _Progress(show_life),
+        fold=wave.fold,
+        partition=wave.partition,
+        train_fraction=cell.train_fraction,
+    )
+    _refuse_other_inputs(around, backbone, cell.dataset, dataset, f"{size} {interpolation}")
+    return backbone, dataset
+
+
+def _refuse_other_inputs(
+    around: Surroundings, backbone: Backbone, spec: DatasetSpec, dataset: Dataset, pixels: str
+) -> None:
+    """Raise SweepError if inputs are not those that the sweep was launched with.
+
+    They may have changed while it runs, or since a node was asked.
+    """
+    name = backbone.spec.name
+    found = {
+        f"weights {name}": backbone.weights_hash,
+        f"samples {spec.name}": samples_hash(spec, around.data_root),
+        f"pixels {spec.name} {pixels}": dataset.store.fingerprint,
+    }
+    other = [key for key, digest in found.items() if around.inputs.get(key, digest) != digest]
+    if f"weights {name}" in other:
+        raise BackboneError(f"the weights of {name} are not those the sweep was launched with")
+    if other:
+        raise DataError(", ".join(other))
+
+
+def open_counted_features(
+    backbone: Backbone,
+    store: Store,
+    cache: Path,
+    device: torch.device,
+    show_life: Callable[[], None],
+) -> tuple[Features, int]:
+    """Return the features of a store's images, and how many had to be computed for that."""
+    """Open the features of a store's images; return also how many had to be computed for that."""
+    computed = [0]
+
+    def note(done: int, _: int) -> None:
+        computed[0] = done
+        show_life()
+
+    return open_features(backbone, store, cache, device, note), computed[0]
