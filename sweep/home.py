@@ -241,7 +241,8 @@ class SweepFolder:
                     f"{self.path} is in the way: it is no folder. Choose another --home or --name"
                 )
             return
-        foreign = sorted({entry.name for entry in self.path.iterdir()} - _OF_A_REFUSED_LAUNCH)
+        names = {entry.name for entry in self.path.iterdir()}
+        foreign = sorted(name for name in names if not _is_of_a_refused_launch(name))
         if foreign and not self.exists():
             raise SweepError(
                 f"{self.path} holds {_few(foreign)} and is no sweep's folder: nothing was "
@@ -254,8 +255,9 @@ class SweepFolder:
         Args:
             before: names that were there before it.
         """
-        for name in _OF_A_REFUSED_LAUNCH - before:
-            (self.path / name).unlink(missing_ok=True)
+        for entry in list(self.path.glob("*")):
+            if entry.name not in before and _is_of_a_refused_launch(entry.name):
+                entry.unlink(missing_ok=True)
         with suppress(OSError):
             self.path.rmdir()
 
@@ -357,6 +359,12 @@ class SweepFolder:
         finally:
             os.close(handle)
         return False
+
+
+def _is_of_a_refused_launch(name: str) -> bool:
+    """Tell whether a launch that was refused, or died, leaves a file of such a name."""
+    written = name[1:].rpartition(".")[0] if is_temporary(name) else name
+    return written in _OF_A_REFUSED_LAUNCH
 
 
 def _is_of_a_sweep(path: str) -> bool:

@@ -33,17 +33,20 @@ class Sweep:
         self.folder, self.name, self.before = folder, name, before
         self.path = folder / "sweeps" / name
         clean = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
+        self._sessions: list[int] = []  # of all commands
         self.environment = {
             **clean, "SWEEP_CACHE": str(folder / "cache"), MARK: uuid.uuid4().hex, **environment,
         }  # fmt: skip
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*self.before, sys.executable, "-m", "sweep", *arguments], cwd=self.folder,
             env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
+        self._sessions.append(process.pid)
+        return process
 
     def run(self, *arguments: str, code: int | None = 0, timeout: float = 300) -> str:
         """Run a command to its end; return what it printed. No command ends in a traceback."""
@@ -78,7 +81,12 @@ class Sweep:
 
     def processes(self, name: str = "") -> list[psutil.Process]:
         """Return what runs of this sweep's commands, and has a name that begins so."""
-        return [item for item in marked(self.environment[MARK]) if _name(item).startswith(name)]
+        own = {item.pid: item for item in marked(self.environment[MARK])}
+        for item in psutil.process_iter():  # Ray's agents write their names over the mark
+            with suppress(psutil.Error, OSError):
+                if os.getsid(item.pid) in self._sessions and _lives(item):
+                    own[item.pid] = item
+        return [item for item in own.values() if _name(item).startswith(name)]
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that train, as soon as there are some."""
@@ -103,9 +111,13 @@ def marked(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            if process.environ().get(MARK) == mark and _lives(process):
                 found.append(process)
     return found
+
+
+def _lives(process: psutil.Process) -> bool:
+    return bool(process.status() != psutil.STATUS_ZOMBIE)
 
 
 def _name(process: psutil.Process) -> str:

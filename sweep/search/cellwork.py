@@ -35,6 +35,7 @@ class CellWork:
         self.waves = 0
         self.failures: Counter[str] = Counter()
         self.lost_in_a_row = 0
+        self.blocked = ""  # why nothing more of it is dealt, though something is left
         self.paused = 0  # waves that a stop has left for the next time
         self._choices = choices
         self._chosen: dict[int, tuple[Rate, ...]] = {}

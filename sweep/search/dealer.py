@@ -74,6 +74,11 @@ class Dealer:
         """Tell whether something is left for the next time, for whatever reason."""
         return any(work.unfinished for work in self._work.values())
 
+    @property
+    def blocked(self) -> dict[str, str]:
+        """Why cells are left as they are, though the others have gone on, by the cell's name."""
+        return {name: work.blocked for name, work in self._work.items() if work.blocked}
+
     def drain(self) -> None:
         """Deal no more; what is under way may end or pause."""
         if not self._draining:
@@ -136,6 +141,9 @@ class Dealer:
             self.drain()  # a worker may see that the sweep is to be stopped before the driver does
             self._pause(key)
             return
+        if report.changed and not report.retry:
+            self._block(key, str(report.error))
+            return
         if report.error:
             self.fail(key, report.error, report.retry, report.log)
             return
@@ -197,6 +205,13 @@ class Dealer:
             log.error("%s: given up, %d trials are not begun", work.cell.name, work.left)
             work.left, work.progress.given_up = 0, True
 
+    def _block(self, key: str, reason: str) -> None:
+        """Leave a wave and its cell as they are: what they learn from is not what it was."""
+        cell = self._underway[key].wave.cell.name
+        log.error("%s: nothing more of it is run: %s", cell, reason)
+        self._work[cell].blocked = reason
+        self._pause(key)
+
     def _pause(self, key: str) -> None:
         """Leave a wave as the ledger has it: begun, and not told."""
         underway = self._underway.pop(key)
@@ -208,7 +223,7 @@ class Dealer:
 
     def _next(self, work: CellWork) -> Callable[[], Wave] | None:
         """Return what builds the cell's next wave, or None if it has to wait or is done."""
-        if self._draining:
+        if self._draining or work.blocked:
             return None
         if work.again:
             return lambda: work.again.pop(0)

@@ -54,11 +54,10 @@ class CellStudy:
     """
 
     def __init__(self, written: WrittenStudy, cell: Cell, space: Space) -> None:
-        seed = cell.seed(space.split.seed, "sampler")
         self._written, self._space, self._cell = written, space, cell
         self._study = optuna.create_study(
             direction=DIRECTION,
-            sampler=_SpreadThenTPE(math.ceil(cell.trials / 2), seed),
+            sampler=self._sampler(0),
             # The trials of a fused cell train as one matrix: ending one of them saves nothing.
             pruner=_pruner("none" if cell.fused else space.budget.pruner, cell.epochs, cell.trials),
         )
@@ -114,6 +113,7 @@ class CellStudy:
         return self._begin(wave, domains)
 
     def _begin(self, wave: str, domains: dict[str, Range]) -> Rate:
+        self._study.sampler = self._sampler(self.trials())
         trial = self._study.ask()
         for name, domain in domains.items():
             trial.suggest_float(name, domain.low, domain.high, log=True)
@@ -121,6 +121,14 @@ class CellStudy:
         self._open[trial.number] = trial
         self._written.begin(self._frozen(trial.number))
         return _rate(self._frozen(trial.number))
+
+    def _sampler(self, number: int) -> TPESampler:
+        """Return the sampler of a trial: one that knows the same trials proposes the same.
+
+        One sampler for all would draw on from where it stands, and elsewhere after a resume.
+        """
+        seed = self._cell.seed(self._space.split.seed, f"sampler {number}")
+        return _SpreadThenTPE(math.ceil(self._cell.trials / 2), seed)
 
     def _domains_beyond(self) -> dict[str, Range]:
         """Return the ranges to search beyond the edge; those of the first trial there, again."""

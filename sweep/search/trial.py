@@ -25,7 +25,7 @@ from sweep.backbones import (
 from sweep.checksums import sha256
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS
-from sweep.errors import DamagedError, DataError, SweepError
+from sweep.errors import BackboneError, DamagedError, DataError, SweepError
 from sweep.home import hashed_id
 from sweep.identity import canonical_hash
 from sweep.search.checkpoints import read_checkpoint, write_checkpoint
@@ -91,7 +91,9 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
                 f"dataset {self._wave.cell.dataset.name} is not what it was when the sweep was "
                 "launched, or is decoded otherwise on this node: see sweep data check"
             )
-            report = Report(error=text, retry=False, done=True)
+            report = Report(error=text, retry=False, changed=True, done=True)
+        except BackboneError as error:
+            report = Report(error=str(error), retry=False, changed=True, done=True)
         except SweepError as error:
             report = Report(error=str(error), retry=False, done=True)
         except Exception as error:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from sweep.errors import Interrupted, SweepError
+from sweep.errors import Interrupted, SweepError, listing
 from sweep.search.connection import seconds_to_wait  # before ray: it sets Ray's environment
 
 # isort: split
@@ -108,6 +108,12 @@ def _run(
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if dealer.blocked:
+        reasons = [f"{cell}: {reason}" for cell, reason in dealer.blocked.items()]
+        raise Interrupted(
+            f"cells are left as they are:\n{listing(reasons)}\nPut it back as it was; what was "
+            f"done is kept; go on with: sweep resume {around.folder.name}"
+        )
     return not dealer.unfinished, dealer.progress
 
 

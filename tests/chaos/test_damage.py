@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,9 +48,20 @@ def some_file(sweep: ChaosSweep, moments: Moments, what: str) -> Path:
 
     def there() -> list[Path]:
         found = sorted(sweep.folder.glob(FILES[what]))
-        return [p for p in found if p.is_file() and p.stat().st_size and p.suffix != ".lock"]
+        return [p for p in found if p.is_file() and p.stat().st_size and _is_whole(p)]
 
     return moments.choice(wait_until(there))
+
+
+def _is_whole(path: Path) -> bool:
+    return path.suffix != ".lock" and not path.name.startswith(".")
+
+
+def stop(sweep: ChaosSweep, process: subprocess.Popen[str]) -> None:
+    """Kill a sweep with all that runs below it."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not sweep.processes_left()
 
 
 @pytest.mark.parametrize("harm", HARMS)
@@ -58,15 +70,13 @@ def test_a_file_is_damaged_while_nothing_runs(
     sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, what: str, harm: str
 ) -> None:
     process = sweep.launch()
-    wait_until(lambda: sweep.records() or process.poll() is not None)
+    some_file(sweep, moments, what)
     moments.wait(sweep, searching=True)
     if what == "checkpoint":
         wait_until(lambda: list(sweep.folder.glob(FILES[what])) or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not sweep.processes_left()
+    stop(sweep, process)
     if what == "checkpoint" and not list(sweep.folder.glob(FILES[what])):
-        pytest.skip("it was killed when no checkpoint was there")
+        pytest.skip("it has just ended")
     path = some_file(sweep, moments, what)
     before = {k: v for k, v in sweep.records().items() if path.stem not in v}
     print(f"{harm}: {path}")
@@ -81,8 +91,9 @@ def test_a_file_is_truncated_while_it_is_used(
     sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, what: str
 ) -> None:
     process = sweep.launch()
-    path = some_file(sweep, moments, what)
+    some_file(sweep, moments, what)
     moments.wait(sweep, searching=True)
+    path = some_file(sweep, moments, what)
     print(path)
     before = sweep.records()
     truncate(path, 0.3)
@@ -129,9 +140,9 @@ def test_inputs_that_change_between_stop_and_resume_are_refused_by_name(
 ) -> None:  # fmt: skip
     process = sweep.launch()
     moments.wait(sweep, searching=True)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not sweep.processes_left()
+    stop(sweep, process)
+    if (sweep.path / "finished").exists():
+        pytest.skip("it has just finished")
     put_back = keep_inputs(sweep, tmp_path / "kept")
     named, before = change(sweep), sweep.records()
     assert named in sweep.run("resume", sweep.name, code=2)
@@ -152,8 +163,9 @@ def test_inputs_that_change_while_it_runs_are_not_mixed(
     named = change(sweep)
     text = ended(process, code=None)
     print(process.returncode, text[-1000:])
-    assert process.returncode in {0, 1, 3}
+    assert process.returncode in {0, 3}, text
+    before = sweep.records()
     assert named in sweep.run("resume", sweep.name, "--set", "seeds=3", code=2)
     put_back()
-    sweep.run("resume", sweep.name, "--retry-failed")
-    sweep.check(undisturbed, {})
+    sweep.run("resume", sweep.name)
+    sweep.check(undisturbed, before)

@@ -98,7 +98,8 @@ def test_a_disk(
     begun = (sweep.path / "launch.json").exists()
     assert process.returncode in {0, 3 if begun else 2}, text
     if process.returncode and harm == "fill":
-        assert f"no space left in {disk.place}" in text or "the disk is full" in text
+        full = "sweeps" if what == "home" else str(disk.place)
+        assert f"{full}: free some" in text or "the disk is full" in text, text
     if begun:
         sweep.run("resume", sweep.name)
     else:
