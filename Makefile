@@ -1,12 +1,13 @@
 # make quickstart   .venv, install, a first sweep on real images, the comparison
 # make test         install what tests need and run them all
-# make soak         the long ones: clusters of several nodes, servers, Slurm (20 minutes)
+# make soak         the long ones: clusters of several nodes, servers, Slurm (half an hour)
+# make chaos        faults at random moments, each followed by a resume (an hour)
 # make install      .venv with everything, so that .venv/bin/sweep works
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart install install-dev test soak fuzz unit lint audit format clean
+.PHONY: quickstart install install-dev test soak chaos fuzz unit lint audit format clean
 
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
@@ -32,10 +33,14 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 test: install-dev
-	$(BIN)/python -m pytest -m 'not soak and not fuzz'
+	$(BIN)/python -m pytest -m 'not soak and not chaos and not fuzz'
 
 soak: install-dev
 	$(BIN)/python -m pytest -m soak
+
+# Faults at random moments; SWEEP_CHAOS_SEED repeats those of a run that has printed it.
+chaos: install-dev
+	$(BIN)/python -m pytest -m chaos
 
 # Ten thousand damaged inputs for each reader and the space file.
 fuzz: install-dev

@@ -5,10 +5,12 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # Read by Ray when it is imported or started.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -28,7 +30,7 @@ from ray._private import ray_constants
 from ray.autoscaler.sdk import request_resources
 
 from sweep.errors import SweepError
-from sweep.search.nodes import survey, working_nodes
+from sweep.search.nodes import survey, unwritable, working_nodes
 from sweep.search.resources import Allotment, ModelSize, seen
 from sweep.search.watchdog import Watchdog
 from sweep.search.wave import Surroundings
@@ -78,8 +80,12 @@ def cluster(
         signal.signal(signal.SIGTERM, on_sigterm)
         signal.raise_signal(signal.SIGTERM)
         raise
-    except (OSError, RuntimeError, TimeoutError, ValueError) as error:
+    except Exception as error:  # Ray raises nearly anything
         reason = " ".join(str(error).split())[:300]
+        if not address and (
+            full := unwritable(Path(tempfile.gettempdir()), "the temporary folder")
+        ):
+            raise SweepError(f"Ray cannot start on this machine: {full[0]}") from None
         where = f"the Ray cluster at {address}" if address else "Ray on this machine"
         hint = (
             "check the address, that `ray status` works there, and, where the cluster wants a "

@@ -139,13 +139,10 @@ class Dealer:
             return
         if report.paused:
             self.drain()  # a worker may see that the sweep is to be stopped before the driver does
-            self._pause(key)
-            return
-        if report.changed and not report.retry:
-            self._block(key, str(report.error))
+            self._pause(self._underway.pop(key))
             return
         if report.error:
-            self.fail(key, report.error, report.retry, report.log)
+            self.fail(key, report.error, report.retry, report.log, blocked=report.blocked)
             return
         work, wave = self._work[underway.wave.cell.name], underway.wave
         self._note(underway, report)
@@ -168,11 +165,13 @@ class Dealer:
         retry: bool = True,
         log_file: str | None = None,
         counts: bool = True,
+        blocked: bool = False,
     ) -> None:
         """Take note that a wave died; it is dealt again, so often as the settings say.
 
         Args:
             counts: it is one of those times; else the next try is under other conditions.
+            blocked: the reason is none of the sweep's own: at last it is left as it is.
         """
         underway = self._underway.pop(key, None)
         if underway is None:
@@ -186,6 +185,8 @@ class Dealer:
             work.progress.retried += 1
             left = tuple(rate for rate in wave.rates if rate.number in underway.open)
             work.again.append(replace(wave, rates=wave.rates if work.cell.fused else left))
+        elif blocked:
+            self._block(underway, error)
         else:
             log.error("%s: %s failed: %s", wave.cell.name, _title(wave), error)
             report = Report(error=error, log=log_file)
@@ -205,16 +206,15 @@ class Dealer:
             log.error("%s: given up, %d trials are not begun", work.cell.name, work.left)
             work.left, work.progress.given_up = 0, True
 
-    def _block(self, key: str, reason: str) -> None:
-        """Leave a wave and its cell as they are: what they learn from is not what it was."""
-        cell = self._underway[key].wave.cell.name
+    def _block(self, underway: Underway, reason: str) -> None:
+        """Leave a wave and its cell as they are, for the next time."""
+        cell = underway.wave.cell.name
         log.error("%s: nothing more of it is run: %s", cell, reason)
         self._work[cell].blocked = reason
-        self._pause(key)
+        self._pause(underway)
 
-    def _pause(self, key: str) -> None:
+    def _pause(self, underway: Underway) -> None:
         """Leave a wave as the ledger has it: begun, and not told."""
-        underway = self._underway.pop(key)
         work = self._work[underway.wave.cell.name]
         work.progress.running -= _running(underway)
         work.paused += 1

@@ -28,6 +28,7 @@ from sweep.data.manifest import SPLITS
 from sweep.errors import BackboneError, DamagedError, DataError, SweepError
 from sweep.home import hashed_id
 from sweep.identity import canonical_hash
+from sweep.losses import loss_of
 from sweep.search.checkpoints import read_checkpoint, write_checkpoint
 from sweep.search.facts import facts_of
 from sweep.search.loading import open_counted_features, open_inputs
@@ -91,17 +92,26 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
                 f"dataset {self._wave.cell.dataset.name} is not what it was when the sweep was "
                 "launched, or is decoded otherwise on this node: see sweep data check"
             )
-            report = Report(error=text, retry=False, changed=True, done=True)
+            report = Report(error=text, retry=False, blocked=True, done=True)
         except BackboneError as error:
-            report = Report(error=str(error), retry=False, changed=True, done=True)
+            report = Report(error=str(error), retry=False, blocked=True, done=True)
         except SweepError as error:
             report = Report(error=str(error), retry=False, done=True)
         except Exception as error:
-            log = self._log()
-            first_line = str(error).splitlines()[0] if str(error) else ""
-            text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
-            report = Report(error=text, done=True, log=log.name)
+            report = self._failed(error)
         return {"report": report, "epoch": report.epoch, "done": report.done}
+
+    def _failed(self, error: Exception) -> Report:
+        """Return what is told of an unexpected error: the loss of a disk is none of the sweep's."""
+        folders = (self._around.folder.home, self._around.node_cache())
+        name = error.filename if isinstance(error, OSError) else None
+        if name is None or any(Path(name).is_relative_to(folder) for folder in folders):
+            if loss := loss_of(error, isinstance(error, OSError), folders):
+                return Report(error=loss, blocked=True, done=True)
+        log = self._log()
+        first_line = str(error).splitlines()[0] if str(error) else ""
+        text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
+        return Report(error=text, done=True, log=log.name)
 
     def drop(self, numbers: list[int]) -> None:
         """Give up these members; called by the driver between two steps."""

@@ -111,8 +111,8 @@ def _run(
     if dealer.blocked:
         reasons = [f"{cell}: {reason}" for cell, reason in dealer.blocked.items()]
         raise Interrupted(
-            f"cells are left as they are:\n{listing(reasons)}\nPut it back as it was; what was "
-            f"done is kept; go on with: sweep resume {around.folder.name}"
+            f"cells are left as they are:\n{listing(reasons)}\nPut that right; what was done is "
+            f"kept; go on with: sweep resume {around.folder.name}"
         )
     return not dealer.unfinished, dealer.progress
 

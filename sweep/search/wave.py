@@ -110,7 +110,8 @@ class Report:
         paused: the sweep is being stopped; the wave goes on from its checkpoint next time.
         images: that went through a network so far.
         error: why the wave failed, if it did; `retry` tells whether to try again.
-        changed: it failed as data or weights are not what they were when the sweep was launched.
+        blocked: the reason is none of the sweep's own, such as data that changed or a full disk: it
+            is no result that the wave failed.
         log: name of the file under ``logs/`` that tells all of it.
         checksums: SHA-256 of the files that it has left, by their paths in the sweep's folder.
         notes: what is to stand in the log.
@@ -128,7 +129,7 @@ class Report:
     validation: str | None = None
     error: str | None = None
     retry: bool = True
-    changed: bool = False
+    blocked: bool = False
     log: str | None = None
     paused: bool = False
     images: int = 0

@@ -54,16 +54,23 @@ def open_features(
     path = cache / "features" / f"{key}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = path.with_suffix(".sha256")
+    if (known := _load(path, digest)) is not None:  # also where nothing may be written
+        return known
     with FileLock(path.with_suffix(".lock")):
-        try:
-            if digest.read_text() == sha256(path):
-                return Features(path)
-        except (OSError, pa.ArrowInvalid):  # not there yet, or damaged
-            pass
+        if (known := _load(path, digest)) is not None:  # computed while we waited
+            return known
         digest.unlink(missing_ok=True)
         write_atomically(path, lambda file: _compute(file, backbone, store, device, progress))
         write_text(digest, sha256(path))
     return Features(path)
+
+
+def _load(path: Path, digest: Path) -> Features | None:
+    """Return the features in a file; None if they are not there yet, or damaged."""
+    try:
+        return Features(path) if digest.read_text() == sha256(path) else None
+    except (OSError, pa.ArrowInvalid):
+        return None
 
 
 def features_key(backbone: Backbone, store: Store, device: torch.device) -> str:

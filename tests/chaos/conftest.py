@@ -112,7 +112,7 @@ class ChaosSweep(Sweep):
         answer = self.run("compare", self.name, "--format", "json").partition("\nNote:")[0]
         cells = json.loads(answer)["cells"]
         for cell in cells:
-            del cell["seconds"], cell["cost"]
+            del cell["sweep"], cell["seconds"], cell["cost"]
         probabilities = {}
         for key, text in self.records().items():
             record = json.loads(text)

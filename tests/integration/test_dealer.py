@@ -548,8 +548,7 @@ def test_a_failure_is_recorded_without_the_names_of_data(
     def fail(*_: object, **__: object) -> None:
         raise FileNotFoundError(2, "No such file", str(file))
 
-    monkeypatch.setattr("sweep.search.trial.open_dataset", fail)
-    monkeypatch.setattr("sweep.search.trial._open_dataset", fail)
+    monkeypatch.setattr("sweep.search.loading._open_dataset", fail)
     wave = dealer(around).deal()
     assert wave is not None
     report = begin(around, wave).step()["report"]
