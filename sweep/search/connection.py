@@ -81,17 +81,7 @@ def cluster(
         signal.raise_signal(signal.SIGTERM)
         raise
     except Exception as error:  # Ray raises nearly anything
-        reason = " ".join(str(error).split())[:300]
-        if not address and (
-            full := unwritable(Path(tempfile.gettempdir()), "the temporary folder")
-        ):
-            raise SweepError(f"Ray cannot start on this machine: {full[0]}") from None
-        where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-        hint = (
-            "check the address, that `ray status` works there, and, where the cluster wants a "
-            "token, that RAY_AUTH_MODE=token and RAY_AUTH_TOKEN are set"
-        )
-        raise SweepError(f"cannot reach {where}: {reason}; {hint}") from None
+        raise _unreachable(address, " ".join(str(error).split())[:300]) from None
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
     if address or lost is None:
         try:
@@ -105,6 +95,18 @@ def cluster(
         finally:
             watchdog.expect_the_end()
             _disconnect()
+
+
+def _unreachable(address: str | None, reason: str) -> SweepError:
+    if address:
+        return SweepError(
+            f"cannot reach the Ray cluster at {address}: {reason}; check the address, that `ray "
+            "status` works there, and, where the cluster wants a token, that RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN are set"
+        )
+    temporary = Path(tempfile.gettempdir())
+    why = "; ".join(unwritable(temporary, "the temporary folder")) or reason
+    return SweepError(f"Ray cannot be started on this machine: {why}")
 
 
 def _disconnect() -> None:

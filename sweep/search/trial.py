@@ -105,9 +105,9 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         """Return what is told of an unexpected error: the loss of a disk is none of the sweep's."""
         folders = (self._around.folder.home, self._around.node_cache())
         name = error.filename if isinstance(error, OSError) else None
-        if name is None or any(Path(name).is_relative_to(folder) for folder in folders):
-            if loss := loss_of(error, isinstance(error, OSError), folders):
-                return Report(error=loss, blocked=True, done=True)
+        own = name is None or any(Path(name).is_relative_to(folder) for folder in folders)
+        if own and (loss := loss_of(error, isinstance(error, OSError), folders)):
+            return Report(error=loss, blocked=True, done=True)
         log = self._log()
         first_line = str(error).splitlines()[0] if str(error) else ""
         text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
