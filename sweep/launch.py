@@ -281,11 +281,23 @@ class _Saying(logging.Handler):
         self._console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be lost, which ends the sweep elsewhere, in words."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print no traceback."""
+
+    def close(self) -> None:
+        """Close the file, whatever becomes of what is still to be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def _logged(folder: SweepFolder, console: Console) -> Iterator[None]:
     """Write what happens to a sweep into its log, for `sweep logs`."""
     saying = _Saying(console)
-    handler = logging.FileHandler(folder.path / "sweep.log", encoding="utf-8")
+    handler = _LogFile(folder.path / "sweep.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("sweep")
     logger.setLevel(logging.INFO)

@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -41,6 +40,15 @@ def loss_of(error: BaseException, begun: bool, folders: Iterable[Path]) -> str |
     return None
 
 
+def temporary_folder() -> Path:
+    """Return where this process and Ray put temporary files, also if nothing can be written there.
+
+    `tempfile` would name another folder then.
+    """
+    names = (os.environ.get(name) for name in ("RAY_TMPDIR", "TMPDIR"))
+    return Path(next(filter(None, names), "/tmp"))
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     item: BaseException | None = error
@@ -52,7 +60,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _full_folders(folders: Iterable[Path]) -> list[str]:
     found = []
-    for folder in [*folders, Path(tempfile.gettempdir())]:
+    for folder in [*folders, temporary_folder()]:
         there = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
         status = os.statvfs(there)
         no_files_left = status.f_files and not status.f_favail

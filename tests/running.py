@@ -131,7 +131,7 @@ def ended(process: subprocess.Popen[str], code: int | None = 0, timeout: float =
     """Wait for the end of a command; return what it printed."""
     out, err = process.communicate(timeout=timeout)
     assert code is None or process.returncode == code, f"{process.returncode}: {out}{err}"
-    assert "Traceback" not in out + err, err
+    assert "Traceback" not in out + err, out + err
     return out + err
 
 

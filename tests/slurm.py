@@ -57,7 +57,8 @@ class Slurm:
         """Run a command of Slurm, as somebody if need be; return what it printed."""
         done = subprocess.run(
             list(map(str, command)), env={**self.environment, **environment}, user=user,
-            capture_output=True, text=True, check=False, cwd=environment.get("PWD"),
+            umask=0 if user else -1, cwd=environment.get("PWD"), capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
         assert not done.returncode, done.stdout + done.stderr
         return done.stdout

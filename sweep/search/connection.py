@@ -5,12 +5,10 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 # Read by Ray when it is imported or started.
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -30,6 +28,7 @@ from ray._private import ray_constants
 from ray.autoscaler.sdk import request_resources
 
 from sweep.errors import SweepError
+from sweep.losses import temporary_folder
 from sweep.search.nodes import survey, unwritable, working_nodes
 from sweep.search.resources import Allotment, ModelSize, seen
 from sweep.search.watchdog import Watchdog
@@ -104,8 +103,7 @@ def _unreachable(address: str | None, reason: str) -> SweepError:
             "status` works there, and, where the cluster wants a token, that RAY_AUTH_MODE=token "
             "and RAY_AUTH_TOKEN are set"
         )
-    temporary = Path(tempfile.gettempdir())
-    why = "; ".join(unwritable(temporary, "the temporary folder")) or reason
+    why = "; ".join(unwritable(temporary_folder(), "the temporary folder")) or reason
     return SweepError(f"Ray cannot be started on this machine: {why}")
 
 
@@ -140,8 +138,7 @@ def _on_loopback() -> Iterator[None]:
 
 def _short_folder() -> str | None:
     """Return where Ray keeps its sockets, if the usual folder's name is too long for them."""
-    usual = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    if len(usual) <= _LONGEST_FOLDER:
+    if len(str(temporary_folder())) <= _LONGEST_FOLDER:
         return None
     return f"/tmp/ray-{os.getuid()}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from tests.servers import free_port
 
@@ -69,6 +70,25 @@ def test_a_home_that_cannot_be_made_is_one_message(folder: Path) -> None:
 def test_a_cluster_that_is_down_is_one_message(folder: Path) -> None:
     _, err = doctor(folder, "--address", f"127.0.0.1:{free_port()}", code=2)
     assert "cannot reach the Ray cluster at 127.0.0.1:" in err
+
+
+def test_a_machine_that_the_launcher_has_not_started_is_named(folder: Path, tmp_path: Path) -> None:
+    workers = ["127.0.0.1", "gpu-2.invalid"]  # one that is there, one that is not
+    provider = {"type": "local", "head_ip": "127.0.0.1", "worker_ips": workers}
+    config = tmp_path / "launcher.yaml"
+    config.write_text(yaml.safe_dump({"cluster_name": "c", "provider": provider}))
+    port, ray = free_port(), Path(sys.executable).with_name("ray")
+    subprocess.run(
+        [ray, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1",
+         "--include-dashboard=false", "--object-store-memory=80000000", "--disable-usage-stats",
+         f"--autoscaling-config={config}"],
+        check=True, capture_output=True, env={**os.environ, **TOKEN},
+    )  # fmt: skip
+    try:
+        _, err = doctor(folder, "--address", f"127.0.0.1:{port}", code=2)
+    finally:
+        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+    assert "machines of the cluster launcher's file that have not come: gpu-2.invalid" in err
 
 
 def test_a_cluster_without_cpus_for_waves_is_told(folder: Path) -> None:

@@ -184,6 +184,7 @@ def test_jobs_of_two_users_side_by_side_on_one_node_do_not_meet(site: Site, tmp_
             subprocess.run([sys.executable, "-c", "import sweep"], user=user, check=True)
         except (OSError, subprocess.CalledProcessError):
             pytest.skip(f"{user} may not run this Python")
+    tmp_path.chmod(0o755)
     jobs: dict[str, tuple[Site, str]] = {}
     for user in users:
         folder = tmp_path / user
