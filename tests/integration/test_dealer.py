@@ -539,6 +539,36 @@ def test_diverged_trials_are_results(tmp_path: Path) -> None:
     assert dealer(around).finished
 
 
+def test_a_wave_that_fails_for_a_reason_outside_of_the_sweep_is_left_as_it_is(
+    tmp_path: Path,
+) -> None:
+    around = surroundings(tmp_path)
+    dealing = dealer(around)
+    wave = dealing.deal()
+    assert wave is not None
+    reason = "no space left in /home: free some"
+    dealing.finish(wave.key, Report(error=reason, retry=False, blocked=True, done=True))
+    assert dealing.blocked == {wave.cell.name: reason}
+    while (other := dealing.deal()) is not None:
+        assert other.cell != wave.cell
+        dealing.finish(other.key, Report(error="x", retry=False, done=True))
+    assert dealing.finished
+    assert dealing.unfinished
+    assert not [r for r in around.folder.records() if r.cell == wave.cell.name]
+    again = dealer(around)
+    dealt = [again.deal(), again.deal()]
+    assert wave.key in {item.key for item in dealt if item}
+
+
+def test_data_that_changed_since_the_launch_fails_no_trial(tmp_path: Path) -> None:
+    around = replace(surroundings(tmp_path), inputs={"samples digits": "another hash"})
+    wave = dealer(around).deal()
+    assert wave is not None
+    report = begin(around, wave).step()["report"]
+    assert report.blocked
+    assert "digits is not what it was when the sweep was launched" in report.error
+
+
 def test_a_failure_is_recorded_without_the_names_of_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

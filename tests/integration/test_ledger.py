@@ -92,6 +92,22 @@ def test_later_rates_come_from_what_was_learnt(tmp_path: Path) -> None:
     assert later[4] < 0.5 < spread[4]
 
 
+def test_what_is_proposed_does_not_depend_on_interruptions(tmp_path: Path) -> None:
+    of = space(budget={"trials": 8, "epochs": 27})
+
+    def asked(folder: Path, resumed: bool) -> list[float]:
+        folder.mkdir()
+        own, found = study(folder, of), []
+        for _ in range(8):
+            own = study(folder, of) if resumed else own
+            rate = own.ask("wave")
+            found.append(rate.learning_rate)
+            own.tell(record(rate.number, -abs(math.log10(rate.learning_rate) + 2.2)))
+        return found
+
+    assert asked(tmp_path / "a", False) == asked(tmp_path / "b", True)
+
+
 def test_a_backbone_scale_gives_a_second_rate(tmp_path: Path) -> None:
     domain = {"low": 1e-4, "high": 1e-1, "backbone_scale": {"low": 0.01, "high": 1}}
     own = study(tmp_path, space(learning_rate=domain))

@@ -127,6 +127,7 @@ def test_a_job_is_drained_before_its_limit_put_back_and_finished(site: Site) -> 
     site.wait_for(job, site.checkpoints)
     site.end(job, "PENDING")
     assert "pauses" in site.log()
+    time.sleep(10)  # Slurm itself waits for two minutes, so that nodes have forgotten the first run
     site.server.run("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=20")
     assert site.end(job, "COMPLETED") == "0:0", site.output(job)
     assert "the job is put back into the queue and goes on" in site.output(job)  # appended to

@@ -52,6 +52,14 @@ def test_a_file_in_which_one_bit_has_changed_is_computed_again(tmp_path: Path) -
     assert torch.equal(open_features(backbone(), store(), tmp_path, CPU).rows(np.arange(70)), first)
 
 
+def test_they_are_read_where_nothing_may_be_written(tmp_path: Path) -> None:
+    first = open_features(backbone(), store(), tmp_path, CPU).rows(np.arange(70))
+    (lock,) = (tmp_path / "features").glob("*.lock")
+    lock.unlink()
+    lock.mkdir()  # so that nobody can take it
+    assert torch.equal(open_features(backbone(), store(), tmp_path, CPU).rows(np.arange(70)), first)
+
+
 def test_whatever_changes_features_changes_their_key() -> None:
     keys = {
         features_key(backbone(), store(), CPU),

@@ -244,6 +244,14 @@ def test_a_refused_launch_takes_back_its_own_files_alone(tmp_path: Path) -> None
     assert [path.name for path in folder.path.iterdir()] == ["notes.txt"]
 
 
+def test_what_a_launch_was_writing_when_it_died_is_in_nobodys_way(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "s")
+    folder.path.mkdir()
+    (folder.path / ".preparing.json.0a1b2c3d").touch()
+    with folder.locked():
+        pass
+
+
 def test_a_file_in_the_way_of_a_sweep_is_named(tmp_path: Path) -> None:
     write_text(tmp_path / "s", "a file")
     with pytest.raises(SweepError, match="it is no folder"), SweepFolder(tmp_path, "s").locked():

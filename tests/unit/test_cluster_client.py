@@ -1,0 +1,39 @@
+"""The client of a cluster's head: a head that hangs is not waited for."""
+
+import threading
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+
+from sweep import cluster
+from sweep.cluster import Head
+from sweep.errors import Interrupted
+
+
+class Hanging:
+    """A client whose head has taken the connection and says nothing."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+
+    def get_job_info(self, job: str) -> SimpleNamespace:
+        self.released.wait(20)
+        raise ConnectionError("gone")
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield "a line\n"
+        self.released.wait(20)
+
+
+def test_who_follows_a_head_that_hangs_is_told_and_keeps_what_was_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in (("_ANSWER_S", 0.1), ("_LOOK_EVERY_S", 0.1), ("_RECONNECT_S", 0.2)):
+        monkeypatch.setattr(cluster, name, seconds)
+    shown: list[str] = []
+    client = Hanging()
+    with pytest.raises(Interrupted, match="the connection to the head at http://h:1 was lost"):
+        Head("http://h:1", client).follow("job", shown.append)
+    client.released.set()
+    assert shown == ["a line\n"]
