@@ -92,8 +92,11 @@ class Sweep:
         """Return the processes that train, as soon as there are some."""
         return wait_until(lambda: self.processes("ray::Resource"))  # Tune's name of a Trainable
 
-    def processes_left(self, seconds: float = 30) -> list[str]:
-        """Return what still runs of this sweep's commands after some seconds."""
+    def processes_left(self, seconds: float = 150) -> list[str]:
+        """Return what still runs of this sweep's commands after some seconds.
+
+        Ray's agents outlive a driver that was killed by about a minute (Ray 2.60).
+        """
         end = time.monotonic() + seconds
         while (left := self.processes()) and time.monotonic() < end:
             time.sleep(0.2)

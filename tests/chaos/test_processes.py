@@ -67,13 +67,15 @@ def test_a_worker_is_killed(
     sweep.check(undisturbed, before)
 
 
-@pytest.mark.parametrize("name", ["raylet", "gcs_server", "DashboardAgent", "RuntimeEnvAgent"])
+@pytest.mark.parametrize(
+    "name", ["raylet", "gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent"]
+)
 def test_a_process_of_ray_is_killed(
     sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, name: str
 ) -> None:
     process = sweep.launch()
     moments.wait(sweep, searching=True)
-    (found,) = [item for item in sweep.processes() if name in item.cmdline()[0]]
+    (found,) = wait_until(lambda: sweep.processes(name))
     found.kill()
     text = ended(process, code=None, timeout=60)
     assert process.returncode in {0, 3}, text

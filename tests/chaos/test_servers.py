@@ -51,7 +51,7 @@ class Proxy:
                 while self.mode == "hang":
                     time.sleep(0.1)
                 if self.mode == "slow":
-                    time.sleep(1.5)
+                    time.sleep(0.3)
                 up.sendall(data)
 
     def _answer(self, up: socket.socket, client: socket.socket) -> None:

@@ -3,14 +3,14 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
 from mlflow import MlflowClient
+
+from tests.running import Sweep
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -26,28 +26,16 @@ SPACE = {
 }
 
 
-class Here:
+class Here(Sweep):
     """A folder in which sweep is typed."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "sweeps" / "digits"
+        super().__init__(folder, "digits")
         (folder / "space.yaml").write_text(yaml.safe_dump(SPACE))
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "SWEEP_CACHE": str(self.folder / "cache")}
-        return subprocess.Popen(
-            [sys.executable, "-m", "sweep", *arguments], cwd=self.folder, env=environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
-        )  # fmt: skip
 
     def sweep(self, *arguments: str, code: int = 0) -> str:
         """Run a command to its end; return what it printed."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == code, out + err
-        return out + err
+        return self.run(*arguments, code=code)
 
     def status(self) -> dict[str, object]:
         answer: dict[str, object] = json.loads(self.sweep("status", "digits", "--json"))

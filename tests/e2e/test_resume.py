@@ -6,7 +6,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import closing
@@ -15,6 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow import MlflowClient
+
+from tests.running import Sweep, ended
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -32,13 +33,7 @@ RUNS = {"cell": 2, "trial": 12, "confirmation": 4}
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SWEEP", "MLFLOW"))}
-    environment["SWEEP_CACHE"] = str(folder.parent / "cache")
-    return subprocess.Popen(
-        [sys.executable, "-m", "sweep", *arguments],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+    return Sweep(folder, "digits", SWEEP_CACHE=str(folder.parent / "cache")).start(*arguments)
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -48,10 +43,7 @@ def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def finish(folder: Path) -> None:
-    done = start(folder, "resume", "digits")
-    out, err = done.communicate(timeout=300)
-    assert done.returncode == 0, err
-    assert "has the highest test score" in out
+    assert "has the highest test score" in ended(start(folder, "resume", "digits"))
 
 
 def finished(folder: Path) -> dict[str, str]:
