@@ -1,5 +1,6 @@
 """The ledger: the trials of every cell in one Optuna storage, written at once and read once."""
 
+import itertools
 import json
 import logging
 import sqlite3
@@ -15,8 +16,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, insert, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from sweep.addresses import has_password
 from sweep.errors import Interrupted, SweepError
@@ -149,7 +150,11 @@ class WrittenStudy:
                 connection.execute(insert(_user_notes), _note(trial_id, name, value))
             return trial_id
 
-        self._ids[trial.number] = self._transact(write)
+        place = (_trials.c.study_id == self._study_id) & (_trials.c.number == trial.number)
+        known = select(_trials.c.trial_id).where(place)
+        found = self._transact(write, lambda connection: connection.execute(known).scalar())
+        assert found is not None
+        self._ids[trial.number] = found
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Write what a trial has reached after an epoch, once for each."""
@@ -181,12 +186,29 @@ class WrittenStudy:
 
         self._transact(write)
 
-    def _transact(self, write: Callable[[Connection], Result]) -> Result:
-        """Do it all in one transaction, or nothing of it; wait while another has the database."""
+    def _transact(
+        self,
+        write: Callable[[Connection], Result],
+        known: Callable[[Connection], Result | None] = lambda _: None,
+    ) -> Result | None:
+        """Do it all in one transaction, or nothing of it; wait while another has the database.
 
-        def once() -> Result:
-            with self._engine.begin() as connection:
-                return write(connection)
+        Where the connection breaks while it is committed, nobody knows whether it was. When it is
+        tried again, `known` returns what was written, and rows that are there already are taken
+        for those (None is returned).
+        """
+        tries = itertools.count()
+
+        def once() -> Result | None:
+            again = next(tries) > 0
+            try:
+                with self._engine.begin() as connection:
+                    found = known(connection) if again else None
+                    return write(connection) if found is None else found
+            except IntegrityError:
+                if not again:
+                    raise
+                return None
 
         with _interrupting(self._sweep, "written"):
             return patiently(once)

@@ -18,6 +18,12 @@ _BUSY = (
     "the database system is shutting down",
     "Connection refused",
     "connection refused",
+    "terminating connection",
+    "server closed the connection",
+    "connection has been closed",
+    "the connection is closed",
+    "connection already closed",
+    "consuming input failed",
 )
 
 log = logging.getLogger("sweep.search")
@@ -26,7 +32,8 @@ log = logging.getLogger("sweep.search")
 def patiently(work: Callable[[], Result]) -> Result:
     """Return what `work` returns; while it finds the database busy, try it again for minutes.
 
-    `work` must leave nothing behind when it raises, as a transaction does.
+    `work` must leave nothing behind when it raises, as a transaction does; or, where a connection
+    breaks at its very end, find out when it is called again.
 
     Raises whatever `work` raises, at last.
     """

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import ChaosSweep, Moments, Result
-from tests.running import ended
+from tests.running import ended, wait_until
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 

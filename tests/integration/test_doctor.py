@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,34 +74,33 @@ def test_a_cluster_that_is_down_is_one_message(folder: Path) -> None:
     assert "cannot reach the Ray cluster at 127.0.0.1:" in err
 
 
+@contextmanager
+def head(*options: str) -> Iterator[str]:
+    """Start the head of a cluster; yield its address."""
+    port, ray = free_port(), Path(sys.executable).with_name("ray")
+    subprocess.run(
+        [ray, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}",
+         "--include-dashboard=false", "--object-store-memory=80000000", "--disable-usage-stats",
+         *options],
+        check=True, capture_output=True, env={**os.environ, **TOKEN},
+    )  # fmt: skip
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+
+
 def test_a_machine_that_the_launcher_has_not_started_is_named(folder: Path, tmp_path: Path) -> None:
     workers = ["127.0.0.1", "gpu-2.invalid"]  # one that is there, one that is not
     provider = {"type": "local", "head_ip": "127.0.0.1", "worker_ips": workers}
     config = tmp_path / "launcher.yaml"
     config.write_text(yaml.safe_dump({"cluster_name": "c", "provider": provider}))
-    port, ray = free_port(), Path(sys.executable).with_name("ray")
-    subprocess.run(
-        [ray, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1",
-         "--include-dashboard=false", "--object-store-memory=80000000", "--disable-usage-stats",
-         f"--autoscaling-config={config}"],
-        check=True, capture_output=True, env={**os.environ, **TOKEN},
-    )  # fmt: skip
-    try:
-        _, err = doctor(folder, "--address", f"127.0.0.1:{port}", code=2)
-    finally:
-        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+    with head("--num-cpus=1", f"--autoscaling-config={config}") as address:
+        _, err = doctor(folder, "--address", address, code=2)
     assert "machines of the cluster launcher's file that have not come: gpu-2.invalid" in err
 
 
 def test_a_cluster_without_cpus_for_waves_is_told(folder: Path) -> None:
-    port, ray = free_port(), Path(sys.executable).with_name("ray")
-    subprocess.run(
-        [ray, "start", "--head", "--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=0",
-         "--include-dashboard=false", "--object-store-memory=80000000", "--disable-usage-stats"],
-        check=True, capture_output=True, env={**os.environ, **TOKEN},
-    )  # fmt: skip
-    try:
-        _, err = doctor(folder, "--address", f"127.0.0.1:{port}", code=2)
-    finally:
-        subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
+    with head("--num-cpus=0") as address:
+        _, err = doctor(folder, "--address", address, code=2)
     assert "no node of the cluster has a CPU for waves" in err

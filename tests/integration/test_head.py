@@ -53,7 +53,7 @@ def follow(cluster: Cluster, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("end", [die, hang])
+@pytest.mark.parametrize("end", [die, pytest.param(hang, marks=pytest.mark.chaos)])
 def test_a_head_that_is_gone_ends_the_following_with_code_3_and_the_sweep_goes_on_when_it_is_back(
     cluster: Cluster, end: Callable[[Cluster], None]
 ) -> None:

@@ -6,14 +6,15 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
-from sqlalchemy import create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from sweep.errors import Interrupted
 from sweep.records import RunRecord
@@ -392,6 +393,37 @@ def test_a_ledger_that_is_locked_for_a_while_is_waited_for_and_that_is_told(
     other.close()
     assert "waiting for the ledger" in caplog.text
     assert study(tmp_path).without_record({0}) == []
+
+
+class BreaksAtEveryCommit:
+    """An engine whose connection breaks once after each transaction, when it is committed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._breaks = engine, True
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+        self._breaks = not self._breaks
+        if not self._breaks:
+            cause = Exception("server closed the connection unexpectedly")
+            raise OperationalError("COMMIT", {}, cause)
+
+
+def test_what_was_written_when_the_connection_broke_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.search.patience._PAUSE_S", 0.01)
+    own = study(tmp_path)
+    own._written._engine = BreaksAtEveryCommit(own._written._engine)  # type: ignore[assignment]
+    for number in range(2):
+        assert own.ask("wave").number == number
+        own.report(number, 1, 0.4)
+        own.tell(record(number, 0.5))
+    (first, second) = study(tmp_path)._study.get_trials()
+    assert [first.value, second.value] == [0.5, 0.5]
+    assert first.intermediate_values == {1: 0.4}
 
 
 def test_a_ledger_that_stays_locked_interrupts_the_sweep(
