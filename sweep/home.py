@@ -53,7 +53,7 @@ _LOCK_TIMEOUT_S = 1.0  # who only looks holds the lock for a moment
 _OWN_FILES = re.compile(
     r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
     |ledger\.db(-wal|-shm|-journal)?
-    |runs/H\.json|(spool|alive)/H|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
+    |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
     |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
         "H", "[0-9a-f]{20}"
     ),

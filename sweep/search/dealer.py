@@ -17,6 +17,7 @@ from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
 from sweep.search.mending import mend
+from sweep.search.silence import forget_signs
 from sweep.search.studies import CellStudy
 from sweep.search.underway import Underway, as_record
 from sweep.search.wave import Report, Surroundings, Wave, kept_model
@@ -377,8 +378,8 @@ class Dealer:
         return rates_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
 
     def _forget_checkpoint(self, key: str) -> None:
-        for folder, suffix in (("checkpoints", ".pt"), ("alive", "")):
-            self._folder.file(folder, key, suffix).unlink(missing_ok=True)
+        self._folder.file("checkpoints", key, ".pt").unlink(missing_ok=True)
+        forget_signs(self._folder, key)
 
     def _recover(
         self, cell: Cell, study: CellStudy, progress: CellProgress, records: list[RunRecord]

@@ -32,6 +32,7 @@ from sweep.losses import loss_of
 from sweep.search.checkpoints import read_checkpoint, write_checkpoint
 from sweep.search.facts import facts_of
 from sweep.search.loading import open_counted_features, open_inputs
+from sweep.search.silence import Heartbeat, progress_file
 from sweep.search.wave import Report, Surroundings, Wave, kept_model, rungs
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
@@ -44,6 +45,9 @@ _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkp
 _MIN_CHECKPOINT_INTERVAL_S = 1.0
 _LOOK_EVERY_S = 1.0
 _SHOW_EVERY_S = 10.0
+
+
+_heartbeat = Heartbeat()
 
 
 class WaveTrainable(tune.Trainable):  # type: ignore[misc]
@@ -64,6 +68,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._seconds, self._speed, self._computed = 0.0, 0.0, 0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         self._looked, self._stopping, self._shown = -math.inf, False, -math.inf
+        _heartbeat.begin(self._around.folder, self._wave.key)
         torch.set_num_threads(max(1, int(config["threads"])))
         keep_freed_memory()
         release_freed_memory()  # of the wave before
@@ -131,7 +136,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         if now - self._shown > _SHOW_EVERY_S:
             self._shown = now
             with suppress(OSError):
-                self._around.folder.file("alive", self._wave.key, "").touch()
+                progress_file(self._around.folder, self._wave.key).touch()
 
     def _pause(self) -> None:
         if self._learner is not None and self._learner.epoch:
@@ -170,6 +175,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             scores = learner.train_epoch()
             self._unsent += scores
             self._history += scores
+            self._show_life()
             self._keep(time.perf_counter() - started)
         done = not learner.active or learner.epoch >= cell.epochs
         report = Report(self._unsent, learner.epoch, done)
@@ -231,6 +237,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             device,
             keep_best=self._wave.kind == "confirmation" or cell.repeated,
             units=units,
+            progress=self._show_life,
         )
 
     def _resume(self) -> bool:

@@ -5,7 +5,7 @@ batch while the step before computes; normalising and augmenting happen on the d
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,6 +50,7 @@ class FineTuning:
         rows: per split, which rows of the store.
         labels: per split, class indices (N,).
         keep_best: keep the weights of the best epoch, to predict with.
+        progress: called with each batch, in training and in evaluation.
 
     Attributes:
         micro_batch: how many images go through the network at once; less than the batch where
@@ -72,6 +73,7 @@ class FineTuning:
         device: torch.device,
         keep_best: bool = False,
         units: NDArray[np.int64] | None = None,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.epoch = 0
         self._units = units
@@ -87,7 +89,7 @@ class FineTuning:
         self.optimizer = _optimizer(self._network, rate, recipe, device)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # of the validation split
-        self._images = _Images(store, device)
+        self._images = _Images(store, device, progress)
 
     @property
     def active(self) -> list[int]:
@@ -222,10 +224,10 @@ class FineTuning:
 
 
 class _Images:
-    """Batches of a store's images on a device."""
+    """Batches of a store's images on a device; `progress` is called with each."""
 
-    def __init__(self, store: Store, device: torch.device) -> None:
-        self._store, self._device = store, device
+    def __init__(self, store: Store, device: torch.device, progress: Callable[[], None]) -> None:
+        self._store, self._device, self._progress = store, device, progress
         self._resident: Tensor | None = None
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
@@ -237,11 +239,13 @@ class _Images:
         """Yield the images (B, S, S, 3) of each batch of rows."""
         if self._resident is not None:
             for rows in batches:
+                self._progress()
                 yield self._resident[torch.from_numpy(rows).to(self._device)]
             return
         with ThreadPoolExecutor(1) as reader:  # reads one batch ahead
             ahead = reader.submit(self._store.rows, batches[0])
             for following in [*batches[1:], None]:
+                self._progress()
                 images = torch.from_numpy(ahead.result())
                 if following is not None:
                     ahead = reader.submit(self._store.rows, following)

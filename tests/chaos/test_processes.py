@@ -83,10 +83,11 @@ def test_a_process_of_ray_is_killed(
     go_on(sweep, undisturbed)
 
 
+@pytest.mark.parametrize("limit", ["15", ""], ids=["of 15 seconds", "by its heartbeat"])
 def test_a_worker_hangs(
-    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int
+    sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, limit: str
 ) -> None:
-    sweep.environment["SWEEP_MAX_SILENCE"] = "15"
+    sweep.environment["SWEEP_MAX_SILENCE"] = limit
     process = sweep.launch()
     moments.wait(sweep, searching=True)
     before = sweep.records()
