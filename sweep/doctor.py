@@ -58,10 +58,11 @@ def diagnose(
     uri = tracking_uri or default_tracking_uri()
     with marked(places.home) as mark, cluster(address):
         nodes = check_nodes(places, mark)
-        lacks = lacking(nodes) + (machines_that_have_not_come() if address else [])
+        lacks = lacking(nodes)
+        absent = machines_that_have_not_come() if address else []
     if reason := trouble(uri):
         lacks.append(f"MLflow at {without_password(uri)}: {reason}")
-    return Diagnosis(places, without_password(uri), nodes, lacks, _notes(places))
+    return Diagnosis(places, without_password(uri), nodes, lacks, [*absent, *_notes(places)])
 
 
 def as_json(found: Diagnosis) -> str:

@@ -90,14 +90,17 @@ def head(*options: str) -> Iterator[str]:
         subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
 
 
-def test_a_machine_that_the_launcher_has_not_started_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_machine_that_the_launcher_has_not_started_is_noted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     workers = ["127.0.0.1", "gpu-2.invalid"]  # one that is there, one that is not
     provider = {"type": "local", "head_ip": "127.0.0.1", "worker_ips": workers}
-    config = tmp_path / "launcher.yaml"
-    config.write_text(yaml.safe_dump({"cluster_name": "c", "provider": provider}))
-    with head("--num-cpus=1", f"--autoscaling-config={config}") as address:
-        _, err = doctor(folder, "--address", address, code=2)
-    assert "machines of the cluster launcher's file that have not come: gpu-2.invalid" in err
+    document = yaml.safe_dump({"cluster_name": "c", "provider": provider})
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(document)  # as `ray up` leaves it
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with head("--num-cpus=1") as address:
+        out, _ = doctor(folder, "--address", address)
+    assert "names, and that have not come: gpu-2.invalid; see" in " ".join(out.split())
 
 
 def test_a_cluster_without_cpus_for_waves_is_told(folder: Path) -> None:
