@@ -4,8 +4,10 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from types import FrameType
 
@@ -58,6 +60,8 @@ def interruptible(folder: SweepFolder) -> Iterator[Course]:
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # by nohup
         numbers.remove(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
+    told = sys.unraisablehook
+    sys.unraisablehook = partial(_tell_unless_interrupted, told)
     try:
         yield course
     except KeyboardInterrupt:
@@ -80,8 +84,17 @@ def interruptible(folder: SweepFolder) -> Iterator[Course]:
             raise SweepError(loss) from None
         raise Interrupted(f"{loss}; {how_to_go_on(folder.name)}") from None
     finally:
+        sys.unraisablehook = told
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell_unless_interrupted(
+    tell: Callable[["sys.UnraisableHookArgs"], None], error: "sys.UnraisableHookArgs"
+) -> None:
+    """Print no traceback of an interruption that came in a finaliser: `Course` remembers it."""
+    if not issubclass(error.exc_type, KeyboardInterrupt):
+        tell(error)
 
 
 def how_to_go_on(name: str) -> str:

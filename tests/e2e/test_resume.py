@@ -124,7 +124,7 @@ def test_ctrl_c_ends_with_code_3_and_says_how_to_go_on(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert "sweep resume digits" in err
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
     before = finished(tmp_path / "here")
     finish(tmp_path / "here")
     check(tmp_path / "here", before)
@@ -154,7 +154,7 @@ def test_a_ledger_that_cannot_be_written_interrupts_and_nothing_is_lost(
     assert process.returncode == 3
     assert "the ledger cannot be written" in err
     assert "sweep resume digits" in err
-    assert "Traceback" not in err
+    assert "Traceback" not in err, err
     before = finished(tmp_path / "here")
     with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
         ledger.execute("DROP TRIGGER broken")

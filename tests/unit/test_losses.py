@@ -1,6 +1,7 @@
 """What ends a sweep from outside is told in words; a fault of its own is not taken for that."""
 
 import errno
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def test_a_full_disk_is_named_by_the_folder_that_is_full(
 def test_a_loss_interrupts_once_the_search_has_begun(error: Exception, said: str) -> None:
     assert said in str(loss_of(raised_from(error), True, ()))
     assert loss_of(error, False, ()) is None
+
+
+def test_an_interruption_within_a_finaliser_prints_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Late:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with (
+        pytest.raises(Interrupted, match="interrupted before"),
+        interruptible(SweepFolder(tmp_path, "s")) as course,
+    ):
+        Late()
+        assert course.stopped.is_set()
+        raise KeyboardInterrupt  # as the display does, which looks at it
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), KeyError("x"), ZeroDivisionError()])
