@@ -5,7 +5,6 @@ import hmac
 import json
 import math
 import os
-import re
 import secrets
 import signal
 import socket
@@ -24,9 +23,10 @@ from filelock import FileLock, Timeout
 
 from sweep.atomic import write_text
 from sweep.errors import BusyError, DamagedError, SweepError, listing, nearest
+from sweep.homefiles import PREPARING, is_of_a_refused_launch, is_of_a_sweep
 from sweep.identity import canonical_hash
 from sweep.records import RunRecord, read_record, write_record
-from sweep.removal import delete_one, delete_written, is_temporary, link
+from sweep.removal import delete_one, delete_written, link
 from sweep.space import Space, check_name
 
 
@@ -44,25 +44,7 @@ class Settings:
     ledger: str | None = None
 
 
-# What a launch writes into its folder before the sweep exists, in `launch.json`.
-_PREPARING = "preparing.json"
-_OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log", _PREPARING})
 _LOCK_TIMEOUT_S = 1.0  # who only looks holds the lock for a moment
-
-# What a sweep writes, apart from launch.json: names are hashes of runs' keys.
-_OWN_FILES = re.compile(
-    r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
-    |ledger\.db(-wal|-shm|-journal)?
-    |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
-    |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
-        "H", "[0-9a-f]{20}"
-    ),
-    re.VERBOSE,
-)
-_OWN_FOLDERS = re.compile(
-    r"(runs|spool|alive|predictions|validation|kept|checkpoints|models(/[0-9a-f]{20})?|logs|damaged"
-    r"|tune\.[0-9a-z]+(/.*)?)/"
-)
 
 
 class SweepFolder:
@@ -78,16 +60,16 @@ class SweepFolder:
     def tell_preparing(self, what: str, done: int, total: int) -> None:
         """Write down how far the preparations are: images decoded, of all of a data set."""
         about = {"what": what, "done": done, "total": total}
-        write_text(self.path / _PREPARING, json.dumps(about))
+        write_text(self.path / PREPARING, json.dumps(about))
 
     def end_preparing(self) -> None:
         """Write down that the preparations are over."""
-        (self.path / _PREPARING).unlink(missing_ok=True)
+        (self.path / PREPARING).unlink(missing_ok=True)
 
     def preparing(self) -> dict[str, Any] | None:
         """Return how far the preparations of a process that runs are, or None."""
         try:
-            about: dict[str, Any] = json.loads((self.path / _PREPARING).read_text("utf-8"))
+            about: dict[str, Any] = json.loads((self.path / PREPARING).read_text("utf-8"))
         except (OSError, ValueError):
             return None
         return about if self.is_running() else None
@@ -242,7 +224,7 @@ class SweepFolder:
                 )
             return
         names = {entry.name for entry in self.path.iterdir()}
-        foreign = sorted(name for name in names if not _is_of_a_refused_launch(name))
+        foreign = sorted(name for name in names if not is_of_a_refused_launch(name))
         if foreign and not self.exists():
             raise SweepError(
                 f"{self.path} holds {_few(foreign)} and is no sweep's folder: nothing was "
@@ -256,7 +238,7 @@ class SweepFolder:
             before: names that were there before it.
         """
         for entry in list(self.path.glob("*")):
-            if entry.name not in before and _is_of_a_refused_launch(entry.name):
+            if entry.name not in before and is_of_a_refused_launch(entry.name):
                 entry.unlink(missing_ok=True)
         with suppress(OSError):
             self.path.rmdir()
@@ -332,7 +314,7 @@ class SweepFolder:
         """
         with self.locked():
             kept = {self.path / "launch.json", self.path / "lock"}
-            found = delete_written(self.path, _is_of_a_sweep)
+            found = delete_written(self.path, is_of_a_sweep)
             left = [item for item in found if item.path not in kept]
             if not any(item.failed for item in left):
                 left += delete_one(self.path / "launch.json")
@@ -359,23 +341,6 @@ class SweepFolder:
         finally:
             os.close(handle)
         return False
-
-
-def _is_of_a_refused_launch(name: str) -> bool:
-    """Tell whether a launch that was refused, or died, leaves a file of such a name."""
-    written = name[1:].rpartition(".")[0] if is_temporary(name) else name
-    return written in _OF_A_REFUSED_LAUNCH
-
-
-def _is_of_a_sweep(path: str) -> bool:
-    """Tell whether a sweep writes a file or folder (with ``/`` at its end) of such a name."""
-    if path.endswith("/"):
-        return _OWN_FOLDERS.fullmatch(path) is not None
-    folder, _, name = path.rpartition("/")
-    if path.startswith("tune.") and _OWN_FOLDERS.fullmatch(f"{folder}/"):
-        return True
-    known = not folder or _OWN_FOLDERS.fullmatch(f"{folder}/")
-    return _OWN_FILES.fullmatch(path) is not None or bool(known and is_temporary(name))
 
 
 @contextmanager
@@ -426,7 +391,7 @@ def sweep_names(home: Path) -> list[str]:
     names = {path.parent.name for path in home.glob("*/launch.json")}
     names |= {
         path.parent.name
-        for path in home.glob(f"*/{_PREPARING}")
+        for path in home.glob(f"*/{PREPARING}")
         if SweepFolder(home, path.parent.name).preparing()
     }
     return sorted(names)
