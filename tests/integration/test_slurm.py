@@ -197,6 +197,6 @@ def test_jobs_of_two_users_side_by_side_on_one_node_do_not_meet(site: Site, tmp_
         cache.mkdir(exist_ok=True)
         cache.chmod(0o1777)
         own.environment["SWEEP_CACHE"] = str(cache)
-        jobs[user] = own, own.submit("--nodelist=node1", user=user)
+        jobs[user] = own, own.submit("--nodelist=node1", "--time=60", epochs=2, user=user)
     for own, job in jobs.values():
         assert own.end(job, "COMPLETED") == "0:0", own.output(job)
