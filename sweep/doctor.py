@@ -14,7 +14,6 @@ from sweep.data.extras import absent
 from sweep.errors import SweepError, listing
 from sweep.search.checkup import Checked, Places, check_nodes, lacking, marked
 from sweep.search.connection import cluster
-from sweep.search.launcher import machines_that_have_not_come
 from sweep.tracking import default_tracking_uri, trouble
 
 
@@ -59,10 +58,9 @@ def diagnose(
     with marked(places.home) as mark, cluster(address):
         nodes = check_nodes(places, mark)
         lacks = lacking(nodes)
-        absent = machines_that_have_not_come() if address else []
     if reason := trouble(uri):
         lacks.append(f"MLflow at {without_password(uri)}: {reason}")
-    return Diagnosis(places, without_password(uri), nodes, lacks, [*absent, *_notes(places)])
+    return Diagnosis(places, without_password(uri), nodes, lacks, _notes(places))
 
 
 def as_json(found: Diagnosis) -> str:

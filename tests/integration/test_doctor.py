@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from tests.servers import free_port
 
@@ -88,19 +87,6 @@ def head(*options: str) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         subprocess.run([ray, "stop", "--force"], check=True, capture_output=True)
-
-
-def test_a_machine_that_the_launcher_has_not_started_is_noted(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workers = ["127.0.0.1", "gpu-2.invalid"]  # one that is there, one that is not
-    provider = {"type": "local", "head_ip": "127.0.0.1", "worker_ips": workers}
-    document = yaml.safe_dump({"cluster_name": "c", "provider": provider})
-    (tmp_path / "ray_bootstrap_config.yaml").write_text(document)  # as `ray up` leaves it
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with head("--num-cpus=1") as address:
-        out, _ = doctor(folder, "--address", address)
-    assert "names, and that have not come: gpu-2.invalid; see" in " ".join(out.split())
 
 
 def test_a_cluster_without_cpus_for_waves_is_told(folder: Path) -> None:

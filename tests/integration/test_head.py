@@ -15,7 +15,7 @@ import yaml
 from tests.integration.test_jobs import SPACE, Cluster, wait_until
 from tests.running import MARK, marked
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def follow(cluster: Cluster, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("end", [die, pytest.param(hang, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("end", [die, hang])
 def test_a_head_that_is_gone_ends_the_following_with_code_3_and_the_sweep_goes_on_when_it_is_back(
     cluster: Cluster, end: Callable[[Cluster], None]
 ) -> None:
