@@ -91,11 +91,12 @@ class Site:
 
     def left_of(self, job: str) -> list[str]:
         """Return what is left of a job: processes of Ray, its folders, its token."""
-        found = [str(path) for path in Path("/tmp").glob(f"sweep-{job}*")]
-        found += [str(path) for path in self.home.glob(f".*{job}*")]
+        found = [str(path) for path in Path("/tmp").glob(f"sweep-{job}-*")]
+        found += [str(path) for path in self.home.glob(f".job-{job}-*")]
+        found += [str(path) for path in self.home.glob(f".ray-token-{job}")]
         for process in psutil.process_iter(["name", "cmdline"]):
             line = " ".join(process.info["cmdline"] or [])
-            if process.info["name"].startswith(OF_RAY) and f"sweep-{job}" in line:
+            if process.info["name"].startswith(OF_RAY) and f"sweep-{job}-" in line:
                 found.append(line[:200])
         return found
 
