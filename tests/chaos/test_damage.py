@@ -4,9 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -64,18 +67,35 @@ def stop(sweep: ChaosSweep, process: subprocess.Popen[str]) -> None:
     assert not sweep.processes_left()
 
 
+def pause_in_a_wave(sweep: ChaosSweep, process: subprocess.Popen[str]) -> None:
+    """Stop a sweep while a wave is under way, so that there is a checkpoint.
+
+    Waves are short, and workers look once a second whether they are to stop: the worker is
+    suspended for longer, and looks at its next epoch.
+    """
+    while True:
+        wait_until(lambda: list(sweep.path.glob("alive/*")), process)
+        with suppress(psutil.Error):
+            worker = sweep.workers()[0]
+            worker.suspend()
+            time.sleep(1.2)
+            (sweep.path / "stop").touch()
+            worker.resume()
+        ended(process, code=3)
+        if list(sweep.folder.glob(FILES["checkpoint"])):
+            return
+        process = sweep.start("resume", sweep.name)
+
+
 @pytest.mark.parametrize("harm", HARMS)
 @pytest.mark.parametrize("what", FILES)
 def test_a_file_is_damaged_while_nothing_runs(
     sweep: ChaosSweep, moments: Moments, undisturbed: Result, repeat: int, what: str, harm: str
 ) -> None:
     process = sweep.launch()
-    if what == "checkpoint":  # waves are short: those that are told to pause write one
+    if what == "checkpoint":
         moments.wait(sweep, searching=True)
-        sweep.run("stop", sweep.name, code=None)
-        process.communicate()
-        if not list(sweep.folder.glob(FILES[what])):
-            pytest.skip("no wave was under way")
+        pause_in_a_wave(sweep, process)
     else:
         some_file(sweep, moments, what)
         moments.wait(sweep, searching=True)
