@@ -67,14 +67,15 @@ def stop(sweep: ChaosSweep, process: subprocess.Popen[str]) -> None:
     assert not sweep.processes_left()
 
 
-def pause_in_a_wave(sweep: ChaosSweep, process: subprocess.Popen[str]) -> None:
+def pause_in_a_wave(sweep: ChaosSweep, moments: Moments, process: subprocess.Popen[str]) -> None:
     """Stop a sweep while a wave is under way, so that there is a checkpoint.
 
     Waves are short, and workers look once a second whether they are to stop: the worker is
     suspended for longer, and looks at its next epoch.
     """
     while True:
-        wait_until(lambda: list(sweep.path.glob("alive/*")), process)
+        wait_until(lambda: [p for p in sweep.path.glob("alive/*") if not p.suffix], process)
+        time.sleep(moments.fraction())  # so that it has learnt something
         with suppress(psutil.Error):
             worker = sweep.workers()[0]
             worker.suspend()
@@ -95,7 +96,7 @@ def test_a_file_is_damaged_while_nothing_runs(
     process = sweep.launch()
     if what == "checkpoint":
         moments.wait(sweep, searching=True)
-        pause_in_a_wave(sweep, process)
+        pause_in_a_wave(sweep, moments, process)
     else:
         some_file(sweep, moments, what)
         moments.wait(sweep, searching=True)
