@@ -14,7 +14,7 @@ from sweep.data.extras import absent
 from sweep.errors import SweepError, listing
 from sweep.search.checkup import Checked, Places, check_nodes, lacking, marked
 from sweep.search.connection import cluster
-from sweep.tracking import default_tracking_uri, trouble
+from sweep.tracking_store import default_tracking_uri, trouble
 
 
 @dataclass(frozen=True)

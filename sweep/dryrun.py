@@ -17,7 +17,7 @@ from sweep.plan import (
     split_summaries,
 )
 from sweep.space import Space
-from sweep.tracking import default_tracking_uri, refuse_tracking
+from sweep.tracking_store import default_tracking_uri, refuse_tracking
 
 # What convolutions and transformers reach in practice, to say hours instead of operations.
 _GPU_FLOPS, _CPU_CORE_FLOPS = 20e12, 15e9

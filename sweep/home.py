@@ -23,7 +23,12 @@ from filelock import FileLock, Timeout
 
 from sweep.atomic import write_text
 from sweep.errors import BusyError, DamagedError, SweepError, listing, nearest
-from sweep.homefiles import PREPARING, is_of_a_refused_launch, is_of_a_sweep
+from sweep.homefiles import (
+    PREPARING,
+    is_of_a_refused_launch,
+    is_of_a_sweep,
+    temporaries_of_a_sweep,
+)
 from sweep.identity import canonical_hash
 from sweep.records import RunRecord, read_record, write_record
 from sweep.removal import delete_one, delete_written, link
@@ -207,6 +212,8 @@ class SweepFolder:
             about = {"pid": os.getpid(), "host": socket.gethostname(), "since": now}
             write_text(owner, json.dumps(about))
             self._stop_request.unlink(missing_ok=True)
+            for path in temporaries_of_a_sweep(self.path) if self.exists() else ():
+                path.unlink(missing_ok=True)
             yield
         finally:
             owner.unlink(missing_ok=True)

@@ -38,7 +38,8 @@ from sweep.search.tuner import search
 from sweep.search.wave import Surroundings
 from sweep.soundness import faults, set_right
 from sweep.space import Space
-from sweep.tracking import Tracker, default_tracking_uri, refuse_tracking
+from sweep.tracking import Tracker
+from sweep.tracking_store import default_tracking_uri, refuse_tracking
 
 _TELL_EVERY_S = 1.0
 

@@ -5,7 +5,6 @@ and nothing else; sending again makes no duplicates, as runs are found by their 
 """
 
 import logging
-import os
 import secrets
 import threading
 from collections import defaultdict
@@ -14,114 +13,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# Read by MLflow when it is imported: an outage must not hold up the end of a sweep.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# Before mlflow: it sets how long MLflow waits.
+from sweep.tracking_store import advice, client_of, is_missing_file, make_database, trouble
 
-import sqlalchemy
+# isort: split
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 
-from sweep.addresses import usable_address, without_password
-from sweep.errors import DamagedError, SweepError
+from sweep.addresses import without_password
+from sweep.errors import DamagedError
 from sweep.home import SweepFolder
 from sweep.records import RunRecord
 from sweep.tracking_schema import as_tag, metrics_of, params_of, run_name, space_tags
 
 _PAUSE_S = 1.0
 _METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
-_DATABASES = ("postgresql", "mysql", "mssql")
-_REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
-    "error code 401",
-    "error code 403",
-    "error code 404",
-    "not authenticated",
-    "Permission denied",
-    "password authentication failed",
-    "Invalid Host header",
-    "UnsupportedModelRegistryStoreURIException",
-    "Model registry functionality is unavailable",
-    "No module named",
-    "out-of-date database schema",
-    "Can't locate revision",
-    "filesystem tracking backend",
-    "file is not a database",
-)
-_ACCESS = (
-    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
-    "or give another --tracking-uri"
-)
-_FILE = "sqlite:///"
 _CONTENT = "sweep.content"  # tag of a run that is whole: the hash of the record it shows
 _OF_NO_RECORD = (":comparison", ":cell:0")  # ends of keys: a report, a cell that is not concluded
 _PARENT = "mlflow.parentRunId"
 _LOCK_TIMEOUT_S = 60.0
 
 log = logging.getLogger("sweep.tracking")
-
-
-def default_tracking_uri() -> str:
-    """Return ``$MLFLOW_TRACKING_URI``, else MLflow's own default in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
-
-
-def refuse_tracking(uri: str, sweep: str | None = None) -> str | None:
-    """Raise SweepError if a tracking server answers that it will take nothing from us.
-
-    Args:
-        sweep: name of the sweep, whose experiment is then written to, if it is there.
-
-    Returns why it does not answer; None if it does. That is no reason to wait: results are kept
-    until it does.
-    """
-    text = trouble(uri, sweep)
-    if text is None or not any(sign in text for sign in _REFUSALS):
-        return text
-    if "Invalid Host header" in text:
-        how = "start it with --allowed-hosts that names the host of its address"
-    elif "schema" in text or "revision" in text:
-        how = "run 'mlflow db upgrade' on it, or give another --tracking-uri"
-    elif "filesystem" in text:
-        how = "give a database, such as sqlite:///mlflow.db, as --tracking-uri"
-    elif sweep and "experiment" in text.lower():
-        how = f"{_ACCESS}; or launch under another --name, if {sweep} is somebody else's there"
-    else:
-        how = _ACCESS
-    raise SweepError(f"MLflow at {without_password(uri)} refuses us: {text}; {how}")
-
-
-def trouble(uri: str, sweep: str | None = None) -> str | None:
-    """Return why nothing can be sent to a tracking server now, without passwords.
-
-    Args:
-        sweep: name of the sweep, whose experiment is then written to, if it is there.
-    """
-    path = uri.partition(_FILE)[2]
-    if path and not Path(path).is_file():  # it is made when there is something to send
-        return None
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    try:
-        if uri.startswith(_DATABASES):  # which MLflow itself would try again for minutes
-            sqlalchemy.create_engine(usable_address(uri)).connect().close()
-        client = client_of(uri)
-        client.search_experiments(max_results=1)
-        experiment = client.get_experiment_by_name(sweep) if sweep else None
-        if experiment is not None and experiment.lifecycle_stage == "active":
-            client.set_experiment_tag(experiment.experiment_id, "sweep.name", sweep)
-    except Exception as error:  # whatever the server or the network does
-        return without_password(" ".join(str(error).split())[:300])
-    return None
-
-
-def client_of(uri: str) -> MlflowClient:
-    """Return a client of a tracking store, whose address may have been kept without a password."""
-    return MlflowClient(tracking_uri=usable_address(uri))
 
 
 class Tracker:
@@ -169,7 +82,9 @@ class Tracker:
             self.error = "another process is sending results of this sweep"
         except Exception as error:  # whatever the server or the network does
             first_line = str(error).splitlines()[0] if str(error) else ""
-            self.error = without_password(f"{type(error).__name__}: {first_line}")
+            how = advice(self._uri, first_line)
+            text = f"{type(error).__name__}: {first_line}{f'; {how}' if how else ''}"
+            self.error = without_password(text)
             self._sender = None
 
     def delete_strays(self) -> None:
@@ -215,8 +130,6 @@ class Tracker:
             path.write_text(self._token)
 
     def _run(self) -> None:
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
         while not self._stop.wait(_PAUSE_S if self.error is None else 10 * _PAUSE_S):
             self.send_all()
         self.send_all()
@@ -227,7 +140,8 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
 
     Returns why that was not possible, or None.
     """
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    if is_missing_file(uri):
+        return "there is no such file"
     key = f"{sweep_id}:comparison"
     try:
         client = client_of(uri)
@@ -267,6 +181,7 @@ class _Sender:
 
     def __init__(self, folder: SweepFolder, uri: str) -> None:
         self._folder = folder
+        make_database(uri)
         self._client = client_of(uri)
         self._experiment = self._experiment_id(folder.name)
         self._sweep_id = folder.settings().id
@@ -398,7 +313,7 @@ def disagreements(sweep: str, sweep_id: str, uri: str, records: list[RunRecord])
     if reason:
         yield f"MLflow at {without_password(uri)} cannot be asked: {reason}"
         return
-    if uri.startswith(_FILE) and not Path(uri.removeprefix(_FILE)).is_file():
+    if is_missing_file(uri):
         yield f"MLflow at {uri} holds nothing: there is no such file"
         return
     client = client_of(uri)

@@ -25,7 +25,7 @@ def _find(name: str, home: Path, tracking_uri: str | None) -> SweepResults:
     if tracking_uri is None and (find(home, name) or not _tracked_here()):
         return home_results(existing(home, name))
     from sweep.compare.tracked import tracked_results
-    from sweep.tracking import default_tracking_uri
+    from sweep.tracking_store import default_tracking_uri
 
     return tracked_results(name, tracking_uri or default_tracking_uri(), home)
 

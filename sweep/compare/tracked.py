@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sweep.tracking import client_of  # before mlflow: it sets how long MLflow waits
+from sweep.tracking_store import client_of  # before mlflow: it sets how long MLflow waits
 
 # isort: split
 from mlflow import MlflowClient

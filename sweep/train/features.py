@@ -12,7 +12,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweep.atomic import write_atomically, write_text
+from sweep.atomic import delete_temporaries, write_atomically, write_text
 from sweep.backbones import Backbone, Preprocessing
 from sweep.checksums import sha256
 from sweep.data.mapped import MappedRows, write_rows
@@ -60,6 +60,7 @@ def open_features(
         if (known := _load(path, digest)) is not None:  # computed while we waited
             return known
         digest.unlink(missing_ok=True)
+        delete_temporaries(path)
         write_atomically(path, lambda file: _compute(file, backbone, store, device, progress))
         write_text(digest, sha256(path))
     return Features(path)

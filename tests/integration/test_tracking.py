@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from sweep.home import Settings, SweepFolder
 from sweep.records import RunRecord
 from sweep.space import Space
 from sweep.tracking import Tracker
+from sweep.tracking_store import make_database, refuse_tracking
 from tests.simulated import as_table, classifier
 
 pytestmark = pytest.mark.integration
@@ -289,6 +292,49 @@ def test_a_store_that_cannot_be_read_is_refused_in_words(
 ) -> None:
     with pytest.raises(SweepError, match=said):
         tracked_results("s", uri, tmp_path)
+
+
+@pytest.mark.parametrize("step", [1, 20, 40])
+def test_a_process_that_is_killed_while_it_makes_the_store_leaves_none(
+    tmp_path: Path, uri: str, step: int
+) -> None:
+    """MLflow cannot go on with a store of which it has made some tables."""
+    code = f"""
+import os, sqlalchemy
+from sweep.tracking_store import make_database
+made = []
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
+def count(connection, cursor, statement, *_):
+    made.extend([statement] if statement.lstrip().startswith("CREATE TABLE") else [])
+    if len(made) == {step}:
+        os.kill(os.getpid(), 9)
+make_database({uri!r})
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "mlflow.db").exists()
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    Tracker(folder, uri).send_all()
+    assert len(runs(uri)) == 2
+
+
+def test_a_store_of_which_some_tables_are_missing_is_refused_in_words(
+    tmp_path: Path, uri: str
+) -> None:
+    """As MLflow's own commands leave it when they are killed while they make it."""
+    make_database(uri)
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
+        database.execute("DROP TABLE webhooks")
+        database.execute("UPDATE alembic_version SET version_num = '534353b11cbc'")
+        database.commit()
+    with pytest.raises(SweepError, match=r"was killed while it made .*mlflow.db.*move that away"):
+        refuse_tracking(uri)
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    tracker = Tracker(folder, uri)
+    tracker.send_all()
+    assert "move that away" in str(tracker.error)
 
 
 def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:

@@ -68,8 +68,9 @@ def test_remove_deletes_all_that_a_sweep_writes(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-OWN = ["notes.txt", "figures/a.png", "runs/notes.txt", "models/mine/model.safetensors",
-       "predictions/mine.parquet", "tune/mine.txt", "report.html", "damaged"]  # fmt: skip
+OWN = ["notes.txt", ".notes.20261126", "runs/.notes.20261126", "figures/a.png",
+       "runs/notes.txt", "models/mine/model.safetensors", "predictions/mine.parquet",
+       "tune/mine.txt", "report.html", "damaged"]  # fmt: skip
 
 
 @pytest.mark.parametrize("mine", OWN)
@@ -135,6 +136,20 @@ def test_a_refused_launch_leaves_files_that_are_called_as_its_own(tmp_path: Path
     with pytest.raises(SweepError), SweepFolder(tmp_path, "s").locked():
         raise SweepError("no data")
     assert (tmp_path / "s" / "sweep.log").read_text() == "mine"
+
+
+def test_who_runs_a_sweep_deletes_what_a_dead_process_was_writing(tmp_path: Path) -> None:
+    folder = launched(tmp_path)
+    key = canonical_hash("key")
+    half = [".finished.7f0aea29", f"runs/.{key}.json.7f0aea29", ".launch.json.7f0aea29",
+            f"models/{key}/.model.safetensors.7f0aea29"]  # fmt: skip
+    mine = [".notes.20261126", "runs/.notes.json.7f0aea29", "launch.json"]
+    for path in half + mine:
+        write_text(folder.path / path, "x")
+    with folder.locked():
+        pass
+    assert not [path for path in half if (folder.path / path).exists()]
+    assert all((folder.path / path).exists() for path in mine)
 
 
 def test_to_look_at_a_sweep_nothing_is_opened_for_writing(tmp_path: Path) -> None:
