@@ -79,11 +79,12 @@ def advice(uri: str, text: str, sweep: str | None = None) -> str | None:
     """
     if not any(sign in text for sign in _REFUSALS):
         return None
+    elsewhere = "or give another --tracking-uri"
     for signs, how in (
-        (["Invalid Host header"], "start it with --allowed-hosts that names the host of its address"),
-        (["already exists"], f"a process of MLflow was killed while it made or upgraded {_place(uri)}: "
-         "move that away, or give another --tracking-uri"),
-        (["schema", "revision"], "run 'mlflow db upgrade' on it, or give another --tracking-uri"),
+        (["Invalid Host header"], "start it with --allowed-hosts that names the host it has"),
+        (["already exists"],
+         f"MLflow was killed while it made {_place(uri)}: move that away, {elsewhere}"),
+        (["schema", "revision"], f"run 'mlflow db upgrade' on it, {elsewhere}"),
         (["filesystem"], "give a database, such as sqlite:///mlflow.db, as --tracking-uri"),
     ):  # fmt: skip
         if any(sign in text for sign in signs):
