@@ -149,6 +149,6 @@ def _dataset(
 
 
 def _bars() -> Any:
-    from sweep.progress import decoding_bars
+    from sweep.progressview import decoding_bars
 
     return decoding_bars()

@@ -1,7 +1,9 @@
 """`sweep launch` and what comes after it: resume, stop, status, logs, list, sync, remove."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +23,10 @@ from sweep.cli_options import (
 )
 from sweep.cli_output import outlive_output
 from sweep.errors import SweepError
+
+if TYPE_CHECKING:  # these take seconds to import
+    from sweep.launch import Outcome
+    from sweep.progressview import TerminalListener
 
 _DETACH = click.option("--detach", is_flag=True, help="Submit the job, and do not follow it.")
 _RETRIES = click.option(
@@ -86,15 +92,14 @@ def launch(
         return
     _refuse_detaching(detach)
     outlive_output()
-    from rich.console import Console
-
     from sweep import launch as launching
+    from sweep.progressview import TerminalListener
 
     tries = 2 if retries is None else retries
     where = (data_root, weights_dir, tracking_uri, address)
     settings = launching.new_settings(*where, tries, ledger)
-    failures = launching.launch(space, home_of(home), settings, Console(stderr=True))
-    _end([*failures, *left_out], space.name)
+    listener = TerminalListener()
+    _end(launching.launch(space, home_of(home), settings, listener), listener, left_out)
 
 
 @click.command()
@@ -140,10 +145,9 @@ def resume(
     from sweep.home import existing
 
     folder = existing(home_of(home), name)
-    from rich.console import Console
-
     from sweep import launch as launching
     from sweep.addresses import kept_address
+    from sweep.progressview import TerminalListener
 
     settings = {
         "data_root": str(data_root.absolute()) if data_root else None,
@@ -154,7 +158,8 @@ def resume(
     }
     changed = {key: value for key, value in settings.items() if value is not None}
     changes = launching.Changes(overrides, changed, retry_failed)
-    _end(launching.resume(folder, Console(stderr=True), changes), name)
+    listener = TerminalListener()
+    _end(launching.resume(folder, listener, changes), listener)
 
 
 @click.command()
@@ -337,10 +342,16 @@ def _refuse_detaching(detach: bool) -> None:
         raise SweepError("--detach needs a cluster to run on: --address http://HOST:8265")
 
 
-def _end(failures: list[str], name: str) -> None:
+def _end(outcome: "Outcome", listener: "TerminalListener", left_out: Sequence[str] = ()) -> None:
+    """Print what a sweep has come to, and exit with 1 if it lacks something that was asked for."""
+    from sweep.outcomeview import print_outcome
+
+    print_outcome(outcome, listener)
+    failures = [*outcome.failures, *left_out]
     for line in failures:
         click.echo(f"failed: {line}", err=True)
     if failures:
+        name = outcome.comparison.sweeps[0].name
         click.echo(
             f"look into it with: sweep logs {name} CELL; then: sweep resume {name} --retry-failed",
             err=True,

@@ -10,25 +10,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from sweep.addresses import kept_address, without_password
 from sweep.atomic import write_text
 from sweep.cache import default_cache
-from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, Row, compared
 from sweep.compare.results import CellResult, home_results
-from sweep.compare.tables import terminal
-from sweep.data.building import Progress
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.extension import extended
 from sweep.home import Settings, SweepFolder, hashing_key, new_id
 from sweep.inputs import Inputs, refuse_changes, remember
 from sweep.interruption import Course, how_to_go_on, interruptible
+from sweep.listener import Decoding, Listener
 from sweep.plan import plan_cells, prepare
-from sweep.progress import CellProgress, Display, decoding_bars
+from sweep.progress import CellProgress
 from sweep.records import RunRecord
-from sweep.request import BEGUN
 from sweep.search.agreement import disagreements
 from sweep.search.connection import allot, cluster
 from sweep.search.ledger import refuse_ledger
@@ -82,10 +77,22 @@ class Changes:
     retry_failed: bool = False
 
 
-def launch(space: Space, home: Path, settings: Settings, console: Console) -> list[str]:
-    """Run a new sweep to its end and print the comparison.
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep has come to.
 
-    Returns what went wrong, one line for each failed cell.
+    Attributes:
+        failures: what went wrong, one line for each cell that lacks results.
+        unsent: how many results MLflow still lacks, and why; None if it has all.
+    """
+
+    comparison: Comparison
+    failures: list[str]
+    unsent: str | None = None
+
+
+def launch(space: Space, home: Path, settings: Settings, listener: Listener) -> Outcome:
+    """Run a new sweep to its end and compare its cells.
 
     Raises:
         SweepError: something it needs is missing or wrong; nothing was begun.
@@ -94,10 +101,10 @@ def launch(space: Space, home: Path, settings: Settings, console: Console) -> li
     folder = SweepFolder(home, space.name)
     with interruptible(folder) as course, folder.locked():
         _refuse_known(folder)
-        return _prepare_and_run(folder, space, settings, console, course)
+        return _prepare_and_run(folder, space, settings, listener, course)
 
 
-def resume(folder: SweepFolder, console: Console, changes: Changes = Changes()) -> list[str]:
+def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()) -> Outcome:
     """Go on with a sweep that was launched, to its end; see `launch`.
 
     What is missing or damaged of what it has left is run again.
@@ -107,20 +114,17 @@ def resume(folder: SweepFolder, console: Console, changes: Changes = Changes()) 
     settings = replace(folder.settings(), **changes.settings)
     more = changes.retry_failed or space != folder.space()
     with interruptible(folder) as course, folder.locked():
-        wrong = _set_right(folder, settings, console)
+        wrong = _set_right(folder, settings, listener)
         if more or wrong or not folder.is_finished():
             forget = changes.retry_failed
-            return _prepare_and_run(folder, space, settings, console, course, forget)
+            return _prepare_and_run(folder, space, settings, listener, course, forget)
         tracker = Tracker(folder, settings.tracking_uri)
         if tracker.waiting():
             tracker.send_all()
-    comparison = _compared(folder)
-    _print_table(comparison, console)
-    _tell_waiting(tracker, settings, console)
-    return _failures(comparison.rows, space)
+    return _outcome(_compared(folder), space, tracker, settings)
 
 
-def _set_right(folder: SweepFolder, settings: Settings, console: Console) -> bool:
+def _set_right(folder: SweepFolder, settings: Settings, listener: Listener) -> bool:
     """Put damaged files of a sweep aside, and say it; tell whether anything is to run again."""
     found = list(faults(folder))
     set_right(folder, found)
@@ -131,7 +135,7 @@ def _set_right(folder: SweepFolder, settings: Settings, console: Console) -> boo
     if lines:
         count = f"{len(lines)} things of this sweep are" if len(lines) > 1 else "something is"
         text = f"{count} missing or damaged; what is missing is run again:\n{listing(lines)}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        listener.note(text)
     return bool(lines)
 
 
@@ -152,21 +156,21 @@ def _prepare_and_run(
     folder: SweepFolder,
     space: Space,
     settings: Settings,
-    console: Console,
+    listener: Listener,
     course: Course,
     forget_failures: bool = False,
-) -> list[str]:
+) -> Outcome:
     """Find everything that stands in the way before anything of the sweep is written."""
     if silence := refuse_tracking(settings.tracking_uri, space.name):
         uri = without_password(settings.tracking_uri)
         text = f"MLflow at {uri} does not answer ({silence}): results are kept until it does"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        listener.note(text)
     if settings.ledger:
         refuse_ledger(settings.ledger, space, settings.id)
     problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
     if problems:
         raise SweepError("\n".join(problems))
-    inputs = _prepare(folder, space, settings, console)
+    inputs = _prepare(folder, space, settings, listener)
     if folder.exists():
         refuse_changes(folder, inputs)
     data_root = Path(settings.data_root)
@@ -188,25 +192,22 @@ def _prepare_and_run(
         for plan in plan_cells(space, data_root)
     }
     advice = how_to_go_on(folder.name)
-    with cluster(settings.address, course.lose, advice), _logged(folder, console):
+    with cluster(settings.address, course.lose, advice), _logged(folder, listener):
         allotment = allot(around, sizes, shared=bool(settings.address))
         remember(folder, inputs)
         folder.create(space, settings)
         folder.reopen(forget_failures)
         course.begun = True
-        if not console.is_terminal:
-            runs = f"runs go to MLflow at {without_password(settings.tracking_uri)}"
-            # A detached launch waits for it.
-            console.print(f"{BEGUN}; {runs}", highlight=False, markup=False, soft_wrap=True)
-        return _run(around, allotment, settings, console, course)
+        listener.begin(without_password(settings.tracking_uri))
+        return _run(around, allotment, settings, listener, course)
 
 
-def _prepare(folder: SweepFolder, space: Space, settings: Settings, console: Console) -> Inputs:
+def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Inputs:
     """Decode what is to be decoded; `sweep status` sees how far it is, `sweep stop` stops it."""
     folder.tell_preparing("looks at weights and data", 0, 0)
-    with decoding_bars(console) as bars:
+    with listener.decoding() as bars:
 
-        def progress(title: str) -> Progress:
+        def progress(title: str) -> Decoding:
             bar, told = bars(title), -math.inf
 
             def tell(done: int, total: int) -> None:
@@ -223,7 +224,7 @@ def _prepare(folder: SweepFolder, space: Space, settings: Settings, console: Con
         prepared = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
     folder.end_preparing()
     for note in prepared.notes:
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+        listener.note(note)
     return prepared.inputs
 
 
@@ -231,20 +232,20 @@ def _run(
     around: Surroundings,
     allotment: Allotment,
     settings: Settings,
-    console: Console,
+    listener: Listener,
     course: Course,
-) -> list[str]:
+) -> Outcome:
     folder, space = around.folder, around.space
     tracker = Tracker(folder, settings.tracking_uri)
     with tracker:
-        with Display(space.objective, console) as display:
+        with listener.searching(space.objective) as show:
 
             def watch(cells: list[CellProgress]) -> None:
                 if (
                     course.stopped.is_set()
                 ):  # and what was raised then was swallowed, by a finaliser say
                     raise KeyboardInterrupt
-                display.watch(cells)
+                show(cells)
 
             log.info("the search begins: %d cells", len(space.cells()))
             if not search(around, allotment, watch):
@@ -255,31 +256,30 @@ def _run(
     tracker.delete_strays()
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("finished")
-    _print_table(comparison, console)
-    _tell_waiting(tracker, settings, console)
-    return _failures(comparison.rows, space)
+    return _outcome(comparison, space, tracker, settings)
 
 
-def _tell_waiting(tracker: Tracker, settings: Settings, console: Console) -> None:
+def _outcome(comparison: Comparison, space: Space, tracker: Tracker, settings: Settings) -> Outcome:
+    unsent = None
     if waiting := tracker.waiting():
         uri, name = without_password(settings.tracking_uri), tracker.folder.name
-        text = (
+        unsent = (
             f"{waiting} results wait for MLflow at {uri} ({tracker.error}); send them with: "
             f"sweep sync {name}"
         )
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+    return Outcome(comparison, _failures(comparison.rows, space), unsent)
 
 
 class _Saying(logging.Handler):
     """Shows what is logged with ``extra={"said": True}`` to who launched the sweep, too."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, listener: Listener) -> None:
         super().__init__(logging.WARNING)
-        self._console = console
+        self._listener = listener
         self.addFilter(lambda record: getattr(record, "said", False))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(self.format(record), highlight=False, markup=False, soft_wrap=True)
+        self._listener.note(self.format(record))
 
 
 class _LogFile(logging.FileHandler):
@@ -295,9 +295,9 @@ class _LogFile(logging.FileHandler):
 
 
 @contextlib.contextmanager
-def _logged(folder: SweepFolder, console: Console) -> Iterator[None]:
+def _logged(folder: SweepFolder, listener: Listener) -> Iterator[None]:
     """Write what happens to a sweep into its log, for `sweep logs`."""
-    saying = _Saying(console)
+    saying = _Saying(listener)
     handler = _LogFile(folder.path / "sweep.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("sweep")
@@ -379,16 +379,6 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
 def _compared(folder: SweepFolder) -> Comparison:
     results = replace(home_results(folder), finished=True)
     return compared([results], Choices(results.space.objective, results.space.margin))
-
-
-def _print_table(comparison: Comparison, console: Console) -> None:
-    out = Console()
-    print(terminal(comparison, out.width if out.is_terminal else None))
-    for note in caveats(comparison):
-        console.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
-    if any(row.metrics for row in comparison.rows):
-        name = comparison.sweeps[0].name
-        console.print(f"to look at: sweep report {name}", highlight=False, markup=False)
 
 
 def _weights_dir(settings: Settings) -> Path | None:

@@ -17,7 +17,7 @@ from sweep.errors import SweepError
 
 _PLACES = ("SWEEP_DATA", "SWEEP_WEIGHTS", "SWEEP_CACHE", "MLFLOW_TRACKING_URI")
 _ANSWER = "sweep-answer:"
-BEGUN = "all checks passed, the search begins"  # in the log of a launch
+BEGUN = "all checks passed, the search begins"  # in the output of a launch
 
 
 def is_remote(address: str | None) -> bool:

@@ -16,7 +16,7 @@ from rich.text import Text
 from sweep.errors import SweepError, nearest
 from sweep.fitting import Column, Line, Look, fitted
 from sweep.home import SweepFolder, existing
-from sweep.progress import clock, time_left
+from sweep.progressview import clock, time_left
 from sweep.status import CellStatus, SweepStatus, read_all, read_anyway, read_status
 
 _WATCH_EVERY_S = 2.0

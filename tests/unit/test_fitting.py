@@ -12,7 +12,8 @@ from rich.console import Console
 from sweep.compare.comparison import Choices, compared
 from sweep.compare.tables import terminal
 from sweep.fitting import Column, Line, fitted
-from sweep.progress import CellProgress, Display
+from sweep.progress import CellProgress
+from sweep.progressview import Display
 from sweep.spacefile import load_space
 from tests.simulated import sweep_of
 
