@@ -27,16 +27,16 @@ import torch
 from machine import data_root, describe, weights_dir
 from scipy.special import ndtri
 
-from sweep.backbones import Backbone, load_backbone
-from sweep.cache import default_cache
+from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.base.settings import default_cache
 from sweep.compare.stats.difference import can_be_equivalent, weighted_sum
 from sweep.compare.stats.influence import midranks, rank_influences
 from sweep.compare.stats.intervals import Counts, interval
 from sweep.compare.stats.sampling import Sampled, sampled_metric
-from sweep.data.datasets import open_dataset
+from sweep.data.dataset import open_dataset
 from sweep.data.manifest import SPLITS
-from sweep.predictions import Predictions
-from sweep.space import BackboneSpec, DatasetSpec, Recipe, Split
+from sweep.records.predictions import Predictions
+from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Rate, chosen
 from sweep.train.metrics import score

@@ -19,15 +19,15 @@ from machine import brain_mri, data_root, describe
 from PIL import Image
 from scipy.ndimage import affine_transform
 
-from sweep.data import building as stores
-from sweep.data import twins
-from sweep.data.building import StorePlan
-from sweep.data.checks import check
-from sweep.data.datasets import read_manifest, samples_of, store_plan
-from sweep.data.images import decode
+from sweep.data.dataset import read_manifest, samples_of, store_plan
+from sweep.data.io.images import decode
 from sweep.data.layouts.base import Files
-from sweep.data.store import open_store
-from sweep.space import DatasetSpec, Split
+from sweep.data.quality import near_duplicates as twins
+from sweep.data.quality.checks import check
+from sweep.data.store import building as stores
+from sweep.data.store.building import StorePlan
+from sweep.data.store.image_store import open_store
+from sweep.space.model import DatasetSpec, Split
 from sweep.train.allocator import keep_freed_memory
 
 SIZE = 224

@@ -15,10 +15,10 @@ import torch
 from machine import brain_mri, data_root, describe
 from torch.nn.functional import cross_entropy
 
-from sweep.backbones import load_backbone
-from sweep.cache import default_cache
-from sweep.data.datasets import open_dataset
-from sweep.space import BackboneSpec, Recipe, Split
+from sweep.backbones.backbone import load_backbone
+from sweep.base.settings import default_cache
+from sweep.data.dataset import open_dataset
+from sweep.space.model import BackboneSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import autocast, normalise
 from sweep.train.finetune import FineTuning

@@ -21,9 +21,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from sweep.backbones import load_backbone
-from sweep.data.datasets import open_dataset, read_manifest
-from sweep.space import Split
+from sweep.backbones.backbone import load_backbone
+from sweep.data.dataset import open_dataset, read_manifest
+from sweep.space.model import Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise
 

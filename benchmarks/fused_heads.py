@@ -16,10 +16,10 @@ import torch
 from machine import brain_mri, data_root, describe, lite0
 from torch import Tensor
 
-from sweep.backbones import initial_head, load_backbone
-from sweep.cache import default_cache
-from sweep.data.datasets import open_dataset
-from sweep.space import Recipe, Split
+from sweep.backbones.backbone import initial_head, load_backbone
+from sweep.base.settings import default_cache
+from sweep.data.dataset import open_dataset
+from sweep.space.model import Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Rate
 from sweep.train.probe import ProbeWave

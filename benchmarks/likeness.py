@@ -15,11 +15,11 @@ import numpy as np
 from machine import data_root, describe
 from PIL import Image
 
-from sweep.data.datasets import read_manifest, store_plan
-from sweep.data.images import decode
-from sweep.data.store import Store, open_store
-from sweep.data.twins import ALIKE, THUMBNAIL, signatures
-from sweep.space import DatasetSpec, Split
+from sweep.data.dataset import read_manifest, store_plan
+from sweep.data.io.images import decode
+from sweep.data.quality.near_duplicates import ALIKE, THUMBNAIL, signatures
+from sweep.data.store.image_store import Store, open_store
+from sweep.space.model import DatasetSpec, Split
 
 SETS: list[object] = [
     "brain_mri", "chest_xray", "ham10000", "ichallenge_pm", "lgg_mri", "glioma_t1",

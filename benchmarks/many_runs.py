@@ -20,9 +20,9 @@ from machine import describe, run_sweep
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sweep.home import Settings, SweepFolder
-from sweep.records import RunRecord
-from sweep.tracking import Tracker
+from sweep.records.folder import Settings, SweepFolder
+from sweep.records.record import RunRecord
+from sweep.tracking.writer import Tracker
 from tests.simulated import PARAMETERS, as_table, classifier, record, space
 
 TRIALS, SEEDS, EPOCHS, SAMPLES = 96, 3, 30, 400

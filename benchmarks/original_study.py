@@ -24,13 +24,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cross_entropy
 
-from sweep.backbones import Backbone, load_backbone
-from sweep.cache import default_cache
-from sweep.compare.results import Predictions
+from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.base.settings import default_cache
 from sweep.compare.stats.intervals import Counts, interval
 from sweep.compare.stats.sampling import sampled
-from sweep.data.datasets import Dataset, open_dataset
-from sweep.space import BackboneSpec, DatasetSpec, Recipe, Split
+from sweep.data.dataset import Dataset, open_dataset
+from sweep.records.results import Predictions
+from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise, open_features
 from sweep.train.learner import Rate

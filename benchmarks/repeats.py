@@ -20,14 +20,14 @@ from claims import NIH
 from machine import data_root, describe, weights_dir
 from torch.nn.functional import cross_entropy
 
-from sweep.backbones import load_backbone
+from sweep.backbones.backbone import load_backbone
 from sweep.compare.stats.difference import weighted_sum
 from sweep.compare.stats.sampling import sampled
-from sweep.data.datasets import open_dataset
+from sweep.data.dataset import open_dataset
 from sweep.data.splits import carve
-from sweep.predictions import Predictions
+from sweep.records.predictions import Predictions
 from sweep.search.confirmation import chosen_in_resample
-from sweep.space import BackboneSpec, DatasetSpec, Split
+from sweep.space.model import BackboneSpec, DatasetSpec, Split
 from sweep.train.features import normalise
 from sweep.train.metrics import score
 

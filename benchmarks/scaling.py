@@ -34,13 +34,14 @@ from ray._private import ray_constants, services
 from ray.cluster_utils import Cluster
 from ray.tune.execution import tune_controller
 
-from sweep.home import SweepFolder
-from sweep.search import ledger, tuner
+from sweep.records.folder import SweepFolder
+from sweep.search import ledger
 from sweep.search.dealer import Dealer
 from sweep.search.ledger import Ledger
-from sweep.search.resources import Allotment, ModelSize, Node
+from sweep.search.ray import tuner
+from sweep.search.ray.resources import Allotment, ModelSize, Node
 from sweep.search.wave import Report, Surroundings, Wave
-from sweep.space import Space
+from sweep.space.model import Space
 from sweep.train.learner import EpochScore
 
 

@@ -18,9 +18,9 @@ import torch
 import yaml
 from machine import data_root, describe, run_sweep, weights_dir
 
-from sweep.backbones import load_backbone
-from sweep.data.datasets import open_dataset
-from sweep.space import Cell, Space
+from sweep.backbones.backbone import load_backbone
+from sweep.data.dataset import open_dataset
+from sweep.space.model import Cell, Space
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import open_features
 from sweep.train.finetune import FineTuning

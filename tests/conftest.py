@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from sweep import cli
+from sweep.cli import commands as cli
 from sweep.train.allocator import keep_freed_memory
 
 ROOT = Path(__file__).parents[1]

@@ -7,10 +7,10 @@ import pyarrow as pa
 from scipy.special import softmax
 from scipy.stats import norm
 
-from sweep.compare.results import CellResult, SweepResults, cell_result
-from sweep.predictions import Predictions
-from sweep.records import RunRecord
-from sweep.space import Space
+from sweep.records.predictions import Predictions
+from sweep.records.record import RunRecord
+from sweep.records.results import CellResult, SweepResults, cell_result
+from sweep.space.model import Space
 
 PARAMETERS = {
     "small": 1_000_000, "large": 20_000_000, "other": 5_000_000,

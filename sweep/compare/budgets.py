@@ -6,10 +6,10 @@ import numpy as np
 from scipy.special import gammaln
 
 from sweep.compare.comparison import Comparison, Row
-from sweep.compare.results import CellResult, SweepResults
-from sweep.compare.wording import listed
-from sweep.ranges import Range, end_of
-from sweep.records import RunRecord
+from sweep.compare.text import listed
+from sweep.records.record import RunRecord
+from sweep.records.results import CellResult, SweepResults
+from sweep.space.ranges import Range, end_of
 from sweep.train.metrics import Floats
 
 _LEAST_COMPLETE = 3

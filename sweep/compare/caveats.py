@@ -9,7 +9,7 @@ from sweep.compare.budgets import few_complete, rates_at_an_edge, searched_less
 from sweep.compare.comparison import Comparison, Row
 from sweep.compare.costs import unlike_devices
 from sweep.compare.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
-from sweep.compare.wording import listed, number, title
+from sweep.compare.text import listed, number, title
 
 _FEW_GROUPS = 10  # of the rarest class
 _CALIBRATION_SAMPLES = 500  # below, a calibration error says little

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from sweep.compare.results import CellResult, SweepResults
 from sweep.errors import SweepError
+from sweep.records.results import CellResult, SweepResults
 
 Value = TypeVar("Value")
 

@@ -12,7 +12,6 @@ from itertools import combinations
 import numpy as np
 
 from sweep.compare.comparable import odd_tests, require_comparable
-from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.stats.difference import (
     LEAST_CONFIRMATIONS,
     Difference,
@@ -23,9 +22,10 @@ from sweep.compare.stats.difference import (
 from sweep.compare.stats.intervals import Counts, interval
 from sweep.compare.stats.sampling import Sampled, sampled
 from sweep.compare.stats.verdict import ALPHA, Verdict, holm, verdicts
-from sweep.compare.wording import listed
+from sweep.compare.text import listed
 from sweep.errors import SweepError, shortened
-from sweep.predictions import Predictions
+from sweep.records.predictions import Predictions
+from sweep.records.results import CellResult, SweepResults
 from sweep.train.metrics import LOWER_IS_BETTER
 
 # A cell that loses in one of these is not "as good" as another, whatever the metric that ranks.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.compare.comparison import Comparison, Row
-from sweep.compare.results import CellResult
 from sweep.compare.stats.verdict import ALPHA, holm
-from sweep.compare.wording import interval, listed_titles, number, title
-from sweep.records import RunRecord
+from sweep.compare.text import interval, listed_titles, number, title
+from sweep.records.record import RunRecord
+from sweep.records.results import CellResult
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from sweep.compare.comparison import Comparison, Pair, Row
 from sweep.compare.stats.difference import Difference, averaged
 from sweep.compare.stats.verdict import Verdict, Word, verdicts
-from sweep.compare.wording import losses, told
+from sweep.compare.text import losses, told
 
 Terms = list[tuple[float, Row]]
 

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from sweep.compare.results import SweepResults, home_results
-from sweep.home import existing, find
+from sweep.records.folder import existing, find
+from sweep.records.results import SweepResults, home_results
 
 
 def find_results(
@@ -24,8 +24,8 @@ def find_results(
 def _find(name: str, home: Path, tracking_uri: str | None) -> SweepResults:
     if tracking_uri is None and (find(home, name) or not _tracked_here()):
         return home_results(existing(home, name))
-    from sweep.compare.tracked import tracked_results
-    from sweep.tracking_store import default_tracking_uri
+    from sweep.tracking.reader import tracked_results
+    from sweep.tracking.store import default_tracking_uri
 
     return tracked_results(name, tracking_uri or default_tracking_uri(), home)
 

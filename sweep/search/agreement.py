@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweep.records import RunRecord
+from sweep.records.record import RunRecord
 from sweep.search.ledger import read_studies
 from sweep.search.mending import contradicts
-from sweep.space import Space
+from sweep.space.model import Space
 
 
 def disagreements(

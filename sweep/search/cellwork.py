@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable
 
-from sweep.progress import CellProgress
-from sweep.records import RunRecord
+from sweep.records.progress import CellProgress
+from sweep.records.record import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.search.wave import Wave, choice_identity
-from sweep.space import Cell
+from sweep.space.model import Cell
 from sweep.train.learner import Rate
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from sweep.atomic import write_atomically
+from sweep.base.atomic import write_atomically
 from sweep.errors import DamagedError
 from sweep.train.learner import EpochScore, State
 

@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 import pyarrow.parquet as pq
 
-from sweep.home import SweepFolder
-from sweep.predictions import Predictions
-from sweep.records import RunRecord
+from sweep.records.folder import SweepFolder
+from sweep.records.predictions import Predictions
+from sweep.records.record import RunRecord
 from sweep.search.studies import CellStudy
-from sweep.space import Cell, Space
+from sweep.space.model import Cell, Space
 from sweep.train.learner import Rate
 from sweep.train.metrics import score_each
 

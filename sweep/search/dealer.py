@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
-from sweep.progress import CellProgress
-from sweep.records import RunRecord
+from sweep.records.progress import CellProgress
+from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
@@ -21,7 +21,7 @@ from sweep.search.silence import forget_signs
 from sweep.search.studies import CellStudy
 from sweep.search.underway import Underway, as_record
 from sweep.search.wave import Report, Surroundings, Wave, kept_model
-from sweep.space import Cell
+from sweep.space.model import Cell
 from sweep.train.learner import Best, Rate
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other

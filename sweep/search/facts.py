@@ -11,14 +11,14 @@ import torch
 
 import sweep
 from sweep import __version__
-from sweep.backbones import Backbone
-from sweep.data.datasets import Dataset
+from sweep.backbones.backbone import Backbone
+from sweep.backbones.freeze import trunk_parameters
+from sweep.backbones.weights import full_name
+from sweep.base.identity import canonical_hash, commit_of
+from sweep.data.dataset import Dataset
 from sweep.data.manifest import SPLITS, UNUSED
-from sweep.freeze import trunk_parameters
-from sweep.identity import canonical_hash, commit_of
-from sweep.space import Cell
+from sweep.space.model import Cell
 from sweep.train.flops import forward_flops, head_flops, step_flops
-from sweep.weights import full_name
 
 
 def facts_of(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, Any]:

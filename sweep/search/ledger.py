@@ -19,10 +19,10 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from sweep.addresses import has_password
+from sweep.base.addresses import has_password
 from sweep.errors import Interrupted, SweepError
 from sweep.search.patience import is_busy, patiently
-from sweep.space import Space
+from sweep.space.model import Space
 
 Result = TypeVar("Result")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from sweep.backbones import Backbone, input_size, load_backbone
-from sweep.data.datasets import Dataset, open_dataset, samples_hash
-from sweep.data.store import Store
+from sweep.backbones.backbone import Backbone, input_size, load_backbone
+from sweep.data.dataset import Dataset, open_dataset, samples_hash
+from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
 from sweep.search.wave import Surroundings, Wave
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 from sweep.train.features import Features, open_features
 
 # A warm worker keeps what the next wave of a cell needs again.

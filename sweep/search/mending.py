@@ -8,12 +8,12 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from sweep.ranges import Range, extended
-from sweep.records import RunRecord
+from sweep.records.record import RunRecord
 from sweep.search.ledger import WrittenStudy
 from sweep.search.studies import BEYOND, STATES, domains_of
 from sweep.search.wave import rungs
-from sweep.space import Cell, Space
+from sweep.space.model import Cell, Space
+from sweep.space.ranges import Range, extended
 
 log = logging.getLogger("sweep.search")
 

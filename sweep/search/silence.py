@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from sweep.home import SweepFolder
+from sweep.records.folder import SweepFolder
 from sweep.search.wave import Wave
 
 LIMIT = "SWEEP_MAX_SILENCE"  # seconds, in place of what is measured

@@ -11,10 +11,10 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sweep.ranges import End, Range, end_of, extended
-from sweep.records import RunRecord
+from sweep.records.record import RunRecord
 from sweep.search.ledger import DIRECTION, WrittenStudy
-from sweep.space import Cell, Space
+from sweep.space.model import Cell, Space
+from sweep.space.ranges import End, Range, end_of, extended
 from sweep.train.learner import Rate
 
 _GOLDEN = (math.sqrt(5) - 1) / 2

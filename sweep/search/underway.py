@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from sweep.records import RunRecord
+from sweep.records.record import RunRecord
 from sweep.search.wave import Report, Wave
-from sweep.space import Space
+from sweep.space.model import Space
 from sweep.train.learner import Best, EpochScore
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweep.home import SweepFolder
-from sweep.identity import canonical_hash
-from sweep.space import Cell, Space
+from sweep.base.identity import canonical_hash
+from sweep.records.folder import SweepFolder
+from sweep.space.model import Cell, Space
 from sweep.train.learner import EpochScore, Rate
 
 
@@ -22,7 +22,7 @@ class Surroundings:
         owner: since when the driver has run, which nodes read to know its folder.
         retries: how often a wave that failed is tried again.
         ledger: URL of the Optuna storage.
-        inputs: hashes of what the sweep learns from; see `sweep.inputs.Inputs.identities`.
+        inputs: hashes of what the sweep learns from; see `sweep.data.inputs.Inputs.identities`.
     """
 
     space: Space

@@ -12,12 +12,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweep.atomic import delete_temporaries, write_atomically, write_text
-from sweep.backbones import Backbone, Preprocessing
-from sweep.checksums import sha256
-from sweep.data.mapped import MappedRows, write_rows
-from sweep.data.store import Store
-from sweep.identity import canonical_hash
+from sweep.backbones.backbone import Backbone, Preprocessing
+from sweep.base.atomic import delete_temporaries, write_atomically, write_text
+from sweep.base.checksums import sha256
+from sweep.base.identity import canonical_hash
+from sweep.data.store.image_store import Store
+from sweep.data.store.mapped import MappedRows, write_rows
 from sweep.train.schedule import halving_memory
 
 VERSION = 1  # of the numbers: raise it when computing them changes

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
-from sweep.backbones import Backbone, Network, seeded
-from sweep.data.store import Store
-from sweep.freeze import freeze, set_training
-from sweep.space import Recipe
+from sweep.backbones.backbone import Backbone, Network, seeded
+from sweep.backbones.freeze import freeze, set_training
+from sweep.data.store.image_store import Store
+from sweep.space.model import Recipe
 from sweep.train.features import autocast, normalise
 from sweep.train.learner import Best, EpochScore, Rate, State, validation
 from sweep.train.schedule import (

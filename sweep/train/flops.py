@@ -11,10 +11,10 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from sweep.backbones import bare_network
+from sweep.backbones.backbone import bare_network
+from sweep.backbones.freeze import freeze
 from sweep.errors import BackboneError
-from sweep.freeze import freeze
-from sweep.space import BackboneSpec
+from sweep.space.model import BackboneSpec
 
 _IMAGES = 2  # of a step, as batch norm cannot train on one
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweep.identity import canonical_hash
+from sweep.base.identity import canonical_hash
 from sweep.train.metrics import pooled, score_each
 
 State = dict[str, Any]

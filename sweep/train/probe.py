@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweep.backbones import Backbone, Network, initial_head
-from sweep.space import Recipe
+from sweep.backbones.backbone import Backbone, Network, initial_head
+from sweep.space.model import Recipe
 from sweep.train.learner import Best, EpochScore, Rate, State, validation
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from sweep.identity import canonical_hash
+from sweep.base.identity import canonical_hash
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8

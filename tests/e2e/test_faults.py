@@ -18,7 +18,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from safetensors.torch import save_file
 
-from sweep.data.datasets import read_manifest, samples_hash, samples_of
+from sweep.data.dataset import read_manifest, samples_hash, samples_of
 from tests.conftest import Command, tiny_space, write_images
 
 pytestmark = pytest.mark.e2e
@@ -238,7 +238,7 @@ def test_an_unexpected_error_is_one_message_that_names_a_file_with_the_traceback
     def fail(*_: object) -> None:
         raise ZeroDivisionError("of the test")
 
-    monkeypatch.setattr("sweep.spacefile.load_space", fail)
+    monkeypatch.setattr("sweep.space.file.load_space", fail)
     done = sweep("space", "check", "quickstart")
     assert done.code == 70
     assert "Traceback" not in done.err

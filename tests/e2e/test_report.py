@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
 from sweep.compare.comparison import Choices, compared
-from sweep.compare.report import report
+from sweep.compare.report.page import report
 from tests.simulated import sweep_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

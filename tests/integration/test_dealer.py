@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sweep.home import SweepFolder
-from sweep.records import RunRecord
+from sweep.records.folder import SweepFolder
+from sweep.records.record import RunRecord
 from sweep.search.dealer import GIVE_UP_AFTER, Dealer
 from sweep.search.ledger import Ledger
-from sweep.search.trial import WaveTrainable
+from sweep.search.ray.worker import WaveTrainable
 from sweep.search.wave import Report, Surroundings, Wave
-from sweep.space import Space
+from sweep.space.model import Space
 from sweep.train.learner import EpochScore
 
 pytestmark = pytest.mark.integration
@@ -209,8 +209,8 @@ def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
 def test_a_trial_goes_on_from_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.search.trial._MIN_CHECKPOINT_INTERVAL_S", 0.0)
-    monkeypatch.setattr("sweep.search.trial._CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("sweep.search.ray.worker._MIN_CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sweep.search.ray.worker._CHECKPOINT_SHARE", 1e9)
     around = surroundings(tmp_path, freeze=["last:1"])
     wave = dealer(around).deal()
     assert wave is not None

@@ -6,8 +6,8 @@ import pytest
 import timm
 
 from sweep.errors import BackboneError
-from sweep.plan import check_networks, plan_cells
-from sweep.space import Space
+from sweep.run.plan import check_networks, plan_cells
+from sweep.space.model import Space
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(300)]
 

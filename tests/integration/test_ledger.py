@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from sweep.errors import Interrupted
-from sweep.records import RunRecord
+from sweep.records.record import RunRecord
 from sweep.search.ledger import Ledger
 from sweep.search.studies import CellStudy
-from sweep.space import Space
+from sweep.space.model import Space
 from tests.servers import PostgreSQL, postgresql
 
 pytestmark = pytest.mark.integration

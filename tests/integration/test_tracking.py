@@ -17,14 +17,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from sweep.compare.results import home_results
-from sweep.compare.tracked import tracked_results
 from sweep.errors import SweepError
-from sweep.home import Settings, SweepFolder
-from sweep.records import RunRecord
-from sweep.space import Space
-from sweep.tracking import Tracker
-from sweep.tracking_store import make_database, refuse_tracking
+from sweep.records.folder import Settings, SweepFolder
+from sweep.records.record import RunRecord
+from sweep.records.results import home_results
+from sweep.space.model import Space
+from sweep.tracking.reader import tracked_results
+from sweep.tracking.store import make_database, refuse_tracking
+from sweep.tracking.writer import Tracker
 from tests.simulated import as_table, classifier
 
 pytestmark = pytest.mark.integration
@@ -301,7 +301,7 @@ def test_a_process_that_is_killed_while_it_makes_the_store_leaves_none(
     """MLflow cannot go on with a store of which it has made some tables."""
     code = f"""
 import os, sqlalchemy
-from sweep.tracking_store import make_database
+from sweep.tracking.store import make_database
 made = []
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
 def count(connection, cursor, statement, *_):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.atomic import delete_temporaries, write_new, write_text
+from sweep.base.atomic import delete_temporaries, write_new, write_text
 
 
 def test_a_file_that_another_process_made_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:

@@ -9,13 +9,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_image
 
-from sweep import backbones
-from sweep.backbones import bare_network, exported, input_size, load_backbone, preprocessing
-from sweep.catalog import BACKBONES
+from sweep.backbones import backbone as backbones
+from sweep.backbones.backbone import (
+    bare_network,
+    exported,
+    input_size,
+    load_backbone,
+    preprocessing,
+)
+from sweep.backbones.weights import missing_weights, weights_file
 from sweep.errors import BackboneError
-from sweep.space import BackboneSpec
+from sweep.space.catalog import BACKBONES
+from sweep.space.model import BackboneSpec
 from sweep.train.features import normalise
-from sweep.weights import missing_weights, weights_file
 
 STUDY = ["vgg16", "resnet50", "densenet121", "dinov2_s", "dinov2_b", "dinov2_l"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from sweep.data.checks import Checkup, Finding, check
-from sweep.space import DatasetSpec, Split
+from sweep.data.quality.checks import Checkup, Finding, check
+from sweep.space.model import DatasetSpec, Split
 from tests.unit.test_twins import picture
 
 

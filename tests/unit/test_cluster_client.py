@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweep import cluster
-from sweep.cluster import Head
 from sweep.errors import Interrupted
+from sweep.remote import client as cluster
+from sweep.remote.client import Head
 
 
 class Hanging:

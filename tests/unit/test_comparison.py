@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, compared
-from sweep.compare.results import CellResult, SweepResults
 from sweep.compare.stats.verdict import holm
 from sweep.errors import SweepError
+from sweep.records.results import CellResult, SweepResults
 from tests.simulated import as_table, broken, classifier, space, sweep_of
 
 SIX = {

@@ -13,7 +13,7 @@ from sweep.compare.budgets import at_equal_budget, best_values, expected_best
 from sweep.compare.comparison import Choices, Comparison, compared
 from sweep.compare.costs import cheapest_good, cheapest_sentence, cost, pareto, unlike_devices, work
 from sweep.compare.ranks import ranks
-from sweep.compare.results import cell_result
+from sweep.records.results import cell_result
 from tests.simulated import sweep_of
 from tests.unit.test_questions import DATASETS, cells, shifted
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.data.csvfile import read_csv, row_of
+from sweep.data.io.csvfile import read_csv, row_of
 
 PLAIN = "path,label,group\na.png,mild,p1\nb.png,Größe,p2\n"
 

@@ -16,8 +16,8 @@ import ray
 import yaml
 from click import Command, Group
 
-from sweep.cli import cli
-from sweep.search import pulse
+from sweep.cli.commands import cli
+from sweep.search.ray import pulse
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -19,7 +19,7 @@ from sweep.compare.stats.difference import (
     weighted_sum,
 )
 from sweep.compare.stats.sampling import Sampled, sampled
-from sweep.predictions import Predictions
+from sweep.records.predictions import Predictions
 from tests.simulated import classifier
 
 

@@ -10,9 +10,9 @@ import click
 import pytest
 import yaml
 
-from sweep.catalog import DATASETS
-from sweep.cli import cli
-from sweep.space import Space
+from sweep.cli.commands import cli
+from sweep.space.catalog import DATASETS
+from sweep.space.model import Space
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "CONTRIBUTING.md"]
@@ -85,7 +85,7 @@ def test_the_wheel_holds_the_spaces_and_the_command(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     names = subprocess.run(
-        [sys.executable, "-c", "from sweep.spacefile import shipped_spaces as s; print(*s())"],
+        [sys.executable, "-c", "from sweep.space.file import shipped_spaces as s; print(*s())"],
         env={"PYTHONPATH": str(tmp_path / "site")}, cwd=tmp_path,
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from sweep.data.layouts import read_samples
-from sweep.data.remarks import remarks
+from sweep.data.quality.remarks import remarks
 from sweep.errors import DataError
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 from tests.conftest import write_images
 
 

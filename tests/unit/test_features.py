@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.backbones import Backbone, load_backbone
-from sweep.data.store import Store
-from sweep.space import BackboneSpec
+from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.data.store.image_store import Store
+from sweep.space.model import BackboneSpec
 from sweep.train import features as module
 from sweep.train.features import features_key, normalise, open_features
 

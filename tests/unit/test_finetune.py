@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from sweep.backbones import load_backbone
-from sweep.data.store import Store
-from sweep.freeze import freeze, set_training
-from sweep.space import BackboneSpec, Recipe
+from sweep.backbones.backbone import load_backbone
+from sweep.backbones.freeze import freeze, set_training
+from sweep.data.store.image_store import Store
+from sweep.space.model import BackboneSpec, Recipe
 from sweep.train import finetune
 from sweep.train.features import normalise
 from sweep.train.finetune import FineTuning

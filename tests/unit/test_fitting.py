@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from sweep.base.fitting import Column, Line, fitted
+from sweep.cli.views.progress import Display
 from sweep.compare.comparison import Choices, compared
-from sweep.compare.tables import terminal
-from sweep.fitting import Column, Line, fitted
-from sweep.progress import CellProgress
-from sweep.progressview import Display
-from sweep.spacefile import load_space
+from sweep.compare.formats.tables import terminal
+from sweep.records.progress import CellProgress
+from sweep.space.file import load_space
 from tests.simulated import sweep_of
 
 WIDTHS = [20, 40, 60, 80, 120, 200]

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from sweep.backbones import Network, load_backbone
+from sweep.backbones.backbone import Network, load_backbone
+from sweep.backbones.freeze import freeze, learnable, set_training
 from sweep.errors import BackboneError
-from sweep.freeze import freeze, learnable, set_training
-from sweep.space import BackboneSpec
+from sweep.space.model import BackboneSpec
 
 MODELS = {
     "vgg16": 32,

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from sweep.data.building import _may_pass
-from sweep.data.images import decode, open_picture
+from sweep.data.io.images import decode, open_picture
 from sweep.data.layouts import read_samples
+from sweep.data.store.building import _may_pass
 from sweep.errors import DataError, SweepError
-from sweep.space import DatasetSpec
-from sweep.spacefile import load_space
+from sweep.space.file import load_space
+from sweep.space.model import DatasetSpec
 from tests.conftest import ROOT, write_images
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1800)]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sweep.atomic import write_text
+from sweep.base.atomic import write_text
+from sweep.base.identity import canonical_hash
 from sweep.errors import BusyError, SweepError
-from sweep.home import Settings, SweepFolder, existing, hashed_id, hashing_key
-from sweep.identity import canonical_hash
-from sweep.records import RunRecord
-from sweep.space import Space
-from sweep.status import read_all
+from sweep.records.folder import Settings, SweepFolder, existing, hashed_id, hashing_key
+from sweep.records.record import RunRecord
+from sweep.records.status import read_all
+from sweep.space.model import Space
 
 
 def record(number: int) -> RunRecord:
@@ -214,7 +214,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 def test_only_one_process_runs_a_sweep_and_the_other_is_named(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from sweep.home import SweepFolder\n"
+        "import sys, time; from pathlib import Path; from sweep.records.folder import SweepFolder\n"
         f"with SweepFolder(Path({str(tmp_path)!r}), 's').locked():\n"
         "    print('locked', flush=True); time.sleep(60)"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sweep
-from sweep.identity import commit_of
+from sweep.base.identity import commit_of
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweep.data.dicom import uneven_gaps
-from sweep.data.images import decode, open_picture
+from sweep.data.io.dicom import uneven_gaps
+from sweep.data.io.images import decode, open_picture
+from sweep.data.io.volumes import Volume, chosen_slices, read_volume, window
 from sweep.data.layouts.tree import is_image
-from sweep.data.volumes import Volume, chosen_slices, read_volume, window
 from sweep.errors import DataError
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra sweep[medical]")
@@ -352,7 +352,7 @@ def test_draft_decoding_of_a_jpeg_is_near_to_full_decoding() -> None:
 
 
 def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sweep.data import extras
+    from sweep.data.io import extras
 
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(DataError, match=r"sweep\[medical\]"):

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-CORE = ["data.datasets", "data.store", "train.probe", "train.finetune", "train.features",
-        "train.metrics", "backbones", "freeze"]  # fmt: skip
+CORE = ["data.dataset", "data.store.image_store", "train.probe", "train.finetune",
+        "train.features", "train.metrics", "backbones.backbone", "backbones.freeze"]  # fmt: skip
 
 BLOCKED = """
 import sys
@@ -32,9 +32,9 @@ def test_a_notebook_trains_a_probe_with_the_core_alone(tmp_path) -> None:
         + f"""
 import torch
 from pathlib import Path
-from sweep.backbones import load_backbone
-from sweep.data.datasets import open_dataset
-from sweep.space import BackboneSpec, DatasetSpec, Recipe, Split
+from sweep.backbones.backbone import load_backbone
+from sweep.data.dataset import open_dataset
+from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Rate
 from sweep.train.probe import ProbeWave

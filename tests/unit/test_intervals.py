@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from sweep.compare.stats.difference import Interval
 from sweep.compare.stats.intervals import Counts, interval
 from sweep.compare.stats.sampling import sampled
-from sweep.predictions import Predictions
+from sweep.records.predictions import Predictions
 from tests.simulated import classifier
 
 

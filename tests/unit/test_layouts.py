@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.data.datasets import read_manifest
+from sweep.data.dataset import read_manifest
 from sweep.data.layouts import missing, read_samples
 from sweep.errors import DataError
-from sweep.space import DatasetSpec, Split
+from sweep.space.model import DatasetSpec, Split
 from tests.conftest import write_images
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.data.datasets import open_dataset
-from sweep.data.leaks import find_leaks
+from sweep.data.dataset import open_dataset
 from sweep.data.manifest import Manifest, Sample
-from sweep.data.twins import Twins
+from sweep.data.quality.leaks import find_leaks
+from sweep.data.quality.near_duplicates import Twins
 from sweep.errors import DataError
-from sweep.space import DatasetSpec, Space, Split
+from sweep.space.model import DatasetSpec, Space, Split
 from tests.conftest import write_images
 
 NONE = np.arange(6)

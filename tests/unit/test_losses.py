@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep import losses
+from sweep.base import outages as losses
+from sweep.base.outages import loss_of
 from sweep.errors import Interrupted
-from sweep.home import SweepFolder
-from sweep.interruption import interruptible
-from sweep.losses import loss_of
+from sweep.records.folder import SweepFolder
+from sweep.run.interruption import interruptible
 
 
 def raised_from(cause: BaseException) -> BaseException:

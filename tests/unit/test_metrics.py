@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from sweep.space import METRICS
+from sweep.space.model import METRICS
 from sweep.train.metrics import LOWER_IS_BETTER, pooled, score, score_each
 
 

@@ -7,9 +7,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from sweep.backbones import load_backbone
+from sweep.backbones.backbone import load_backbone
 from sweep.errors import BackboneError
-from sweep.space import BackboneSpec
+from sweep.space.model import BackboneSpec
 
 State = dict[str, torch.Tensor]
 

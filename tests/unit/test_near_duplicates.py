@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sweep.data.datasets import Dataset, open_dataset
-from sweep.data.near_duplicates import merged_groups, several_labels
+from sweep.data.dataset import Dataset, open_dataset
+from sweep.data.quality.duplicate_groups import merged_groups, several_labels
 from sweep.errors import DataError
-from sweep.space import DatasetSpec, Split
+from sweep.space.model import DatasetSpec, Split
 from tests.conftest import write_images
 
 SPEC = DatasetSpec.model_validate({"name": "d", "layout": "folder", "path": "d", "leaks": "drop"})

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from sweep.compare.api import FORMATS, render
 from sweep.compare.caveats import caveats
 from sweep.compare.comparison import Choices, Comparison, compared
-from sweep.compare.rendering import FORMATS, render
-from sweep.compare.report import report
-from sweep.compare.results import SweepResults
+from sweep.compare.report.page import report
+from sweep.records.results import SweepResults
 from tests.simulated import broken, sweep_of
 
 AUROCS = {"small/frozen": 0.8, "large/frozen": 0.9}

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep.predictions import Predictions, classes_of
+from sweep.records.predictions import Predictions, classes_of
 
 
 def table(*groups: str) -> pa.Table:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.backbones import initial_head, load_backbone
-from sweep.space import BackboneSpec, Recipe
+from sweep.backbones.backbone import initial_head, load_backbone
+from sweep.space.model import BackboneSpec, Recipe
 from sweep.train.learner import Rate
 from sweep.train.probe import ProbeWave
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from sweep.errors import SweepError
-from sweep.search.resources import CONTEXT_MIB, MARGIN, Allotment, ModelSize, Node
-from sweep.space import BackboneSpec, Cell, DatasetSpec
+from sweep.search.ray.resources import CONTEXT_MIB, MARGIN, Allotment, ModelSize, Node
+from sweep.space.model import BackboneSpec, Cell, DatasetSpec
 
 SMALL, LARGE = ModelSize(5_000_000, 0), ModelSize(300_000_000, 300_000_000)
 WORKSTATION = Node("a", "ws", 16, 2, 24_000)

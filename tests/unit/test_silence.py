@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sweep.home import SweepFolder
+from sweep.records.folder import SweepFolder
 from sweep.search import silence as module
 from sweep.search.silence import Heartbeat, Silence, forget_signs, progress_file
 from sweep.search.wave import Wave
-from sweep.space import Space
+from sweep.space.model import Space
 
 KEY = "id:d/b/full:wave:0"
 

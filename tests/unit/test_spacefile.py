@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from sweep.errors import SpaceError
-from sweep.space import Space
-from sweep.spacefile import load_space, shipped_spaces
+from sweep.space.file import load_space, shipped_spaces
+from sweep.space.model import Space
 
 CONTRACT = r"""
 name: contract

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweep.data import building
-from sweep.data import store as stores
-from sweep.data.building import StorePlan
-from sweep.data.datasets import open_dataset
-from sweep.data.images import decode
+from sweep.data.dataset import open_dataset
+from sweep.data.io.images import decode
 from sweep.data.layouts.base import Files
-from sweep.data.store import Store, open_store
+from sweep.data.store import building
+from sweep.data.store import image_store as stores
+from sweep.data.store.building import StorePlan
+from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, SweepError
-from sweep.space import DatasetSpec, Split
+from sweep.space.model import DatasetSpec, Split
 from tests.conftest import ROOT
 
 SPEC = DatasetSpec(name="cells", layout="folder", path="cells")

@@ -11,14 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sweep.compare.api import FORMATS, checked_choices, compare_sweeps, render
 from sweep.compare.comparison import Choices, compared
-from sweep.compare.latex import escaped
-from sweep.compare.rendering import (
-    FORMATS,
-    checked_choices,
-    compare_sweeps,
-    render,
-)
+from sweep.compare.formats.latex import escaped
 from sweep.errors import SweepError
 from tests.simulated import sweep_of
 

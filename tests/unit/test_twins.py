@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from sweep.data import twins as module
-from sweep.data.datasets import open_twins, read_manifest
-from sweep.data.store import Store
-from sweep.data.twins import Twins, find_twins, load_twins
-from sweep.space import DatasetSpec, Split
+from sweep.data.dataset import open_twins, read_manifest
+from sweep.data.quality import near_duplicates as module
+from sweep.data.quality.near_duplicates import Twins, find_twins, load_twins
+from sweep.data.store.image_store import Store
+from sweep.space.model import DatasetSpec, Split
 
 SPEC = DatasetSpec(name="d", layout="folder", path="d")
 
@@ -110,7 +110,7 @@ def test_what_was_found_is_looked_up_the_next_time(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = found(root)
-    monkeypatch.setattr("sweep.data.datasets.find_twins", None)
+    monkeypatch.setattr("sweep.data.dataset.find_twins", None)
     again, _ = found(root)
     assert np.array_equal(first.alike, again.alike)
 

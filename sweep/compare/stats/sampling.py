@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.compare.stats.influence import influences
-from sweep.predictions import Predictions
+from sweep.records.predictions import Predictions
 from sweep.train.metrics import Floats, Labels, score
 
 # Of the rarest class, for DeLong's variance to be taken as known: with five of them its normal

@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.catalog import HOW_TO_GET
 from sweep.data.layouts.arrays import DIGITS, MEDMNIST
 from sweep.data.layouts.base import Layout, Source
 from sweep.data.layouts.folder import FOLDER
@@ -16,7 +15,8 @@ from sweep.data.layouts.table import TABLE
 from sweep.data.manifest import Sample
 from sweep.data.words import written_differently
 from sweep.errors import DataError, listing, shortened
-from sweep.space import DatasetSpec
+from sweep.space.catalog import HOW_TO_GET
+from sweep.space.model import DatasetSpec
 
 LAYOUTS: dict[str, Layout] = {
     "folder": FOLDER,

@@ -10,12 +10,12 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from sweep.data.images import from_array
+from sweep.data.io.images import from_array
 from sweep.data.layouts.base import Layout, stamp_of
 from sweep.data.manifest import SPLITS, Sample
 from sweep.data.words import clean, is_missing
 from sweep.errors import DataError
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 
 def _read_medmnist(spec: DatasetSpec, path: Path) -> list[Sample]:

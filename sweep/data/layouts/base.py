@@ -12,14 +12,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweep.data.csvfile import read_csv
-from sweep.data.dicom import is_dicom
-from sweep.data.extras import extra
-from sweep.data.images import open_picture
+from sweep.data.io.csvfile import read_csv
+from sweep.data.io.dicom import is_dicom
+from sweep.data.io.extras import extra
+from sweep.data.io.images import open_picture
+from sweep.data.io.volumes import is_nifti
 from sweep.data.manifest import Sample
-from sweep.data.volumes import is_nifti
 from sweep.errors import DataError, nearest
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 
 class Source(Protocol):
@@ -121,7 +121,7 @@ def require_extras(paths: Iterable[Path]) -> None:
 
 
 def read_table(spec: DatasetSpec, path: Path, required: Sequence[str]) -> pd.DataFrame:
-    """Read a table as text; see `sweep.data.csvfile`.
+    """Read a table as text; see `sweep.data.io.csvfile`.
 
     Raises DataError if it is no table, has no rows, or lacks a required column.
     """

@@ -11,7 +11,7 @@ from sweep.data.layouts.tree import images_below, is_image, is_of_a_system, subf
 from sweep.data.manifest import Sample
 from sweep.data.words import clean
 from sweep.errors import DataError, listing, nearest
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.data.csvfile import row_of
-from sweep.data.dicom import is_dicom
-from sweep.data.extras import extra
+from sweep.data.io.csvfile import row_of
+from sweep.data.io.dicom import is_dicom
+from sweep.data.io.extras import extra
+from sweep.data.io.volumes import Volume as VolumeFile
 from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
 from sweep.data.layouts.folder import SPLIT_NAMES
 from sweep.data.layouts.table import blank_values
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
-from sweep.data.volumes import Volume as VolumeFile
 from sweep.errors import DataError, listing
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 _SAME = {"t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t1w": "t1", "t2w": "t2", "fla": "flair"}
 _UCSF = {"t1": "T1", "t1ce": "T1c", "t2": "T2", "flair": "FLAIR"}

@@ -13,7 +13,7 @@ from sweep.data.layouts.base import Files, Layout, read_table
 from sweep.data.layouts.tree import images_below
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 METADATA = "HAM10000_metadata.csv"
 _TEST_TRUTH = "ISIC2018_Task3_Test_GroundTruth.csv"

@@ -7,7 +7,7 @@ from sweep.data.layouts.base import Files, Layout, read_table
 from sweep.data.layouts.tree import images_below
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 _AMD = {"A": "AMD", "N": "Non-AMD"}
 # Of the training letters only P has the disease; H is high myopia, N a healthy eye.

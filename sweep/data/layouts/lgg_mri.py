@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sweep.data.io.volumes import chosen_slices
 from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
-from sweep.data.volumes import chosen_slices
 from sweep.errors import DataError
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 _GRADES = {"1": "grade 2", "2": "grade 3"}  # as data.csv codes WHO II and III
 

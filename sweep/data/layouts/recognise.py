@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sweep.catalog import DATASETS, known_dataset
-from sweep.data.csvfile import columns_of
+from sweep.data.io.csvfile import columns_of
 from sweep.errors import DataError, nearest
-from sweep.space import DatasetSpec
+from sweep.space.catalog import DATASETS, known_dataset
+from sweep.space.model import DatasetSpec
 
 # What a folder of each layout has in it.
 _SIGNS = {

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweep.data.csvfile import row_of
+from sweep.data.io.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
 from sweep.data.layouts.folder import SPLIT_NAMES, grouped
 from sweep.data.manifest import Sample
 from sweep.data.words import is_missing, is_missing_id
 from sweep.errors import DataError, listing
-from sweep.space import DatasetSpec
+from sweep.space.model import DatasetSpec
 
 
 def _read(spec: DatasetSpec, path: Path) -> list[Sample]:

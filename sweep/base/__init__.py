@@ -1,0 +1,1 @@
+"""What every other package uses: text, files, identity, settings; it knows nothing of sweeps."""

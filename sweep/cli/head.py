@@ -1,0 +1,74 @@
+"""Run on the head of a cluster, as a job, the one command that `sweep.remote.client` sent.
+
+    python -m sweep.cli.head NAME REQUEST
+
+NAME is for people who read the dashboard; REQUEST is what `sweep.remote.request.packed` made.
+"""
+
+import base64
+import contextlib
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from sweep import __version__
+from sweep.cli import main as run_command
+from sweep.remote.request import Answer, Request, unpacked, written
+
+
+def main() -> None:
+    """Run the request of the command line; exit as `sweep` would."""
+    request = unpacked(sys.argv[-1])
+    for name, value in request.environment.items():
+        os.environ.setdefault(name, value)
+    os.environ.pop("SWEEP_ADDRESS", None)  # it is here
+    if not os.environ.get("MLFLOW_TRACKING_URI"):  # neither here nor there: beside the sweeps
+        home = Path(os.environ["SWEEP_HOME"]).absolute()
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
+        with contextlib.suppress(OSError):  # where MLflow puts artifacts
+            home.mkdir(parents=True, exist_ok=True)
+            os.chdir(home)
+    if request.version != __version__:
+        told = f"sweep {request.version} here, {__version__} on the cluster: install the same\n"
+        _refuse(request, told)
+    with tempfile.TemporaryDirectory() as scratch:
+        places = {name: Path(scratch) / name for name in ("space.yaml", "output")}
+        if request.space is not None:
+            places["space.yaml"].write_text(request.space, "utf-8")
+        filled = [
+            text.replace("{space}", str(places["space.yaml"])).replace(
+                "{output}", str(places["output"])
+            )
+            for text in request.arguments
+        ]
+        sys.argv = ["sweep", *filled]
+        if not request.answered:
+            run_command()
+            return
+        print(written(_answer(places["output"])))
+
+
+def _refuse(request: Request, told: str) -> None:
+    if request.answered:
+        print(written(Answer(2, "", f"Error: {told}")))
+        sys.exit(0)
+    sys.stderr.write(f"Error: {told}")
+    sys.exit(2)
+
+
+def _answer(output: Path) -> Answer:
+    code, out, err = 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            run_command()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    file = base64.b64encode(output.read_bytes()).decode() if output.is_file() else None
+    text = out.getvalue().replace(str(output), "{output}")
+    return Answer(code, text, err.getvalue(), file)
+
+
+if __name__ == "__main__":
+    main()

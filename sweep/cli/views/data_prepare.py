@@ -1,0 +1,92 @@
+"""`sweep data prepare`: download what can be downloaded, and decode ahead of a sweep."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from sweep.base.settings import default_cache
+from sweep.data.dataset import open_twins, read_manifest
+from sweep.data.io.extras import extra
+from sweep.data.layouts import location, missing
+from sweep.data.store.building import Progress
+from sweep.data.store.image_store import open_store
+from sweep.errors import DataError, SweepError, gathered
+from sweep.run.plan import Decoding, left_to_decode
+from sweep.space.catalog import is_medmnist
+from sweep.space.model import DatasetSpec, Split
+
+
+def download(spec: DatasetSpec, data_root: Path) -> bool:
+    """Download a MedMNIST set that is not there; tell whether that was done.
+
+    Raises DataError if it cannot be; nothing half-downloaded remains.
+    """
+    if not is_medmnist(spec.name) or missing(spec, data_root) is None:
+        return False
+    medmnist = extra("medmnist")
+    name, _, size = spec.name.partition("_")
+    maker = getattr(medmnist, medmnist.INFO[name]["python_class"])
+    target = location(spec, data_root)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        try:
+            maker(split="train", download=True, root=folder, size=int(size or 28))
+            (Path(folder) / target.name).replace(target)
+        except (Exception, SystemExit) as error:  # whatever the network does
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"dataset {spec.name}: it cannot be downloaded ({why}); on a machine with a "
+                f"network, get {target.name} from zenodo.org (MedMNIST v2) and put it at {target}"
+            ) from None
+    return True
+
+
+def prepare_stores(
+    wanted: list[Decoding],
+    split: Split,
+    data_root: Path,
+    progress: Callable[[str], Progress],
+) -> list[str]:
+    """Decode images into their stores and find twins; what is there already is left alone.
+
+    Args:
+        progress: makes what is called with (done, all) for a store, given its title.
+
+    Returns:
+        A line on each store.
+
+    Raises:
+        SweepError: data is missing or wrong, or the disk cannot hold all of it; then nothing is
+            decoded.
+    """
+    plans = gathered(wanted, lambda item: item.store(split, data_root))
+    require_space(left_to_decode(wanted, split, data_root))
+    cache, lines = default_cache(), []
+    for item, plan in zip(wanted, plans, strict=True):
+        there = plan.is_built(cache / "stores")
+        store = open_store(cache / "stores", plan, progress(item.title))
+        if item.dataset.leaks != "allow":
+            manifest = read_manifest(item.dataset, split, data_root)
+            open_twins(item.dataset, manifest, data_root, cache)
+        unreadable = f", {len(store.unreadable)} cannot be read" if store.unreadable else ""
+        done = "there already" if there else "decoded"
+        lines.append(f"{item.title}: {len(store):,} images {done}{unreadable}")
+    return lines
+
+
+def require_space(left: list[tuple[Decoding, int]]) -> None:
+    """Raise SweepError, saying how much it needs, if the disk cannot hold these decodings."""
+    needed = sum(count * item.size**2 * 3 for item, count in left)
+    folder = default_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.02:
+        shown = "\n".join(
+            f"  {item.title}: {count:,} images, {count * item.size**2 * 3 / 2**20:,.0f} MiB"
+            for item, count in left
+        )
+        raise SweepError(
+            f"decoded images need {needed / 2**30:,.2f} GiB in {folder}, and "
+            f"{free / 2**30:,.2f} GiB are free:\n{shown}\nFree some, or set SWEEP_CACHE elsewhere."
+        )

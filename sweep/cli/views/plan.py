@@ -1,0 +1,123 @@
+"""What a sweep would do, in words and a table: `--dry-run` and `sweep space show`."""
+
+from pathlib import Path
+
+import joblib
+from rich.console import Console
+from rich.table import Table
+
+from sweep.base.addresses import without_password
+from sweep.run.plan import (
+    CellPlan,
+    check_networks,
+    decodings,
+    left_to_decode,
+    missing,
+    plan_cells,
+    split_summaries,
+)
+from sweep.space.model import Space
+from sweep.tracking.store import default_tracking_uri, refuse_tracking
+
+# What convolutions and transformers reach in practice, to say hours instead of operations.
+_GPU_FLOPS, _CPU_CORE_FLOPS = 20e12, 15e9
+
+
+def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPlan]:
+    """Print the cells of a space with what learns in each; return them."""
+    plans = plan_cells(space, data_root)
+    table = Table(title=_title(space), title_justify="left")
+    table.add_column("Cell", overflow="fold")
+    for name in ("Pixels", "Parameters", "Learn", "Trials", "Epochs", "Image passes"):
+        table.add_column(name, justify="right")
+    for plan in plans:
+        table.add_row(
+            plan.cell.name,
+            str(plan.size),
+            f"{plan.parameters:,}",
+            f"{plan.learning:,}",
+            str(plan.cell.trials),
+            str(plan.cell.epochs),
+            "?" if plan.passes is None else f"{plan.passes:,}",
+        )
+    console.print(table)
+    unknown = list(dict.fromkeys(p.cell.dataset.name for p in plans if p.classes is None))
+    if unknown:
+        console.print(f"Heads of {', '.join(unknown)} are counted with 2 classes.")
+    return plans
+
+
+def print_plan(
+    space: Space,
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    console: Console,
+) -> None:
+    """Print everything a launch would do, and what it lacks.
+
+    Raises SweepError for what would refuse the launch.
+    """
+    plans = print_cells(space, data_root, console)
+    check_networks(space, weights_dir)
+    _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
+    _print_list(console, "To decode", _to_decode(space, data_root))
+    lacking = missing(space, data_root, weights_dir, fetch=False)
+    _print_list(console, "Missing, or to be downloaded", lacking)
+    uri = tracking_uri or default_tracking_uri()
+    silence = refuse_tracking(uri)
+    answers = "answers, or is made" if silence is None else f"does not answer now: {silence}"
+    console.print(f"MLflow at {without_password(uri)}: {answers}", highlight=False, soft_wrap=True)
+    console.print(_estimate(plans), highlight=False, soft_wrap=True)
+
+
+def _title(space: Space) -> str:
+    cells = space.cells()
+    trials = sum(cell.trials for cell in cells)
+    axes = f"{len(space.datasets)} datasets x {len(space.backbones)} backbones"
+    axes += f" x {len(space.freeze)} freeze modes"
+    if len(space.train_fraction) > 1:
+        axes += f" x {len(space.train_fraction)} train fractions"
+    return (
+        f"{space.name}: {len(cells)} cells ({axes}), "
+        f"{trials:,} trials, {sum(cell.confirmations for cell in cells):,} confirmations"
+    )
+
+
+def _to_decode(space: Space, data_root: Path) -> list[str]:
+    return [
+        f"{item.title}: {count:,} images, {count * item.size**2 * 3 / 2**20:,.0f} MiB"
+        for item, count in left_to_decode(decodings(space), space.split, data_root)
+    ]
+
+
+def _print_list(console: Console, title: str, lines: list[str]) -> None:
+    console.print(f"{title}: {'nothing' if not lines else ''}", highlight=False)
+    for line in lines:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _estimate(plans: list[CellPlan]) -> str:
+    flops, passes, unknown = 0.0, 0, 0
+    features = set()
+    for plan in plans:
+        if plan.flops is None or plan.passes is None:
+            unknown += 1
+        elif plan.cell.freeze == "frozen":
+            features.add((plan.cell.dataset.name, plan.cell.backbone.name))
+        if plan.flops is not None and plan.passes is not None:
+            flops, passes = flops + plan.flops, passes + plan.passes
+    without = f", without {unknown} cells of unknown size" if unknown else ""
+    cores = joblib.cpu_count()
+    return (
+        f"Work, if no trial is pruned{without}: {passes:,} image passes, {flops / 1e15:,.2f} "
+        f"PFLOP. About {_duration(flops / _GPU_FLOPS)} on a GPU that sustains 20 TFLOP/s, "
+        f"{_duration(flops / (_CPU_CORE_FLOPS * cores))} on the {cores} CPU cores here."
+    )
+
+
+def _duration(seconds: float) -> str:
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(1, round(seconds / unit))} {name}"
+    return f"{seconds / 86400:,.0f} days"

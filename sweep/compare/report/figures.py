@@ -1,0 +1,273 @@
+"""The figures of the report: one function a kind, from rows to SVG."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import roc_curve
+
+from sweep.compare.budgets import best_values, expected_best
+from sweep.compare.comparison import Choices, Row
+from sweep.compare.costs import cost, work
+from sweep.compare.ranks import Ranks
+from sweep.compare.report.svg import COLOURS, INK, LINE, as_svg, grid, panel, plain_numbers, style
+from sweep.compare.text import title
+from sweep.space.ranges import Range
+from sweep.train.metrics import CALIBRATION_BINS, Floats, Labels, calibration_gaps, sided
+
+_ROC_POINTS = 60
+_MOST_CURVES = 20
+
+
+def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
+    """Draw each cell's metric with its interval, and a mark for each confirmation."""
+    metric = choices.metric
+    with style():
+        figure, axes = panel(7, 0.5 + 0.24 * len(rows))
+        for place, row in enumerate(rows):
+            item = row.metrics[metric]
+            axes.plot([item.low, item.high], [place, place], color=COLOURS[0], linewidth=2)
+            axes.plot(item.mean, place, "o", color=COLOURS[0], markersize=5)
+            seeds = [record.test.get(metric) for record in row.cell.confirmations]
+            found = [value for value in seeds if value is not None]
+            axes.plot(found, [place] * len(found), "|", color=INK, markersize=7)
+        axes.set_yticks(range(len(rows)), [row.label for row in rows])
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a confirmation")
+        return as_svg(figure, f"{dataset}: {title(metric)} of each cell with its interval")
+
+
+def cost_and_quality(dataset: str, rows: list[Row], front: list[Row], choices: Choices) -> str:
+    """Draw quality over work; the line joins the cells that none beats in both."""
+    metric = choices.metric
+    counted = all(cost(row.cell).total_flops is not None for row in rows)
+    unit, name = (1e12, "TFLOP") if counted else (1.0, "seconds")
+    with style():
+        figure, axes = panel(7, 3)
+        for row in rows:
+            item, spent = row.metrics[metric], max(work(row.cell) / unit, 1e-6)
+            colour = COLOURS[0] if row in front else LINE
+            axes.plot([spent, spent], [item.low, item.high], color=colour, linewidth=1, alpha=0.5)
+            axes.plot(spent, item.mean, "o", color=colour, markersize=5)
+            axes.annotate(
+                row.label, (spent, item.mean), (4, 3), textcoords="offset points", fontsize=6.5
+            )
+        points = [(max(work(r.cell) / unit, 1e-6), r.metrics[metric].mean) for r in front]
+        axes.plot(*zip(*points, strict=True), color=COLOURS[0], linewidth=1, linestyle="--")
+        axes.set_xscale("log")
+        plain_numbers(axes.xaxis)
+        axes.margins(x=0.15)
+        axes.set_xlabel(f"{name} of the search and one training")
+        axes.set_ylabel(title(metric))
+        return as_svg(figure, f"{dataset}: {title(metric)} against work, and the Pareto front")
+
+
+def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) -> str:
+    """Draw the best validation score of every trial over its learning rate, a panel a cell."""
+    with style():
+        figure, panels = grid(len(rows))
+        for axes, row in zip(panels, rows, strict=True):
+            for state, marker, filled in (("complete", "o", True), ("pruned", "o", False)):
+                found = [t for t in row.cell.trials if t.state == state and t.best]
+                axes.plot(
+                    [t.params["learning_rate"] for t in found],
+                    [t.best["value"] for t in found],
+                    marker,
+                    color=COLOURS[0],
+                    fillstyle="full" if filled else "none",
+                )
+            lost = [t for t in row.cell.trials if not t.best]
+            axes.plot(
+                [t.params["learning_rate"] for t in lost],
+                [0.02] * len(lost),
+                "x",
+                color=COLOURS[1],
+                transform=axes.get_xaxis_transform(),
+            )
+            if row.cell.learning_rate:
+                axes.axvline(row.cell.learning_rate, color=COLOURS[2], linewidth=1)
+            axes.set_title(row.label)
+            axes.set_xscale("log")
+            tried = [t.params["learning_rate"] for t in row.cell.trials]
+            low, high = min(domain.low, *tried), max(domain.high, *tried)
+            axes.set_xlim(low / 1.5, high * 1.5)
+            plain_numbers(axes.xaxis)
+        figure.supxlabel("learning rate", fontsize=8)
+        figure.supylabel(f"best val/{objective}", fontsize=8)
+        return as_svg(figure, f"{dataset}: validation score of every trial over its learning rate")
+
+
+def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool = False) -> str:
+    """Draw a metric of each epoch for every confirmed model, a panel a cell, a line a confirmation.
+
+    ``loss`` draws those of training (dashed) and validation.
+    """
+    names = ("val/loss", "train/loss") if name == "loss" else (name,)
+    with style():
+        figure, panels = grid(len(rows), own_scales=True)
+        for axes, row in zip(panels, rows, strict=True):
+            for place, record in enumerate(row.cell.confirmations):
+                history = row.cell.fetch_history(record)
+                for metric in names:
+                    points = [(e["epoch"], e[metric]) for e in history if metric in e]
+                    if points:
+                        line = "--" if metric == "train/loss" else "-"
+                        colour = COLOURS[place % len(COLOURS)]
+                        axes.plot(*zip(*points, strict=True), line, color=colour, linewidth=0.9)
+            axes.set_title(row.label)
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+            if logarithmic:
+                axes.set_yscale("log")
+                plain_numbers(axes.yaxis)
+        figure.supxlabel("epoch", fontsize=8)
+        figure.supylabel(name, fontsize=8)
+        return as_svg(figure, f"{dataset}: {name} by epoch of every confirmed model")
+
+
+def roc_curves(dataset: str, rows: list[Row]) -> str:
+    """Draw the ROC curve of each class against the rest, a panel a cell, confirmations together."""
+    with style():
+        figure, panels = grid(len(rows), 1.55, beside=1.4)
+        for axes, row in zip(panels, rows, strict=True):
+            seeds = row.cell.predictions()
+            labels_N = np.concatenate([item.labels_N for item in seeds])
+            scores_NC = np.concatenate([item.probabilities_NC for item in seeds])
+            for place, index in enumerate(_most_frequent(labels_N, scores_NC.shape[1])):
+                if 0 < (labels_N == index).sum() < len(labels_N):
+                    false_P, true_P, _ = roc_curve(labels_N == index, scores_NC[:, index])
+                    kept = _thinned(false_P, true_P)
+                    axes.plot(
+                        false_P[kept],
+                        true_P[kept],
+                        color=COLOURS[place % len(COLOURS)],
+                        linewidth=0.9,
+                        label=row.cell.classes[index],
+                    )
+            axes.plot([0, 1], [0, 1], color=LINE, linewidth=0.5)
+            axes.set_title(row.label)
+            axes.set_aspect("equal")
+        if len(panels[0].get_lines()) <= 1 + len(COLOURS):
+            _shared_legend(figure, panels[0])
+        figure.supxlabel("false positive rate", fontsize=8)
+        figure.supylabel("true positive rate", fontsize=8)
+        many = scores_NC.shape[1] > _MOST_CURVES
+        which = f"the {_MOST_CURVES} largest classes" if many else "each class"
+        return as_svg(figure, f"{dataset}: ROC curves of {which} against the rest")
+
+
+def _most_frequent(labels_N: Labels, classes: int) -> list[int]:
+    """Return the classes to draw, in their order: of many those with the most samples."""
+    drawn = list(sided(classes))
+    counts = np.bincount(labels_N, minlength=classes)
+    return sorted(sorted(drawn, key=lambda index: -counts[index])[:_MOST_CURVES])
+
+
+def reliability(dataset: str, rows: list[Row]) -> str:
+    """Draw how often the predicted class is right over how sure the model was, a panel a cell."""
+    with style():
+        figure, panels = grid(len(rows), 1.55)
+        for axes, row in zip(panels, rows, strict=True):
+            for place, item in enumerate(row.cell.predictions()):
+                gaps_N, bins_N = calibration_gaps(item.labels_N, item.probabilities_NC)
+                confidence_N = item.probabilities_NC.max(axis=1)
+                counts = np.bincount(bins_N, minlength=CALIBRATION_BINS)
+                there = counts > 0
+                sums = np.bincount(bins_N, weights=confidence_N, minlength=CALIBRATION_BINS)
+                gaps = np.bincount(bins_N, weights=gaps_N, minlength=CALIBRATION_BINS)
+                confidence = sums[there] / counts[there]
+                colour = COLOURS[place % len(COLOURS)]
+                right = confidence + gaps[there] / counts[there]
+                axes.plot(confidence, right, "o-", color=colour, linewidth=0.8, markersize=2.5)
+            axes.plot([0, 1], [0, 1], color=LINE, linewidth=0.5)
+            axes.set_title(row.label)
+            axes.set_aspect("equal")
+        figure.supxlabel("confidence", fontsize=8)
+        figure.supylabel("share that is right", fontsize=8)
+        return as_svg(figure, f"{dataset}: reliability of the predicted probabilities")
+
+
+def expected_scores(dataset: str, rows: list[Row], fewest: int, objective: str) -> str:
+    """Draw the expected best validation score over the number of trials, a line a cell."""
+    with style():
+        figure, axes = panel(7, 3)
+        for place, row in enumerate(rows):
+            if len(values := best_values(row.cell.trials)):
+                curve = expected_best(values)
+                axes.plot(
+                    range(1, len(curve) + 1),
+                    curve,
+                    ("-", "--", ":")[place // len(COLOURS) % 3],
+                    color=COLOURS[place % len(COLOURS)],
+                    marker="." if len(curve) < 3 else None,
+                    label=row.label,
+                )
+        axes.axvline(fewest, color=LINE, linewidth=1)
+        axes.set_xlabel("trials")
+        axes.set_ylabel(f"expected best val/{objective}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        return as_svg(figure, f"{dataset}: expected best validation score over trials")
+
+
+def learning_curves(dataset: str, rows: list[Row], choices: Choices) -> str | None:
+    """Draw the metric over the train fraction, a line a backbone and mode; None for one only."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(f"{row.cell.backbone}/{row.cell.freeze}", []).append(row)
+    lines = {label: found for label, found in lines.items() if len(found) > 1}
+    if not lines:
+        return None
+    with style():
+        figure, axes = panel(7, 3)
+        for place, (label, found) in enumerate(lines.items()):
+            found.sort(key=lambda row: row.cell.train_fraction)
+            fractions = [row.cell.train_fraction for row in found]
+            items = [row.metrics[choices.metric] for row in found]
+            colour = COLOURS[place % len(COLOURS)]
+            means = [item.mean for item in items]
+            axes.plot(fractions, means, "o-", color=colour, label=label)
+            low, high = [item.low for item in items], [item.high for item in items]
+            axes.fill_between(fractions, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.set_xscale("log")
+        ticks = sorted({row.cell.train_fraction for found in lines.values() for row in found})
+        axes.set_xticks(ticks, [f"{fraction:g}" for fraction in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("part of the training set")
+        axes.set_ylabel(title(choices.metric))
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        return as_svg(figure, f"{dataset}: {title(choices.metric)} over the training set's size")
+
+
+def critical_distance(found: Ranks) -> str:
+    """Draw the average ranks; a bar joins methods that the Nemenyi test cannot tell apart."""
+    from scikit_posthocs import critical_difference_diagram
+
+    with style():
+        figure, axes = panel(7, 0.8 + 0.16 * len(found.average))
+        critical_difference_diagram(
+            found.average,
+            found.nemenyi,
+            ax=axes,
+            label_props={"fontsize": 7},
+            crossbar_props={"color": COLOURS[1], "linewidth": 2},
+            color_palette=dict.fromkeys(found.average.index, INK),
+        )
+        axes.grid(visible=False)
+        return as_svg(figure, "Average ranks over the datasets; bars join what is not different")
+
+
+def _thinned(false_P: Floats, true_P: Floats) -> Floats:
+    """Return which points of a curve to draw: evenly along it."""
+    steps = np.hypot(np.diff(false_P, prepend=0), np.diff(true_P, prepend=0))
+    along = np.cumsum(steps)
+    wanted = np.linspace(0, along[-1], min(_ROC_POINTS, len(along)))
+    return np.unique(np.append(np.searchsorted(along, wanted), len(along) - 1)).clip(
+        max=len(along) - 1
+    )
+
+
+def _shared_legend(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1:
+        figure.legend(handles, labels, loc="upper right")

@@ -1,0 +1,268 @@
+"""How the numbers came about, for the methods section of a paper, and what guidelines ask.
+
+The paragraphs say only what was recorded. The checklists are those points of CLAIM (Mongan et
+al. 2020) and TRIPOD+AI (Collins et al. 2024) on which a comparison has something to say.
+"""
+
+from dataclasses import dataclass
+
+from sweep.compare.comparison import Comparison, Row
+from sweep.compare.text import count, title
+from sweep.errors import shortened
+from sweep.records.results import CellResult, SweepResults
+
+_PARTS = ("train", "val", "test")
+_SHARED = "a tenth"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a guideline: whether the report answers it, and where."""
+
+    guideline: str
+    item: str
+    topic: str
+    answered: str
+    where: str
+
+
+def methods(comparison: Comparison) -> dict[str, str]:
+    """Return the paragraphs of a methods section by their headings."""
+    return {
+        "Data": _data(comparison),
+        "Models": _models(comparison),
+        "Search and selection": " ".join(_search(sweep) for sweep in comparison.sweeps),
+        "Statistics": _statistics(comparison),
+        "Software and hardware": _software(comparison),
+        "What this does not show": _limits(comparison),
+    }
+
+
+def checklist() -> list[Point]:
+    """Return the points of the guidelines, in their order."""
+    return [Point(guideline, *point) for guideline, points in _POINTS.items() for point in points]
+
+
+def _rows(comparison: Comparison) -> list[Row]:
+    return [row for row in comparison.rows if row.metrics]
+
+
+def _data(comparison: Comparison) -> str:
+    texts = []
+    for dataset, rows in comparison.datasets.items():
+        if rows:
+            cell = max((row.cell for row in rows), key=lambda cell: cell.train_fraction)
+            texts.append(f"{dataset}: {_numbers(cell)}; classes {shortened(cell.classes)}")
+    splits = {
+        f"val {sweep.space.split.val}, "
+        + (
+            f"{sweep.space.split.folds} folds"
+            if sweep.space.split.folds
+            else f"test {sweep.space.split.test:g}"
+        )
+        + f", seed {sweep.space.split.seed}"
+        for sweep in comparison.sweeps
+    }
+    leaks = {dataset.leaks for sweep in comparison.sweeps for dataset in sweep.space.datasets}
+    left_out = {
+        "drop": "Training samples that are, but for size or encoding, test pictures or belong to "
+        "a test group were left out of training.",
+        "error": "No training sample may be a test picture or belong to a test group.",
+        "allow": "Training samples that are test pictures, or belong to a test group, were not "
+        "looked for.",
+    }
+    said = " ".join(left_out[str(name)] for name in sorted(map(str, leaks)))
+    return (
+        f"{'. '.join(texts)}. Where a data set brings splits of its own they were kept; others "
+        f"were drawn by group (patient), stratified by class ({'; '.join(sorted(splits))}), so "
+        f"that no group is in two splits. {said}"
+    )
+
+
+def _numbers(cell: CellResult) -> str:
+    samples, groups = cell.fact("samples") or {}, cell.fact("groups") or {}
+    parts = []
+    for part in _PARTS:
+        if part in samples:
+            of_groups = groups.get(part, samples[part])
+            more = f" of {of_groups} groups" if of_groups != samples[part] else ""
+            parts.append(f"{part} {samples[part]}{more}")
+    folds = f" in the first of {len(cell.confirmations)} folds" if cell.folded else ""
+    fingerprint = cell.fact("fingerprint", "not recorded")
+    return f"{', '.join(parts) or 'numbers not recorded'}{folds}; fingerprint {fingerprint}"
+
+
+def _models(comparison: Comparison) -> str:
+    seen: dict[str, str] = {}
+    for row in _rows(comparison):
+        cell = row.cell
+        seen.setdefault(
+            cell.backbone,
+            f"{cell.backbone} (timm {cell.model}, {cell.pretraining}, "
+            f"{count(cell.fact('parameters'))} parameters, weights "
+            f"{cell.fact('weights_hash', 'not recorded')})",
+        )
+    modes = list(dict.fromkeys(row.cell.freeze for row in _rows(comparison)))
+    sizes = sorted({str(row.cell.fact("image_size", "?")) for row in _rows(comparison)})
+    return (
+        f"Backbones: {'; '.join(seen.values())}, each below one new linear layer. Freeze modes: "
+        f"{', '.join(modes)}. Pictures were resized whole to {' or '.join(sizes)} pixels squared "
+        "and normalised as each backbone was pre-trained."
+    )
+
+
+def _search(sweep: SweepResults) -> str:
+    space = sweep.space
+    budget, recipe, rate = space.budget, space.recipe, space.learning_rate
+    frozen = budget.frozen
+    special = ""
+    if frozen.trials or frozen.epochs:
+        special = (
+            f" (frozen: {frozen.trials or budget.trials} trials of "
+            f"{frozen.epochs or budget.epochs} epochs)"
+        )
+    scale = rate.backbone_scale
+    second = f", the backbone's share of it in [{scale.low:g}, {scale.high:g}]" if scale else ""
+    return (
+        f"In {sweep.name} every cell (data set, backbone, freeze mode) had its own search: "
+        f"{budget.trials} trials of {budget.epochs} epochs{special}, learning rates log-uniform "
+        f"in [{rate.low:g}, {rate.high:g}]{second}, half of them spread evenly and half proposed "
+        f"by Optuna's TPE{_edges(sweep)}; pruner {budget.pruner} (frozen cells are not pruned; of "
+        f"others a third of the trials is completed); {recipe.optimizer}, batch "
+        f"{recipe.batch_size}, weight decay {recipe.weight_decay:g}, schedule {recipe.schedule}, "
+        f"augmentation {recipe.augment}. {_confirmations(sweep)}"
+    )
+
+
+def _edges(sweep: SweepResults) -> str:
+    if sweep.space.edges == "keep":
+        return ""
+    return (
+        "; where the best lay at an edge of the range, a quarter of the budget more was searched "
+        "in the power of ten beyond it"
+    )
+
+
+def _confirmations(sweep: SweepResults) -> str:
+    space = sweep.space
+    numbers = {"frozen" if cell.fused else "other": cell.confirmations for cell in space.cells()}
+    counts = ", ".join(f"{count} of {kind} cells" for kind, count in numbers.items())
+    what = "folds" if space.split.folds else "partitions"
+    own = (
+        "the data set's own validation split"
+        if space.split.val == "own"
+        else "its own partition of the other samples into training and validation"
+    )
+    chosen = []
+    if "frozen" in numbers:
+        chosen.append(
+            "in frozen cells every rate that the search tried was trained and the partition's "
+            "validation chose rate and epoch"
+        )
+    if "other" in numbers:
+        chosen.append(
+            "in other cells with four trials or more for each confirmation these were dealt to the "
+            "confirmations and trained on their partitions, whose validation chose; with fewer the "
+            "rate was chosen on a bootstrap resample, by group, of the search's validation "
+            "predictions (in the first confirmation on all of them)"
+        )
+    return (
+        f"Then the choice was repeated ({what}: {counts}): each confirmation had {own}, its own "
+        f"initial weights and order of samples; {', and '.join(chosen)}, by validation "
+        f"{space.objective}. Each scored the test split once; the first is the model that is kept."
+    )
+
+
+def _statistics(comparison: Comparison) -> str:
+    choices = comparison.choices
+    when = "after the run" if choices.chosen_after else "in the space file, before the run"
+    return (
+        "Scores are means over confirmations; AUROC and AUPRC are macro averages of one class "
+        "against the rest. The variance of a difference between cells has two parts: that of "
+        "sampling the test groups, for the AUROC DeLong's by the mean placements over the "
+        "confirmations, clustered by group (DeLong 1988, Obuchowski 1997), for other metrics the "
+        "infinitesimal jackknife over groups; and that of the training, the variance over each "
+        f"cell's confirmations over their number, to which {_SHARED} of it is added where rates "
+        "were chosen on resamples, as such choices are alike. The sum is compared with "
+        "Student's t with Satterthwaite's degrees of freedom. p-values are two-sided; all pairs "
+        "of cells on this page are one family, adjusted by Holm (1979), and so are the contrasts "
+        "of several cells. "
+        f"Equivalence is by two one-sided tests (TOST) with a margin of {choices.margin:g} "
+        f"{title(choices.metric)}, chosen {when}, its error enlarged by what one group of each "
+        "class weighs. Intervals of single scores are of score type: Newcombe's (2006) for the "
+        "AUROC, Wilson's with the number of observations that the variance is worth for others; "
+        "the ECE has none. Average ranks are compared by Friedman's test and Nemenyi's distances "
+        "(Demšar 2006)."
+    )
+
+
+def _software(comparison: Comparison) -> str:
+    found: dict[str, set[str]] = {}
+    for row in _rows(comparison):
+        for name in ("version", "torch", "timm", "python", "device"):
+            found.setdefault(name, set()).add(str(row.cell.fact(name, "not recorded")))
+    said = {name: " or ".join(sorted(values)) for name, values in found.items()}
+    return (
+        f"sweep {said['version']}, torch {said['torch']}, timm {said['timm']}, Python "
+        f"{said['python']}, on {said['device']}."
+    )
+
+
+def _limits(comparison: Comparison) -> str:
+    one = " and one train-test split each" if not any(_folded(comparison)) else ""
+    return (
+        f"The test data come from where the training data come from{one}: how the models do "
+        "elsewhere is not known. The best cell was found on the test split, so that its own "
+        "score is a little too good; the comparison between cells is not the worse for it. "
+        "A verdict is about models trained on these patients: other training patients may give "
+        "another order, which no confirmation shows. A rate and an epoch were chosen; "
+        "architecture, picture size and augmentation were not."
+    )
+
+
+def _folded(comparison: Comparison) -> list[bool]:
+    return [row.cell.folded for row in _rows(comparison)]
+
+
+_POINTS = {
+    "CLAIM": [
+        ("7-8", "Data sources, eligibility", "no", "yours to write"),
+        ("9", "Pre-processing", "yes", "Methods: Models"),
+        ("10", "Selection of data subsets", "in part", "Methods: Data (leaks left out)"),
+        ("14-18", "Ground truth and its makers", "no", "yours to write"),
+        ("19", "Sample size", "in part", "Methods: Data; widths of the intervals"),
+        ("20-21", "Partitions, and what is disjoint", "yes", "Methods: Data"),
+        ("22", "Model", "yes", "Methods: Models; Cost"),
+        ("23", "Software", "yes", "Methods: Software"),
+        ("24", "Initialisation of parameters", "yes", "Methods: Models (weights and hashes)"),
+        ("25", "Training", "yes", "Methods: Search; Training curves"),
+        ("26", "Selection of the final model", "yes", "Methods: Search"),
+        ("27", "Ensembling", "yes", "none: confirmations are scored one by one"),
+        ("28", "Metrics", "yes", "Methods: Statistics"),
+        ("29", "Significance and uncertainty", "yes", "Methods: Statistics; Differences"),
+        ("30", "Robustness", "in part", "spread over confirmations, learning rates, equal budget"),
+        ("31", "Explainability", "no", "not looked at"),
+        ("32", "External test data", "no", "Methods: What this does not show"),
+        ("33", "Flow of participants", "in part", "Methods: Data (numbers by split)"),
+        ("34", "Demographics", "no", "yours to write"),
+        ("35", "Performance on all partitions", "in part", "validation and test"),
+        ("36", "Accuracy with intervals", "yes", "Results"),
+        ("37", "Failure analysis", "in part", "Confusion matrices; Reliability"),
+        ("41", "Code", "yes", "sweep and the space file"),
+    ],
+    "TRIPOD+AI": [
+        ("5-6", "Source of data, participants", "no", "yours to write"),
+        ("7", "Data preparation", "yes", "Methods: Data, Models"),
+        ("8", "Outcome", "no", "yours to write"),
+        ("10", "Sample size", "in part", "Methods: Data; widths of the intervals"),
+        ("11", "Missing data", "in part", "pictures that cannot be read are named by data check"),
+        ("12", "Analytical methods", "yes", "Methods: Data, Models, Search, Statistics"),
+        ("14", "Fairness", "no", "subgroups are not looked at"),
+        ("15", "Model output", "yes", "class probabilities; Reliability"),
+        ("16", "Training against evaluation", "yes", "Methods: Data"),
+        ("18", "Code", "in part", "sweep and the space file; data are yours"),
+        ("20", "Participants", "in part", "Methods: Data (numbers by split)"),
+        ("22", "Model specification", "yes", "the confirmed models are kept, and in MLflow"),
+        ("23", "Performance with intervals", "yes", "Results; Differences"),
+    ],
+}

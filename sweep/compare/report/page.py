@@ -1,0 +1,220 @@
+"""The report: one HTML file that needs no network, to look at, to print and to keep.
+
+Everything that comes from data (names of datasets, backbones, classes) is escaped by the
+template; scripts run only if they are the report's own (a content security policy).
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from sweep import __version__
+from sweep.compare import text as wording
+from sweep.compare.budgets import at_equal_budget
+from sweep.compare.caveats import caveats, positive_classes
+from sweep.compare.comparison import Comparison, Row
+from sweep.compare.costs import cheapest_good, cost, pareto
+from sweep.compare.formats.tables import REPORTED, columns, sentences
+from sweep.compare.questions import questions
+from sweep.compare.ranks import ranks
+from sweep.compare.report import figures
+from sweep.compare.report.methods import checklist, methods
+from sweep.compare.report.svg import with_shared_styles
+from sweep.compare.stats.verdict import ALPHA
+from sweep.space.ranges import Range
+from sweep.train.metrics import LOWER_IS_BETTER
+
+_MOST_CLASSES = 20  # of a confusion matrix
+_MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each class was taken for which, over all confirmations of a cell.
+
+    Attributes:
+        classes: those that are shown: of many the ones that most often go wrong.
+        of: how many classes there are.
+    """
+
+    label: str
+    classes: list[str]
+    counts: list[list[int]]
+    shares: list[list[float]]
+    of: int
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """What the report shows of one dataset: its rows and drawn figures by their titles."""
+
+    name: str
+    rows: list[Row]
+    figures: dict[str, Markup]
+    folded_away: dict[str, Markup]
+    confusions: list[Confusion]
+    fewest: int
+    equal_budget: dict[Row, float]
+
+    @property
+    def positive(self) -> str | None:
+        """The positive class of two."""
+        classes = self.rows[0].cell.classes
+        return classes[1] if len(classes) == 2 else None
+
+
+def report(comparison: Comparison, progress: Callable[[str], None] = lambda name: None) -> str:
+    """Return the report as one HTML document.
+
+    Args:
+        progress: told what is being drawn.
+    """
+    environment = Environment(
+        loader=PackageLoader("sweep.compare.report"), autoescape=True, undefined=StrictUndefined
+    )
+    script = _source(environment, "report.js")
+    found = ranks(comparison)
+    parts = []
+    for name, rows in comparison.datasets.items():
+        if rows:
+            progress(name)
+            parts.append(_part(comparison, name, rows))
+    main = columns(comparison.choices.metric)
+    with_seeds = [row for part in parts for row in part.rows]
+    page = environment.get_template("report.html.j2").render(
+        comparison=comparison,
+        choices=comparison.choices,
+        title=wording.title(comparison.choices.metric),
+        said=sentences(comparison),
+        notes=caveats(comparison),
+        parts=parts,
+        main=main,
+        more=[name for name in (*REPORTED, *_MORE) if name not in main],
+        best=_best_of_each(parts),
+        against={row: text for part in parts for row, text in _against(comparison, part).items()},
+        cheapest=[good.row for part in parts if (good := cheapest_good(comparison, part.name))],
+        fronts=[row for part in parts for row in pareto(comparison, part.name)],
+        costs={row: cost(row.cell) for row in with_seeds},
+        questions=questions(comparison),
+        ranks=found,
+        rank_figure=Markup(figures.critical_distance(found)) if found else None,
+        methods=methods(comparison),
+        checklist=checklist(),
+        significant=ALPHA,
+        positive=positive_classes(comparison),
+        wording=wording,
+        version=__version__,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        style=Markup(_source(environment, "report.css")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+    page, classes = with_shared_styles(page)
+    return page.replace("</style>", f"{classes}\n</style>", 1)
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
+    choices = comparison.choices
+    fewest, equal = at_equal_budget(rows)
+    objective = comparison.sweeps[0].space.objective
+    domain = _rates(comparison, rows)
+    shown: dict[str, str | None] = {
+        "Scores with their intervals": figures.forest(name, rows, choices),
+        "Quality and cost": figures.cost_and_quality(name, rows, pareto(comparison, name), choices),
+        "Learning curves": figures.learning_curves(name, rows, choices),
+    }
+    searched = [row for row in rows if row.cell.trials]
+    away: dict[str, str | None] = {
+        "ROC curves": figures.roc_curves(name, rows),
+        "Reliability": figures.reliability(name, rows),
+    }
+    if searched:
+        away |= {
+            "Learning rates tried": figures.rate_response(name, searched, domain, objective),
+            "Expected score at equal budget": figures.expected_scores(
+                name, searched, fewest, objective
+            ),
+        }
+    away |= {
+        "Training curves: validation score": figures.training_curves(
+            name, rows, f"val/{objective}"
+        ),
+        "Training curves: loss": figures.training_curves(name, rows, "loss", logarithmic=True),
+    }
+    return DatasetPart(
+        name,
+        rows,
+        {heading: Markup(svg) for heading, svg in shown.items() if svg},
+        {heading: Markup(svg) for heading, svg in away.items() if svg},
+        [_confusion(row) for row in rows],
+        fewest,
+        equal,
+    )
+
+
+def _rates(comparison: Comparison, rows: list[Row]) -> Range:
+    """Return the range that holds those of all sweeps of these rows."""
+    names = {row.cell.sweep for row in rows}
+    found = [sweep.space.learning_rate for sweep in comparison.sweeps if sweep.name in names]
+    return Range(low=min(item.low for item in found), high=max(item.high for item in found))
+
+
+def _confusion(row: Row) -> Confusion:
+    """Count what was taken for what; of many classes among those that most often go wrong."""
+    classes = row.cell.classes
+    seeds = row.cell.predictions()
+    true_N = np.concatenate([item.labels_N for item in seeds])
+    predicted_N = np.concatenate([item.probabilities_NC.argmax(axis=1) for item in seeds])
+    wrong = true_N != predicted_N
+    mistakes_C = np.bincount(true_N[wrong], minlength=len(classes)) + np.bincount(
+        predicted_N[wrong], minlength=len(classes)
+    )
+    shown = np.sort(np.argsort(-mistakes_C, kind="stable")[:_MOST_CLASSES])
+    place_C = np.full(len(classes), -1)
+    place_C[shown] = np.arange(len(shown))
+    inside = (place_C[true_N] >= 0) & (place_C[predicted_N] >= 0)
+    counts_SS = np.zeros((len(shown), len(shown)), dtype=np.int64)
+    np.add.at(counts_SS, (place_C[true_N[inside]], place_C[predicted_N[inside]]), 1)
+    true_S = np.bincount(true_N, minlength=len(classes))[shown]
+    shares_SS = counts_SS / np.maximum(true_S[:, None], 1)
+    names = [classes[index] for index in shown]
+    return Confusion(row.label, names, counts_SS.tolist(), shares_SS.tolist(), len(classes))
+
+
+def _against(comparison: Comparison, part: DatasetPart) -> dict[Row, str]:
+    """Say of each cell whether it is worse than the best of its dataset."""
+    best, *others = part.rows
+    words = {
+        "better": "worse",
+        "equivalent": "equivalent",
+        "unclear": "cannot tell",
+        "unjudged": "no verdict",
+    }
+    said = {best: "the best"}
+    for row in others:
+        pair = comparison.pair(best, row)
+        said[row] = "not paired" if pair is None else words[pair.of(best).word]
+    return said
+
+
+def _best_of_each(parts: list[DatasetPart]) -> dict[tuple[str, str], str]:
+    """Return the best value of each dataset and metric, as it is written."""
+    found = {}
+    for part in parts:
+        for metric in part.rows[0].metrics:
+            choose: Any = min if metric in LOWER_IS_BETTER else max
+            best = choose(row.metrics[metric].mean for row in part.rows)
+            found[part.name, metric] = wording.number(best)
+    return found

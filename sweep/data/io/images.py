@@ -1,0 +1,110 @@
+"""From files to RGB uint8 pixels of one size: PNG, JPEG, TIFF, arrays, DICOM, NIfTI."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from sweep.base.lfs import refuse_pointer
+from sweep.data.io.dicom import is_dicom, read_picture
+from sweep.data.io.volumes import Volume, is_nifti
+from sweep.data.io.windowing import to_8_bit
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+# A picture of more pixels is taken for a decompression bomb.
+MAX_PIXELS = "SWEEP_MAX_PIXELS"
+if os.environ.get(MAX_PIXELS, "").isdecimal():
+    Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
+
+_NEVER_DICOM = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
+_HEAD_BYTES = 64
+_PNG_GREY = 0
+_TIFF_BITS = 258  # BitsPerSample
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open one picture; of a volume or of several frames the middle one.
+
+    Raises whatever the library for its format raises for a damaged file.
+    """
+    if path.suffix.lower() == ".npy":
+        return from_array(np.load(path, allow_pickle=False))
+    if is_nifti(path):
+        return Image.fromarray(Volume(path).slices(1)[0])
+    if path.suffix.lower() not in _NEVER_DICOM and is_dicom(path):
+        return Image.fromarray(read_picture(path))
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    refuse_pointer(head)
+    if _is_deep_colour_png(head):
+        return _deep_png(path)
+    image = Image.open(path)
+    _refuse_deep_colour(image)
+    return image
+
+
+def _is_deep_colour_png(head: bytes) -> bool:
+    """Tell a PNG of 16 bits a channel with more than grey: Pillow would keep 8 bits of them."""
+    is_png = head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= _HEAD_BYTES
+    return is_png and head[24] == 16 and head[25] != _PNG_GREY
+
+
+def _deep_png(path: Path) -> Image.Image:
+    """Return a colour PNG of 16 bits a channel, scaled by the range of all its colours."""
+    import torch  # takes seconds, which the processes that decode are to be spared
+    from torchvision.io import ImageReadMode, decode_png
+
+    width, height = Image.open(path).size  # checks that it is not too large
+    content = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
+    pixels_CHW = decode_png(content, ImageReadMode.UNCHANGED).numpy()
+    colours = 3 if len(pixels_CHW) >= 3 else 1  # without transparency
+    if pixels_CHW.shape[1:] != (height, width):
+        raise ValueError("its size is not what its header says")
+    return from_array(pixels_CHW[:colours].transpose(1, 2, 0))
+
+
+def _refuse_deep_colour(image: Image.Image) -> None:
+    """Raise ValueError for a TIFF of 16 bits a colour, of which Pillow reads 8."""
+    bits = getattr(image, "tag_v2", {}).get(_TIFF_BITS, ())
+    if isinstance(bits, tuple) and len(bits) >= 3 and max(bits) > 8:
+        raise ValueError(f"it has {max(bits)} bits a colour, which is not read: save it as PNG")
+
+
+def from_array(pixels: NDArray[np.generic]) -> Image.Image:
+    """Return an array (H, W) or (H, W, 3) as a picture; other than 8 bits by its own range.
+
+    Raises ValueError for another shape, and for values that are not numbers.
+    """
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if pixels.ndim != 2 and pixels.shape[2:] != (3,):
+        raise ValueError(f"its shape {pixels.shape} is not (H, W) or (H, W, 3)")
+    if pixels.dtype != np.uint8:
+        pixels = to_8_bit(pixels, float(pixels.min()), float(pixels.max()))
+    return Image.fromarray(pixels)
+
+
+def decode(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint8]:
+    """Return the whole picture as (size, size, 3) RGB, orientation applied.
+
+    The picture is resized to a square, not cropped: the sign of a disease may lie at its
+    border. More than 8 bits a pixel are scaled from the picture's own range.
+
+    Raises whatever Pillow raises for a damaged file.
+    """
+    with image:
+        # JPEG can be decoded at a half, quarter or eighth; twice the target keeps it sharp.
+        image.draft(None, (2 * size, 2 * size))
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith(("I", "F")):
+            upright = from_array(np.asarray(upright))
+        rgb = upright.convert("RGB").resize((size, size), RESAMPLING[interpolation])
+    return np.asarray(rgb, dtype=np.uint8)

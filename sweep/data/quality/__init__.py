@@ -1,0 +1,1 @@
+"""What would bias a comparison: near-duplicates, leaks, shortcuts, doubtful names."""

@@ -1,0 +1,1 @@
+"""The image store: decoded images at one size, in memory-mapped Arrow files."""

@@ -1,0 +1,326 @@
+"""Building a store: decoding its images in parts, by processes that may die.
+
+Decoders of compressed formats are native code, which a damaged file can crash. A worker writes
+down which image it is at, so that after a crash the file can be tried alone, and named.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import joblib
+import numpy as np
+from joblib.externals.loky import get_reusable_executor
+from numpy.typing import NDArray
+from PIL import Image
+
+from sweep.base.atomic import write_atomically, write_text
+from sweep.base.checksums import sha256
+from sweep.base.identity import canonical_hash
+from sweep.data.io.dicom import SUFFIXES as DICOM_SUFFIXES
+from sweep.data.io.extras import decoders
+from sweep.data.io.images import MAX_PIXELS, decode
+from sweep.data.layouts.base import Source
+from sweep.data.store.mapped import write_rows
+from sweep.errors import DataError, SweepError, listing
+
+VERSION = 3  # of the pixels: raise it when decoding changes
+
+_PART_ROWS = 32  # or more, so that there are at most
+_PARTS = 128
+_WORTH_A_PROCESS = 64  # images: for fewer, starting it takes longer
+_BATCH_BYTES = 8 << 20  # decoded before they are written
+KILLED = (
+    "a process that decodes images was killed, perhaps for lack of memory; close other programs "
+    "and try again: what was decoded is kept"
+)
+_CRASHED = "the library that decodes it crashed"
+# What the machine may mend: rights, a disk, a network, too many open files.
+_OF_THE_MACHINE = {
+    errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN,
+    errno.EAGAIN, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOSPC, errno.ECONNRESET,
+}  # fmt: skip
+_CRASHED_FILE = "crashed.json"
+
+Progress = Callable[[int, int], None]
+
+
+class UnavailableError(DataError):
+    """An image cannot be read now, for a reason that is not in its bytes.
+
+    Nothing of it is remembered: the next time it is tried again.
+    """
+
+    def __init__(self, told: list[str]) -> None:
+        super().__init__(
+            f"an image cannot be read now:\n{listing(told)}\n"
+            "Mend that, and try again: what was decoded is kept."
+        )
+        self.told = told
+
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+        return type(self), (self.told,)
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """A store that is wanted: of which images, at what size.
+
+    Attributes:
+        names: manifest path of each sample.
+        stamps: what changes when a sample's bytes change, one a sample.
+        source: makes what opens the images by their names, in whatever process decodes them.
+        size: side in pixels.
+        interpolation: how to resize.
+    """
+
+    names: Sequence[str]
+    stamps: Sequence[str]
+    source: Callable[[], Source]
+    size: int
+    interpolation: str
+
+    @property
+    def key(self) -> str:
+        """The identity of the store: the name of its folder."""
+        parts = [VERSION, decoders(), list(self.names), list(self.stamps)]
+        return canonical_hash([*parts, self.size, self.interpolation])
+
+    @property
+    def bytes_needed(self) -> int:
+        """What the store takes on the disk."""
+        return len(self.names) * self.size * self.size * 3
+
+    def is_built(self, folder: Path) -> bool:
+        """Tell whether the store lies in a folder of stores."""
+        return (folder / self.key / "store.json").is_file()
+
+
+def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
+    """Decode all images of a store into a folder; parts that are there already are kept.
+
+    An image that crashes its decoder counts as unreadable.
+
+    Raises:
+        SweepError: processes die for another reason, such as lack of memory.
+    """
+    while True:
+        try:
+            _build_parts(place, plan, progress)
+            break
+        except BrokenProcessPool:
+            guilty = _guilty(place, plan)
+            if not guilty:
+                raise SweepError(KILLED) from None
+            _write_crashed(place, _read_crashed(place) | guilty)
+    _conclude(place, plan)
+
+
+def release_workers() -> None:
+    """End the processes that decode; they would wait minutes for more, and hold their memory."""
+    get_reusable_executor().shutdown(wait=False, kill_workers=True)
+
+
+def part_name(part: int, suffix: str) -> str:
+    """Return the name of a part's file."""
+    return f"{part:04d}{suffix}"
+
+
+def _starts(count: int) -> tuple[range, int]:
+    """Return where each part of so many rows begins, and the rows of a part."""
+    rows = max(_PART_ROWS, -(-count // _PARTS))
+    return range(0, count, rows), rows
+
+
+def _unfinished(place: Path, count: int) -> list[int]:
+    starts, _ = _starts(count)
+    return [p for p in range(len(starts)) if not (place / part_name(p, ".json")).is_file()]
+
+
+def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> None:
+    count = len(plan.names)
+    starts, rows = _starts(count)
+    left, crashed = _unfinished(place, count), _read_crashed(place)
+    done = count - sum(min(rows, count - starts[part]) for part in left)
+    jobs = (
+        joblib.delayed(_build_part)(
+            place, part, _part_of(plan, starts[part], rows), crashed, os.getpid()
+        )
+        for part in left
+    )
+    processes = min(joblib.cpu_count(), -(-(count - done) // _WORTH_A_PROCESS))
+    if any(_may_crash(name) for name in plan.names):
+        processes = max(2, processes)  # one alone would be this process
+    workers = joblib.Parallel(n_jobs=max(1, processes), return_as="generator_unordered")
+    with warnings.catch_warnings():
+        # A worker that grew by large pictures is replaced; nothing is lost by that.
+        warnings.filterwarnings("ignore", "A worker stopped")
+        for finished in workers(jobs):
+            done += finished
+            if progress:
+                progress(done, count)
+
+
+def _part_of(plan: StorePlan, start: int, rows: int) -> StorePlan:
+    """Return the plan of some rows alone: what a worker is sent."""
+    return replace(plan, names=plan.names[start : start + rows], stamps=())
+
+
+def _may_crash(name: str) -> bool:
+    """Tell an image that may be compressed DICOM, by its name."""
+    suffix = Path(name).suffix.lower()
+    return "#" in name or not suffix or suffix in DICOM_SUFFIXES
+
+
+def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driver: int) -> int:
+    """Decode the rows of a part's plan into a file of their own; return how many."""
+    _silence(driver)
+    names, size = plan.names, plan.size
+    images, digest = plan.source(), hashlib.sha256()
+    unreadable: dict[int, str] = {}
+    originals = np.zeros((len(names), 2), dtype=np.int32)
+    batch = max(1, _BATCH_BYTES // (size * size * 3))
+
+    def batches(at: int) -> Iterator[NDArray[np.uint8]]:
+        for start in range(0, len(names), batch):
+            chosen = names[start : start + batch]
+            rows = np.zeros((len(chosen), size, size, 3), dtype=np.uint8)
+            for slot, name in enumerate(chosen):
+                if name in crashed:
+                    unreadable[start + slot] = _CRASHED
+                    continue
+                os.pwrite(at, (start + slot).to_bytes(8, "little"), 0)
+                try:
+                    image = images.open(name)
+                    originals[start + slot] = image.size
+                    rows[slot] = decode(image, size, plan.interpolation)
+                except Exception as error:  # libraries raise nearly anything on damaged files
+                    if _may_pass(error):
+                        raise UnavailableError([f"{name}: {_in_words(error)}"]) from None
+                    unreadable[start + slot] = _reason(name, error)
+            digest.update(rows.data)
+            yield rows
+
+    # In files of its own: the workers of a driver that was killed may still be at this part.
+    marker = place / part_name(part, f".{os.getpid()}.at")
+    at = os.open(marker, os.O_CREAT | os.O_WRONLY, 0o644)
+    try:
+        write_atomically(
+            place / part_name(part, ".arrow"),
+            lambda file: write_rows(file, "image", size * size * 3, batches(at)),
+        )
+    finally:
+        os.close(at)
+    marker.unlink()
+    about = {
+        "digest": digest.hexdigest(),
+        "unreadable": unreadable,
+        "originals": originals.tolist(),
+    }
+    write_text(place / part_name(part, ".json"), json.dumps(about))  # now the part is done
+    return len(names)
+
+
+def _guilty(place: Path, plan: StorePlan) -> set[str]:
+    """Return the images that crash their decoder, of those that workers were at."""
+    starts, _ = _starts(len(plan.names))
+    suspects = set()
+    for part in _unfinished(place, len(plan.names)):
+        for marker in place.glob(part_name(part, ".*.at")):
+            if at := marker.read_bytes():
+                suspects.add(plan.names[starts[part] + int.from_bytes(at, "little")])
+            marker.unlink()
+    return {name for name in suspects - _read_crashed(place) if _crashes(plan, name)}
+
+
+def _crashes(plan: StorePlan, name: str) -> bool:
+    try:
+        joblib.Parallel(n_jobs=2)(
+            [joblib.delayed(_try)(replace(plan, names=(), stamps=()), name, os.getpid())]
+        )
+    except BrokenProcessPool:
+        return True
+    return False
+
+
+def _try(plan: StorePlan, name: str, driver: int) -> None:
+    _silence(driver)
+    try:
+        decode(plan.source().open(name), plan.size, plan.interpolation)
+    except Exception:
+        return  # an error is no crash
+
+
+def _silence(driver: int) -> None:
+    """Let native decoders complain to nobody, in a process that is not the driver's."""
+    if os.getpid() != driver:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+
+def _read_crashed(place: Path) -> set[str]:
+    path = place / _CRASHED_FILE
+    return set(json.loads(path.read_text("utf-8"))) if path.is_file() else set()
+
+
+def _write_crashed(place: Path, names: set[str]) -> None:
+    write_text(place / _CRASHED_FILE, json.dumps(sorted(names)))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Tell a failure of the machine, which may pass, from what a decoder says of the bytes."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
+    )
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "there is not memory enough to decode it"
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Say why an image cannot be read, without its name: the cache is not for names."""
+    file = re.escape(Path(name.rpartition("#")[0] or name).name)
+    said = re.sub(rf"'[^']*{file}'|{file}", "the file", str(error))
+    if isinstance(error, Image.DecompressionBombError):
+        said += f"; to read it, set {MAX_PIXELS} to more"
+    return f"{type(error).__name__}: {said}".splitlines()[0]
+
+
+def _conclude(place: Path, plan: StorePlan) -> None:
+    """Gather what the parts say of themselves; with its ``store.json`` the store is whole."""
+    starts, rows = _starts(len(plan.names))
+    digest = hashlib.sha256()
+    unreadable: dict[int, str] = {}
+    originals: list[list[int]] = []
+    for part in range(len(starts)):
+        path = place / part_name(part, ".json")
+        about = json.loads(path.read_text())
+        digest.update(about["digest"].encode())
+        unreadable |= {part * rows + int(row): why for row, why in about["unreadable"].items()}
+        originals += about["originals"]
+        path.unlink()
+    for leftover in [*place.glob("*.at"), *place.glob(".*"), place / _CRASHED_FILE]:
+        leftover.unlink(missing_ok=True)
+    digest.update(json.dumps(sorted(unreadable)).encode())
+    np.save(place / "originals.npy", np.asarray(originals, dtype=np.int32).reshape(-1, 2))
+    about = {
+        "size": plan.size,
+        "rows": len(plan.names),
+        "parts": len(starts),
+        "fingerprint": digest.hexdigest()[:20],
+        "unreadable": unreadable,
+        "sha256": [sha256(place / part_name(part, ".arrow")) for part in range(len(starts))],
+    }
+    write_text(place / "store.json", json.dumps(about))

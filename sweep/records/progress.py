@@ -1,0 +1,115 @@
+"""What is done, what runs, the best so far and the time left."""
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sweep.space.model import Cell
+
+
+@dataclass
+class CellProgress:
+    """How far a cell is, for those who watch.
+
+    Attributes:
+        beyond: trials beyond an edge of the ranges, on top of the cell's budget.
+    """
+
+    cell: Cell
+    beyond: int = 0
+    trials: Counter[str] = field(default_factory=Counter)
+    confirmations: Counter[str] = field(default_factory=Counter)
+    running: int = 0
+    best: float = -math.inf
+    seconds: float = 0.0
+    epochs: int = 0
+    images: int = 0  # that went through a network, as far as this driver has heard
+    retried: int = 0  # waves that were tried again
+    given_up: bool = False
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+        return self.cell.name
+
+    @property
+    def trials_done(self) -> int:
+        """Trials that have ended, in whatever state."""
+        return self.trials.total()
+
+    @property
+    def trials_total(self) -> int:
+        """Trials that the cell has in all, as far as that is known."""
+        return self.cell.trials + self.beyond
+
+    @property
+    def seeds(self) -> int:
+        """Confirmations that the cell has in all."""
+        return self.cell.confirmations
+
+    @property
+    def confirmed(self) -> int:
+        """Confirmations that have ended."""
+        return self.confirmations.total()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of its trials and confirmations have ended."""
+        return self.trials_done + self.confirmed >= self.trials_total + self.seeds
+
+    @property
+    def lost(self) -> str:
+        """What became of trials that did not end well, in brackets."""
+        parts = [f"{self.trials[state]} {state}" for state in ("diverged", "failed")]
+        named = [part for part in parts if not part.startswith("0 ")]
+        return f" ({', '.join(named)})" if named else ""
+
+
+class Pace:
+    """How fast a sweep goes, and how long it may still take; from when it was made on."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._before: tuple[int, float] | None = None  # runs done and seconds spent, back then
+        self._cells: list[CellProgress] = []
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds so far."""
+        return time.monotonic() - self._started
+
+    def note(self, cells: list[CellProgress]) -> None:
+        """Take note of how far the cells are."""
+        self._cells = list(cells)
+        if self._before is None:
+            self._before = runs_done(cells), sum(cell.seconds for cell in cells)
+
+    def runs_an_hour(self) -> float:
+        """Return how many trials and confirmations have ended in an hour, so far."""
+        before = self._before[0] if self._before else 0
+        return round((runs_done(self._cells) - before) * 3600 / max(1e-9, self.elapsed), 1)
+
+    def seconds_left(self) -> float | None:
+        """Estimate from what a run of the same cell, or of any cell, has cost so far.
+
+        None as long as nothing has ended since the start.
+        """
+        done, spent = runs_done(self._cells), sum(cell.seconds for cell in self._cells)
+        done_before, spent_before = self._before or (0, 0.0)
+        if done == done_before or not spent:
+            return None
+        left = 0.0
+        for cell in self._cells:
+            own = cell.trials_done + cell.confirmed
+            mean = cell.seconds / own if own else spent / done
+            if not cell.given_up:
+                left += mean * max(0, cell.trials_total + cell.seeds - own)
+        busy = max(1, sum(bool(cell.running) for cell in self._cells))
+        at_once = min(max(1.0, (spent - spent_before) / max(1e-9, self.elapsed)), busy)
+        return left / at_once
+
+
+def runs_done(cells: list[CellProgress]) -> int:
+    """Count the trials and confirmations that have ended."""
+    return sum(cell.trials_done + cell.confirmed for cell in cells)

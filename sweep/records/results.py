@@ -1,0 +1,247 @@
+"""The results of a sweep by cell: how the search went, and the test predictions of each seed.
+
+They come from the sweep's folder, or from MLflow alone (`compare/tracked.py`): the rest of the
+comparison does not know which.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sweep.errors import SweepError
+from sweep.records.folder import SweepFolder
+from sweep.records.predictions import Predictions, classes_of
+from sweep.records.record import RunRecord
+from sweep.space.catalog import family, pretraining
+from sweep.space.model import Cell, Space, cell_name
+
+History = list[dict[str, float]]  # an entry for each epoch: ``epoch``, ``val/auroc``, ...
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """All that is known of one cell of one sweep.
+
+    Attributes:
+        model: timm's name of the backbone.
+        states: how many trials ended in each state.
+        confirmations: those that were scored on the test split, the latest of each number.
+        earlier: those that were done again, as a larger budget gave other rates to choose from.
+        seconds: of training, over all trials and confirmations.
+        search_flops: floating-point operations of all trials, and of features if it trains on
+            them; None if they were not counted.
+        read: fetches the test predictions of a confirmation.
+        fetch_trials: fetches the trials.
+        fetch_history: fetches the metrics of each epoch of a confirmation.
+        error: why the last of its runs failed, if one did.
+    """
+
+    sweep: str
+    dataset: str
+    backbone: str
+    freeze: str
+    train_fraction: float
+    model: str
+    pretraining: str
+    states: Counter[str]
+    confirmations: list[RunRecord]
+    earlier: list[RunRecord]
+    seconds: float
+    search_flops: float | None
+    started: float
+    ended: float
+    read: Callable[[RunRecord], pa.Table]
+    fetch_trials: Callable[[], list[RunRecord]]
+    fetch_history: Callable[[RunRecord], History]
+    error: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The cell, as `Cell.name` writes it."""
+        return cell_name(self.dataset, self.backbone, self.freeze, self.train_fraction)
+
+    @property
+    def mode(self) -> str:
+        """The freeze mode, with the train fraction where it is not all."""
+        return self.name.rpartition("/")[2]
+
+    @property
+    def family(self) -> tuple[str, str]:
+        """What backbones of different size have in common: architecture and pre-training."""
+        return family(self.model), self.pretraining
+
+    @property
+    def folded(self) -> bool:
+        """Whether each confirmation was tested on another fold of the dataset."""
+        return len(set(self.tests)) > 1
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """What each confirmation was tested on: hashes of the samples' names, in their order."""
+        tests = [str(record.facts.get("test_samples")) for record in self.confirmations]
+        return tuple(tests) if len(set(tests)) > 1 else tuple(tests[:1])
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The rate that the first confirmation chose."""
+        return self.confirmations[0].params["learning_rate"] if self.confirmations else None
+
+    @cached_property
+    def trials(self) -> list[RunRecord]:
+        """The trials of the search, in the order they were asked for."""
+        return self.fetch_trials()
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """Class names in the order of the labels; empty without confirmations."""
+        if not self.confirmations:
+            return []
+        return classes_of(self._tables[0])
+
+    def predictions(self) -> list[Predictions]:
+        """Read the test predictions of each confirmation; those of folds as one.
+
+        Raises SweepError if they are gone or are not probabilities.
+        """
+        tables = [pa.concat_tables(self._tables)] if self.folded else self._tables
+        return [self._as_predictions(table) for table in tables]
+
+    def predictions_by_fold(self) -> list[Predictions] | None:
+        """Read the test predictions of each fold; None if the cell has no folds."""
+        if not self.folded:
+            return None
+        return [self._as_predictions(table) for table in self._tables]
+
+    def first(self) -> RunRecord | None:
+        """Return the first confirmation: the one whose model is kept and exported."""
+        return self.confirmations[0] if self.confirmations else None
+
+    def fact(self, name: str, default: Any = None) -> Any:
+        """Return a fact of the confirmations: of versions, data, size and cost."""
+        return self.confirmations[0].facts.get(name, default) if self.confirmations else default
+
+    @cached_property
+    def _tables(self) -> list[pa.Table]:
+        return [self.read(record) for record in self.confirmations]
+
+    def _as_predictions(self, table: pa.Table) -> Predictions:
+        try:
+            found = Predictions.of_table(table)
+        except ValueError:
+            raise SweepError(
+                f"predictions of {self.name} of {self.sweep} are empty or damaged"
+            ) from None
+        if not np.isfinite(found.probabilities_NC).all():
+            raise SweepError(
+                f"{self.name} of {self.sweep} predicted probabilities that are not numbers"
+            )
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResults:
+    """One sweep: its space, its cells in the order of the grid, and whether it is finished.
+
+    Attributes:
+        id: unique among sweeps, also of the same name.
+        tracking_uri: the MLflow that holds its runs.
+    """
+
+    name: str
+    id: str
+    space: Space
+    cells: list[CellResult]
+    finished: bool
+    tracking_uri: str
+
+
+def home_results(folder: SweepFolder) -> SweepResults:
+    """Read the results of a sweep from its folder."""
+    space = folder.space()
+    by_cell: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in folder.records():
+        if record.kind != "cell":
+            by_cell[record.cell].append(record)
+
+    def read(record: RunRecord) -> pa.Table:
+        return read_predictions(folder.path / "predictions" / str(record.predictions))
+
+    cells = [cell_result(folder.name, cell, by_cell[cell.name], read) for cell in space.cells()]
+    kept = folder.settings()
+    finished = folder.is_finished()
+    return SweepResults(folder.name, kept.id, space, cells, finished, kept.tracking_uri)
+
+
+def cell_result(
+    sweep: str,
+    cell: Cell,
+    records: list[RunRecord],
+    read: Callable[[RunRecord], pa.Table],
+    states: Counter[str] | None = None,
+    fetch_trials: Callable[[], list[RunRecord]] | None = None,
+    fetch_history: Callable[[RunRecord], History] | None = None,
+    seconds: float | None = None,
+    search_flops: float | None = None,
+) -> CellResult:
+    """Put together what is known of a cell from the records of its trials and confirmations.
+
+    Args:
+        states, fetch_trials, seconds, search_flops: what is known of the trials, if they are
+            not among the records.
+        fetch_history: how to get the epochs of a confirmation, if its record lacks them.
+    """
+    trials = sorted((r for r in records if r.kind == "trial"), key=lambda r: r.number)
+    tested, earlier = _latest([r for r in records if r.kind == "confirmation" and r.predictions])
+    model = next((r.facts["model"] for r in tested if "model" in r.facts), cell.backbone.model)
+    return CellResult(
+        sweep,
+        cell.dataset.name,
+        cell.backbone.name,
+        cell.freeze,
+        cell.train_fraction,
+        model,
+        cell.backbone.pretraining or pretraining(model, cell.backbone.weights),
+        Counter(r.state for r in trials) if states is None else states,
+        tested,
+        earlier,
+        sum(r.seconds for r in records) if seconds is None else seconds,
+        _search_flops(trials) if search_flops is None else search_flops,
+        min((r.started for r in records), default=0.0),
+        max((r.ended for r in records), default=0.0),
+        read,
+        fetch_trials or (lambda: trials),
+        fetch_history or (lambda record: record.history),
+        next((r.error for r in reversed(records) if r.error), None),
+    )
+
+
+def _search_flops(trials: list[RunRecord]) -> float | None:
+    known = [trial.facts for trial in trials if "flops" in trial.facts]
+    if not known:
+        return None
+    features = max(float(facts.get("features_flops", 0.0)) for facts in known)
+    return features + sum(float(facts["flops"]) for facts in known)
+
+
+def _latest(confirmations: list[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+    """Return the latest confirmation of each number, by number, and the others."""
+    ordered = sorted(confirmations, key=lambda r: (r.number, r.round))
+    latest = {record.number: record for record in ordered}
+    return list(latest.values()), [r for r in ordered if r is not latest[r.number]]
+
+
+def read_predictions(path: Path) -> pa.Table:
+    """Read a file of predictions; raises SweepError if it is gone or damaged."""
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(use_threads=False)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        first_line = str(error).splitlines()[0]
+        raise SweepError(f"the predictions in {path} cannot be read: {first_line}") from None

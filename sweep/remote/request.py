@@ -1,0 +1,105 @@
+"""What travels to a cluster: a command of `sweep` for its head to run, and the answer.
+
+Neither holds a secret: a job's command line can be read by everyone who sees the dashboard.
+"""
+
+import base64
+import json
+import os
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sweep import __version__
+from sweep.base.addresses import has_password
+from sweep.errors import SweepError
+
+_PLACES = ("SWEEP_DATA", "SWEEP_WEIGHTS", "SWEEP_CACHE", "MLFLOW_TRACKING_URI")
+_ANSWER = "sweep-answer:"
+BEGUN = "all checks passed, the search begins"  # in the output of a launch
+
+
+def is_remote(address: str | None) -> bool:
+    """Tell whether an address is a head's dashboard, to which jobs are submitted."""
+    return str(address).startswith(("http://", "https://"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command for the head of a cluster.
+
+    Attributes:
+        arguments: of `sweep`, without ``--address``. ``{space}`` and ``{output}`` stand for
+            files that are made there.
+        space: the space as JSON, if the command is a launch.
+        environment: for variables that the cluster does not set itself.
+        answered: its output comes back as one answer, instead of being followed line by line.
+        version: of sweep here.
+    """
+
+    arguments: list[str]
+    space: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    answered: bool = False
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        for text in (*self.arguments, *self.environment.values(), self.space or ""):
+            if has_password(text):
+                raise SweepError(
+                    "a password in a URL would be shown to everyone who sees the cluster's "
+                    "dashboard: leave it out, and set MLFLOW_TRACKING_USERNAME and "
+                    "MLFLOW_TRACKING_PASSWORD where the cluster's nodes are started"
+                )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command printed on the head, its exit code, and the file it wrote, if any."""
+
+    code: int
+    out: str
+    err: str
+    output: str | None = None  # base64
+
+    def file(self) -> bytes:
+        """Return the file that the command wrote."""
+        return base64.b64decode(self.output or "")
+
+
+def environment_here(home: Path | None) -> dict[str, str]:
+    """Return the places this machine names, as paths that are the same on shared storage."""
+    places = {name: os.environ[name] for name in _PLACES if os.environ.get(name)}
+    for name in ("SWEEP_DATA", "SWEEP_WEIGHTS", "SWEEP_CACHE"):
+        if name in places:
+            places[name] = str(Path(places[name]).absolute())
+    own = home or Path(os.environ.get("SWEEP_HOME") or "sweeps").expanduser()
+    places["SWEEP_HOME"] = str(own.absolute())
+    return places
+
+
+def packed(request: Request) -> str:
+    """Return a request as one word for a command line."""
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(asdict(request)).encode())).decode()
+
+
+def unpacked(word: str) -> Request:
+    """Return the request that `packed` made a word of."""
+    return Request(**json.loads(zlib.decompress(base64.urlsafe_b64decode(word))))
+
+
+def written(answer: Answer) -> str:
+    """Return an answer as one line that `found_answer` knows among others."""
+    text = json.dumps(asdict(answer))
+    return f"{_ANSWER}{base64.b64encode(zlib.compress(text.encode())).decode()}"
+
+
+def found_answer(log: str) -> Answer | None:
+    """Return the answer in the log of a job, or None if it gave none."""
+    for line in reversed(log.splitlines()):
+        _, mark, word = line.partition(_ANSWER)
+        if mark:
+            values: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(word)))
+            return Answer(**values)
+    return None

@@ -1,0 +1,48 @@
+"""A sweep that is resumed with more to do: its space with a larger budget."""
+
+from typing import Any
+
+from sweep.errors import SweepError
+from sweep.records.folder import SweepFolder
+from sweep.space.file import load_space
+from sweep.space.model import Space
+
+MAY_GROW = ("budget.trials", "budget.frozen.trials", "seeds")
+
+
+def extended(folder: SweepFolder, overrides: list[str]) -> Space:
+    """Return a sweep's space with ``--set`` applied: more trials, or more confirmations.
+
+    Anything else would make the new trials another experiment than those that are done.
+
+    Raises SweepError if something else would change, or shrink.
+    """
+    before = folder.space()
+    if not overrides:
+        return before
+    after = load_space(str(folder.path / "space.yaml"), overrides, ())
+    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    wrong = [key for key in changed if key not in MAY_GROW]
+    if wrong:
+        raise SweepError(
+            f"--set {', '.join(wrong)}: a sweep that has begun can only get more of "
+            f"{', '.join(MAY_GROW)}; launch another one under its own --name"
+        )
+    pairs = zip(before.cells(), after.cells(), strict=True)
+    if any(b.trials < a.trials or b.confirmations < a.confirmations for a, b in pairs):
+        raise SweepError(
+            f"--set {', '.join(changed)}: what is done cannot be taken back: give more than "
+            f"{', '.join(f'{key}={old.get(key)}' for key in changed)}"
+        )
+    return after
+
+
+def _flat(document: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(document, dict):
+        return {prefix: document}
+    return {
+        key: value
+        for name, part in document.items()
+        for key, value in _flat(part, f"{prefix}.{name}" if prefix else name).items()
+    }

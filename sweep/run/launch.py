@@ -1,0 +1,385 @@
+"""A sweep from its space to its table: prepare, search, confirm, conclude."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sweep.base.addresses import kept_address, without_password
+from sweep.base.atomic import write_text
+from sweep.base.settings import default_cache
+from sweep.compare.comparison import Choices, Comparison, Row, compared
+from sweep.data.inputs import Inputs, refuse_changes, remember
+from sweep.errors import Interrupted, SweepError, listing
+from sweep.records.folder import Settings, SweepFolder, hashing_key, new_id
+from sweep.records.progress import CellProgress
+from sweep.records.record import RunRecord
+from sweep.records.results import CellResult, home_results
+from sweep.records.soundness import faults, set_right
+from sweep.run.extend import extended
+from sweep.run.interruption import Course, how_to_go_on, interruptible
+from sweep.run.listener import Decoding, Listener
+from sweep.run.plan import plan_cells, prepare
+from sweep.search.agreement import disagreements
+from sweep.search.ledger import refuse_ledger
+from sweep.search.ray.connection import allot, cluster
+from sweep.search.ray.nodes import unwritable
+from sweep.search.ray.resources import Allotment, ModelSize
+from sweep.search.ray.tuner import search
+from sweep.search.wave import Surroundings
+from sweep.space.model import Space
+from sweep.tracking.store import default_tracking_uri, refuse_tracking
+from sweep.tracking.writer import Tracker
+
+_TELL_EVERY_S = 1.0
+
+log = logging.getLogger("sweep.launch")
+
+
+def new_settings(
+    data_root: Path,
+    weights_dir: Path | None,
+    tracking_uri: str | None,
+    address: str | None,
+    retries: int = 2,
+    ledger: str | None = None,
+) -> Settings:
+    """Return the settings of a sweep that is launched now."""
+    return Settings(
+        id=new_id(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data_root=str(data_root.absolute()),
+        weights_dir=str(weights_dir.absolute()) if weights_dir else None,
+        tracking_uri=kept_address(tracking_uri or default_tracking_uri()),
+        address=address,
+        retries=retries,
+        ledger=ledger,
+    )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a resumed sweep does otherwise than when it was launched.
+
+    Attributes:
+        overrides: of its space; see `sweep.run.extend`.
+        settings: fields of `Settings` that are new: another machine has other paths.
+        retry_failed: forget the trials that failed, and begin as many anew.
+    """
+
+    overrides: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a sweep has come to.
+
+    Attributes:
+        failures: what went wrong, one line for each cell that lacks results.
+        unsent: how many results MLflow still lacks, and why; None if it has all.
+    """
+
+    comparison: Comparison
+    failures: list[str]
+    unsent: str | None = None
+
+
+def launch(space: Space, home: Path, settings: Settings, listener: Listener) -> Outcome:
+    """Run a new sweep to its end and compare its cells.
+
+    Raises:
+        SweepError: something it needs is missing or wrong; nothing was begun.
+        Interrupted: stopped; what was done is kept.
+    """
+    folder = SweepFolder(home, space.name)
+    with interruptible(folder) as course, folder.locked():
+        _refuse_known(folder)
+        return _prepare_and_run(folder, space, settings, listener, course)
+
+
+def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()) -> Outcome:
+    """Go on with a sweep that was launched, to its end; see `launch`.
+
+    What is missing or damaged of what it has left is run again.
+    """
+    folder.refuse_other_name()
+    space = extended(folder, list(changes.overrides))
+    settings = replace(folder.settings(), **changes.settings)
+    more = changes.retry_failed or space != folder.space()
+    with interruptible(folder) as course, folder.locked():
+        wrong = _set_right(folder, settings, listener)
+        if more or wrong or not folder.is_finished():
+            forget = changes.retry_failed
+            return _prepare_and_run(folder, space, settings, listener, course, forget)
+        tracker = Tracker(folder, settings.tracking_uri)
+        if tracker.waiting():
+            tracker.send_all()
+    return _outcome(_compared(folder), space, tracker, settings)
+
+
+def _set_right(folder: SweepFolder, settings: Settings, listener: Listener) -> bool:
+    """Put damaged files of a sweep aside, and say it; tell whether anything is to run again."""
+    found = list(faults(folder))
+    set_right(folder, found)
+    lines = [str(fault) for fault in found]
+    if folder.is_finished():
+        url = settings.ledger or folder.ledger_url
+        lines += disagreements(folder.records(), folder.space(), url, finished=True)
+    if lines:
+        count = f"{len(lines)} things of this sweep are" if len(lines) > 1 else "something is"
+        text = f"{count} missing or damaged; what is missing is run again:\n{listing(lines)}"
+        listener.note(text)
+    return bool(lines)
+
+
+def _refuse_known(folder: SweepFolder) -> None:
+    if folder.is_finished():
+        raise SweepError(
+            f"the sweep {folder.name} in {folder.home} is finished: see it with 'sweep compare "
+            f"{folder.name}', or launch under another --name"
+        )
+    if folder.exists():
+        raise SweepError(
+            f"the sweep {folder.name} in {folder.home} exists and is not finished: go on with "
+            f"'sweep resume {folder.name}', or launch under another --name"
+        )
+
+
+def _prepare_and_run(
+    folder: SweepFolder,
+    space: Space,
+    settings: Settings,
+    listener: Listener,
+    course: Course,
+    forget_failures: bool = False,
+) -> Outcome:
+    """Find everything that stands in the way before anything of the sweep is written."""
+    if silence := refuse_tracking(settings.tracking_uri, space.name):
+        uri = without_password(settings.tracking_uri)
+        text = f"MLflow at {uri} does not answer ({silence}): results are kept until it does"
+        listener.note(text)
+    if settings.ledger:
+        refuse_ledger(settings.ledger, space, settings.id)
+    problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
+    if problems:
+        raise SweepError("\n".join(problems))
+    inputs = _prepare(folder, space, settings, listener)
+    if folder.exists():
+        refuse_changes(folder, inputs)
+    data_root = Path(settings.data_root)
+    around = Surroundings(
+        space,
+        settings.id,
+        folder,
+        data_root,
+        _weights_dir(settings),
+        default_cache().absolute(),
+        hashing_key(folder.home),
+        folder.owner()["since"],
+        settings.retries,
+        settings.ledger or folder.ledger_url,
+        inputs.identities(),
+    )
+    sizes = {
+        plan.cell.name: ModelSize(plan.parameters, plan.learning)
+        for plan in plan_cells(space, data_root)
+    }
+    advice = how_to_go_on(folder.name)
+    with cluster(settings.address, course.lose, advice), _logged(folder, listener):
+        allotment = allot(around, sizes, shared=bool(settings.address))
+        remember(folder, inputs)
+        folder.create(space, settings)
+        folder.reopen(forget_failures)
+        course.begun = True
+        listener.begin(without_password(settings.tracking_uri))
+        return _run(around, allotment, settings, listener, course)
+
+
+def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Inputs:
+    """Decode what is to be decoded; `sweep status` sees how far it is, `sweep stop` stops it."""
+    folder.tell_preparing("looks at weights and data", 0, 0)
+    with listener.decoding() as bars:
+
+        def progress(title: str) -> Decoding:
+            bar, told = bars(title), -math.inf
+
+            def tell(done: int, total: int) -> None:
+                nonlocal told
+                bar(done, total)
+                if folder.is_asked_to_stop():
+                    raise Interrupted("stopped while it prepared; what was decoded is kept")
+                if time.monotonic() - told > _TELL_EVERY_S:
+                    told = time.monotonic()
+                    folder.tell_preparing(title, done, total)
+
+            return tell
+
+        prepared = prepare(space, Path(settings.data_root), _weights_dir(settings), progress)
+    folder.end_preparing()
+    for note in prepared.notes:
+        listener.note(note)
+    return prepared.inputs
+
+
+def _run(
+    around: Surroundings,
+    allotment: Allotment,
+    settings: Settings,
+    listener: Listener,
+    course: Course,
+) -> Outcome:
+    folder, space = around.folder, around.space
+    tracker = Tracker(folder, settings.tracking_uri)
+    with tracker:
+        with listener.searching(space.objective) as show:
+
+            def watch(cells: list[CellProgress]) -> None:
+                if (
+                    course.stopped.is_set()
+                ):  # and what was raised then was swallowed, by a finaliser say
+                    raise KeyboardInterrupt
+                show(cells)
+
+            log.info("the search begins: %d cells", len(space.cells()))
+            if not search(around, allotment, watch):
+                raise Interrupted(f"stopped; go on with: sweep resume {folder.name}")
+        comparison = _compared(folder)
+        for row in comparison.rows:
+            _conclude(folder, settings, row)
+    tracker.delete_strays()
+    write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
+    log.info("finished")
+    return _outcome(comparison, space, tracker, settings)
+
+
+def _outcome(comparison: Comparison, space: Space, tracker: Tracker, settings: Settings) -> Outcome:
+    unsent = None
+    if waiting := tracker.waiting():
+        uri, name = without_password(settings.tracking_uri), tracker.folder.name
+        unsent = (
+            f"{waiting} results wait for MLflow at {uri} ({tracker.error}); send them with: "
+            f"sweep sync {name}"
+        )
+    return Outcome(comparison, _failures(comparison.rows, space), unsent)
+
+
+class _Saying(logging.Handler):
+    """Shows what is logged with ``extra={"said": True}`` to who launched the sweep, too."""
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(logging.WARNING)
+        self._listener = listener
+        self.addFilter(lambda record: getattr(record, "said", False))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._listener.note(self.format(record))
+
+
+class _LogFile(logging.FileHandler):
+    """A log whose disk may be lost, which ends the sweep elsewhere, in words."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Print no traceback."""
+
+    def close(self) -> None:
+        """Close the file, whatever becomes of what is still to be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+@contextlib.contextmanager
+def _logged(folder: SweepFolder, listener: Listener) -> Iterator[None]:
+    """Write what happens to a sweep into its log, for `sweep logs`."""
+    saying = _Saying(listener)
+    handler = _LogFile(folder.path / "sweep.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    logger = logging.getLogger("sweep")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    logger.addHandler(handler)
+    logger.addHandler(saying)
+    try:
+        yield
+    except Interrupted as error:
+        log.warning("interrupted: %s", error)
+        raise
+    except Exception as error:
+        log.error("ends early: %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        logger.removeHandler(saying)
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
+    """Record a cell's result; of its confirmed models the first is kept."""
+    cell, best = row.cell, row.cell.first()
+    test = {name: interval.mean for name, interval in row.metrics.items()}
+    known = {name: item for name, item in row.metrics.items() if math.isfinite(item.low)}
+    test |= {f"{name}_low": interval.low for name, interval in known.items()}
+    test |= {f"{name}_high": interval.high for name, interval in known.items()}
+    shared = {"seed", "number", "fold", "partition"}
+    folder.write_record(
+        RunRecord(
+            key=f"{settings.id}:{cell.name}:cell:0",
+            sweep=folder.name,
+            dataset=cell.dataset,
+            backbone=cell.backbone,
+            freeze=cell.freeze,
+            train_fraction=cell.train_fraction,
+            kind="cell",
+            state="complete" if best else "failed",
+            params={k: v for k, v in best.params.items() if k not in shared} if best else {},
+            best=best.best if best else {},
+            test=test,
+            started=cell.started or time.time(),
+            ended=cell.ended or time.time(),
+            seconds=cell.seconds,
+            facts={**(best.facts if best else {}), **_search_facts(cell)},
+            model=best.model if best else None,
+        )
+    )
+    for record in (*cell.confirmations, *cell.earlier):
+        if record.model and best and record.model != best.model:
+            folder.forget_model(record.model)
+
+
+def _search_facts(cell: CellResult) -> dict[str, Any]:
+    """Return what a cell's run says of its trials, so that nobody has to read them all."""
+    flops = {} if cell.search_flops is None else {"search_flops": cell.search_flops}
+    return {"trials": dict(cell.states), **flops}
+
+
+def _failures(rows: list[Row], space: Space) -> list[str]:
+    """Name the cells that lack results, or of which trials failed for good, and why."""
+    lines = []
+    for row in rows:
+        confirmed, states = len(row.cell.confirmations), row.cell.states
+        planned = next(cell for cell in space.cells() if cell.name == row.cell.name)
+        if confirmed == planned.confirmations and not states["failed"]:
+            continue
+        ended = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        reason = f": {row.cell.error}" if row.cell.error else ""
+        given_up = sum(states.values()) < planned.trials
+        lines.append(
+            f"{row.cell.name}: {confirmed} of {planned.confirmations} confirmations; "
+            f"trials: {ended}{f' of {planned.trials}; given up' if given_up else ''}{reason}"
+        )
+    return lines
+
+
+def _compared(folder: SweepFolder) -> Comparison:
+    results = replace(home_results(folder), finished=True)
+    return compared([results], Choices(results.space.objective, results.space.margin))
+
+
+def _weights_dir(settings: Settings) -> Path | None:
+    return Path(settings.weights_dir) if settings.weights_dir else None

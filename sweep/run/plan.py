@@ -1,0 +1,267 @@
+"""The plan: what a sweep would do, and everything that stands in its way, before it runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
+from sweep.backbones.freeze import learnable
+from sweep.backbones.weights import fetch_weights, missing_weights
+from sweep.base.settings import default_cache
+from sweep.data.dataset import Dataset, open_dataset, read_manifest, samples_of, store_plan
+from sweep.data.inputs import Inputs
+from sweep.data.layouts import missing as missing_data
+from sweep.data.manifest import Manifest
+from sweep.data.quality.remarks import remarks
+from sweep.data.store.building import Progress, StorePlan, release_workers
+from sweep.errors import SweepError, gathered
+from sweep.space.catalog import KNOWN_SIZES
+from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
+from sweep.train.flops import forward_flops, step_flops
+
+_TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What one cell is going to be.
+
+    Attributes:
+        size: side in pixels of the images its backbone sees.
+        classes: of its dataset; None if that is not known.
+        parameters, learning: numbers in the network, and those of them that learn.
+        passes: forward passes of one image, or their worth, if no trial is pruned; None if
+            the number of images is not known.
+        flops: floating-point operations of all passes; None likewise.
+    """
+
+    cell: Cell
+    size: int
+    classes: int | None
+    parameters: int
+    learning: int
+    passes: int | None
+    flops: float | None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Images of one dataset to decode once, at one size."""
+
+    dataset: DatasetSpec
+    size: int
+    interpolation: str
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.dataset.name} at {self.size} px"
+
+    def store(self, split: Split, data_root: Path) -> StorePlan:
+        """Return the store that it fills; raises DataError if the dataset cannot be read."""
+        manifest = read_manifest(self.dataset, split, data_root)
+        return store_plan(self.dataset, manifest, self.size, self.interpolation, data_root)
+
+
+def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
+    """Return what every cell of a space is going to be; works without data and weights.
+
+    Raises SweepError with everything that cannot be: sizes, freeze modes, datasets' trees.
+    """
+    manifests = _manifests(space, data_root)
+    return gathered(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
+
+
+def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool) -> list[str]:
+    """Return everything a sweep needs and lacks, and how to get it.
+
+    Args:
+        fetch: download weights that timm's hub has.
+    """
+    lacking = [missing_data(dataset, data_root) for dataset in space.datasets]
+    find = fetch_weights if fetch else missing_weights
+    for backbone in space.backbones:
+        if text := find(backbone, weights_dir):
+            lacking.append(f"backbone {backbone.name}: {text}")
+    return [text for text in lacking if text]
+
+
+def without_unusable(space: Space, weights_dir: Path | None) -> tuple[Space, list[str]]:
+    """Return a space without the backbones that cannot be used, and why each of them cannot.
+
+    Raises SweepError if none is left.
+    """
+    usable, told = [], []
+    for backbone in space.backbones:
+        try:
+            check_backbone(space, backbone, weights_dir)
+            usable.append(backbone)
+        except SweepError as error:
+            told.append(str(error))
+    if not usable:
+        raise SweepError("no backbone can be used:\n" + "\n".join(told))
+    return space.model_copy(update={"backbones": usable}), told
+
+
+def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | None) -> None:
+    """Build a backbone, load its weights, and run it on the meta device in each freeze mode.
+
+    Raises SweepError if any of that cannot be.
+    """
+    if text := fetch_weights(backbone, weights_dir):
+        raise SweepError(f"backbone {backbone.name}: {text}")
+    size = input_size(backbone, space.image_size)
+    load_backbone(backbone, size, weights_dir)
+    load_backbone.cache_clear()
+    forward_flops(backbone, size)
+    for mode in space.freeze:
+        network = bare_network(backbone, size, 2)
+        if mode != "frozen" and learnable(network, mode):
+            step_flops(backbone, size, mode)
+
+
+def check_networks(space: Space, weights_dir: Path | None) -> None:
+    """Build each backbone, with its weights where they are there, and run it on one image.
+
+    Raises SweepError with all that is wrong with any of them.
+    """
+
+    def check(backbone: BackboneSpec) -> None:
+        size = input_size(backbone, space.image_size)
+        there = missing_weights(backbone, weights_dir) is None
+        random = backbone.model_copy(update={"weights": "none"})
+        load_backbone(backbone if there else random, size, weights_dir)
+
+    gathered(space.backbones, check)
+    load_backbone.cache_clear()
+
+
+def decodings(space: Space) -> list[Decoding]:
+    """Return which images the sweep reads: one size and interpolation may serve many cells."""
+    wanted = [
+        Decoding(
+            dataset, input_size(backbone, space.image_size), preprocessing(backbone).interpolation
+        )
+        for dataset in space.datasets
+        for backbone in space.backbones
+    ]
+    return list(dict.fromkeys(wanted))
+
+
+def split_summaries(space: Space, data_root: Path) -> list[str]:
+    """Return the numbers of images by split and class of each dataset that is there."""
+    manifests = _manifests(space, data_root)
+    return [f"{name}: {manifest.summary()}" for name, manifest in manifests.items()]
+
+
+def left_to_decode(
+    wanted: list[Decoding], split: Split, data_root: Path
+) -> list[tuple[Decoding, int]]:
+    """Return the decodings that the cache does not hold, with their numbers of images.
+
+    Data that is not there is passed over.
+    """
+    left = []
+    for item in wanted:
+        if missing_data(item.dataset, data_root):
+            continue
+        store = item.store(split, data_root)
+        if not store.is_built(default_cache() / "stores"):
+            left.append((item, len(store.names)))
+    return left
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a sweep learns from, and what is to be said of it: what was left out as it leaks."""
+
+    inputs: Inputs
+    notes: list[str]
+
+
+def prepare(
+    space: Space,
+    data_root: Path,
+    weights_dir: Path | None,
+    progress: Callable[[str], Progress],
+) -> Prepared:
+    """Check weights, sizes and freeze modes, read every dataset, and decode its images.
+
+    Raises SweepError with all that is wrong with any of them.
+    """
+    lacking = missing(space, data_root, weights_dir, fetch=True)
+    if lacking:
+        count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
+        raise SweepError(f"{count} missing:\n" + "\n".join(f"  {text}" for text in lacking))
+    plan_cells(space, data_root)
+    inputs = Inputs()
+
+    def load(backbone: BackboneSpec) -> None:
+        loaded = load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
+        inputs.take_backbone(loaded, weights_dir)
+
+    gathered(space.backbones, load)
+    load_backbone.cache_clear()
+
+    def decode(item: Decoding) -> list[str]:
+        where = (item.dataset, space.split, item.size, item.interpolation, data_root)
+        opened = [open_dataset(*where, progress=progress(item.title), verify=True)]
+        opened += [open_dataset(*where, fold=fold) for fold in range(1, space.split.folds or 1)]
+        for partition in range(1, 1 + max(cell.confirmations for cell in space.cells())):
+            open_dataset(*where, partition=partition)
+        for fraction in space.train_fraction:
+            open_dataset(*where, train_fraction=fraction)
+        inputs.take_dataset(item.dataset, data_root, opened[0], item.store(space.split, data_root))
+        told = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
+        return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]
+
+    said = gathered(decodings(space), decode)
+    release_workers()
+    return Prepared(inputs, list(dict.fromkeys(line for lines in said for line in lines)))
+
+
+def _said(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
+    """Tell the splits, and what was left out of training; of several folds the first."""
+    several = len(opened) > 1 and len({dataset.fingerprint() for dataset in opened}) > 1
+    fold = f", fold 1 of {len(opened)}" if several else ""
+    lines = [f"{spec.name}{fold}: {opened[0].manifest.summary()}"]
+    return lines + [f"{spec.name}{fold}: left out, {text}" for text in opened[0].dropped]
+
+
+def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
+    def read(dataset: DatasetSpec) -> tuple[str, Manifest] | None:
+        if missing_data(dataset, data_root):
+            return None
+        return dataset.name, read_manifest(dataset, space.split, data_root)
+
+    return dict(item for item in gathered(space.datasets, read) if item)
+
+
+def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> CellPlan:
+    manifest = manifests.get(cell.dataset.name)
+    counts: tuple[int, int] | None = KNOWN_SIZES.get(cell.dataset.name)
+    if manifest is not None:
+        counts = (len(manifest), len(manifest.classes))
+    images, classes = counts or (None, None)
+    size = input_size(cell.backbone, space.image_size)
+    network = bare_network(cell.backbone, size, classes or 2)
+    parameters = sum(item.numel() for item in network.parameters())
+    passes = None if images is None else _passes(space, cell, images, manifest)
+    flops_of_a_pass = forward_flops(cell.backbone, size)  # shows that it takes such images
+    if not cell.fused:
+        step_flops(cell.backbone, size, cell.freeze)
+    flops = None if passes is None else passes * flops_of_a_pass
+    learning = learnable(network, cell.freeze)
+    return CellPlan(cell, size, classes, parameters, learning, passes, flops)
+
+
+def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) -> int:
+    if cell.fused:
+        return images  # once, for every trial, epoch and confirmation
+    test, val = (round(images * share) for share in (space.split.test, space.split.val_fraction))
+    if manifest is not None:
+        test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
+    epoch = _TRAIN_STEP * round(cell.train_fraction * (images - test - val)) + val
+    # Where trials are dealt to confirmations, these train nothing.
+    trainings = cell.trials + (0 if cell.repeated else cell.confirmations)
+    return trainings * cell.epochs * epoch + cell.confirmations * test

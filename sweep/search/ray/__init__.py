@@ -1,0 +1,1 @@
+"""The search on Ray: Tune, workers, nodes, resources. Only this package and `remote` import ray."""

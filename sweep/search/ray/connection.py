@@ -1,0 +1,213 @@
+"""Being connected to Ray, on this machine or a cluster, and sharing out what its nodes have."""
+
+import atexit
+import logging
+import os
+import signal
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# Read by Ray when it is imported or started.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
+os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
+# Else one worker is started after the other; `suggest` says how many waves there are at once.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import joblib
+import ray
+from ray._private import ray_constants
+from ray.autoscaler.sdk import request_resources
+
+from sweep.base.outages import temporary_folder
+from sweep.errors import SweepError
+from sweep.search.ray.nodes import survey, unwritable, working_nodes
+from sweep.search.ray.resources import Allotment, ModelSize, seen
+from sweep.search.ray.watchdog import Watchdog
+from sweep.search.wave import Surroundings
+
+_OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
+_LONGEST_FOLDER = 40  # of 107 characters of a socket's path
+_CLIENT_ATTEMPTS = 3
+_MOST_NODES = "SWEEP_MAX_NODES"
+_WAIT_FOR_NODES = "SWEEP_WAIT_FOR_NODES"  # seconds
+_WAIT_FOR_THE_FIRST_S = 600.0
+
+log = logging.getLogger("sweep.search")
+
+
+@contextmanager
+def cluster(
+    address: str | None, lost: Callable[[str], None] | None = None, advice: str = ""
+) -> Iterator[None]:
+    """Be connected to Ray: to a running cluster, or, without an address, to one on this machine.
+
+    Args:
+        address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
+        lost, advice: what is to be done when Ray on this machine dies; see `Watchdog`.
+
+    Raises:
+        SweepError: the cluster cannot be reached.
+    """
+    warnings.filterwarnings("ignore", module="ray")
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        if address:
+            _knock(address)
+            _connect(address)
+        else:
+            with _on_loopback():
+                ray.init(
+                    address="local",
+                    num_cpus=joblib.cpu_count(),  # also of a container's quota
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    _temp_dir=_short_folder(),
+                )
+    except SystemExit:  # by Ray's own handler, which is in place while it connects
+        signal.signal(signal.SIGTERM, on_sigterm)
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    except Exception as error:  # Ray raises nearly anything
+        raise _unreachable(address, " ".join(str(error).split())[:300]) from None
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
+    if address or lost is None:
+        try:
+            yield
+        finally:
+            _disconnect()
+        return
+    with Watchdog(lost, advice) as watchdog:
+        try:
+            yield
+        finally:
+            watchdog.expect_the_end()
+            _disconnect()
+
+
+def _unreachable(address: str | None, reason: str) -> SweepError:
+    if address:
+        return SweepError(
+            f"cannot reach the Ray cluster at {address}: {reason}; check the address, that `ray "
+            "status` works there, and, where the cluster wants a token, that RAY_AUTH_MODE=token "
+            "and RAY_AUTH_TOKEN are set"
+        )
+    why = "; ".join(unwritable(temporary_folder(), "the temporary folder")) or reason
+    return SweepError(f"Ray cannot be started on this machine: {why}")
+
+
+def _disconnect() -> None:
+    """End Ray, or the connection to it; what goes wrong then spoils no result."""
+    atexit.unregister(ray.shutdown)  # else it would try again, and print a traceback
+    try:
+        ray.shutdown()
+    except Exception as error:  # a full temporary folder, a cluster that is gone
+        log.warning("Ray has not ended as it should: %s", error)
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray be started so that nobody else on the network reaches it.
+
+    On Linux Ray takes a loopback address for another unless it is told that there is no cluster,
+    by a variable that it reads when it is imported.
+    """
+    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[0]
+        os.environ.pop(name)
+        if before[1] is not None:
+            os.environ[name] = before[1]
+
+
+def _short_folder() -> str | None:
+    """Return where Ray keeps its sockets, if the usual folder's name is too long for them."""
+    if len(str(temporary_folder())) <= _LONGEST_FOLDER:
+        return None
+    return f"/tmp/ray-{os.getuid()}"
+
+
+def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Allotment:
+    """Look at the nodes of the connected cluster, and share them among the waves.
+
+    Args:
+        sizes: of each cell's network, by the cell's name.
+        shared: the cluster is not this machine alone.
+
+    Raises:
+        SweepError: a node lacks something, or a cell fits no node.
+    """
+    most = _most_nodes()
+    if shared and not working_nodes():
+        _wait_for_the_first(most)
+    nodes = survey(around, shared)
+    log.info("nodes: %s", seen(nodes))
+    return Allotment(nodes, sizes, most_nodes=most)
+
+
+def _wait_for_the_first(most_nodes: int) -> None:
+    """Wait for a node with CPUs, as an autoscaler may start one when it is asked to."""
+    seconds = seconds_to_wait(_WAIT_FOR_THE_FIRST_S if most_nodes else 0.0)
+    if not seconds:
+        return  # the refusal says what to do
+    text = "no node of the cluster has CPUs yet: waiting up to %.0f s for the first"
+    log.warning(text, seconds, extra={"said": True})
+    if not ray.util.client.ray.is_connected():
+        request_resources(bundles=[{"CPU": 1}])
+    end = time.monotonic() + seconds
+    while not working_nodes() and time.monotonic() < end:
+        time.sleep(2.0)
+
+
+def seconds_to_wait(default: float) -> float:
+    """Return how long a sweep waits for a node, as the environment says it, or the default."""
+    text = os.environ.get(_WAIT_FOR_NODES, "")
+    if text and not text.isdecimal():
+        raise SweepError(f"{_WAIT_FOR_NODES} is {text!r}: it must be a number of seconds")
+    return float(text) if text else default
+
+
+def _most_nodes() -> int:
+    """Return how many nodes an autoscaler may start: a property of the cluster, not of a sweep."""
+    text = os.environ.get(_MOST_NODES) or "0"
+    if not text.isdecimal():
+        raise SweepError(f"{_MOST_NODES} is {text!r}: it must be a number of nodes")
+    return int(text)
+
+
+def _connect(address: str) -> None:
+    """Connect to a running cluster; through Ray's client, try again if its server does not start.
+
+    A client's own server on the head is forked by a process of many threads and now and then
+    dies at once (Ray 2.60: "epoll_wait error: Bad file descriptor"); the next one starts.
+    """
+    for left in reversed(range(_CLIENT_ATTEMPTS)):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionAbortedError:
+            if not left:
+                raise
+
+
+def _knock(address: str) -> None:
+    """Raise OSError at once if nobody listens there: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=5).close()

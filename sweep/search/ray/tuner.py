@@ -1,0 +1,332 @@
+"""Ray Tune over the studies: a Searcher that deals waves, a scheduler that hears reports.
+
+The ledger is the truth; Tune's own experiment state is thrown away.
+"""
+
+import logging
+import math
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from sweep.errors import Interrupted, SweepError, listing
+from sweep.search.ray.connection import seconds_to_wait  # before ray: it sets Ray's environment
+
+# isort: split
+import psutil
+import ray
+from ray import tune
+from ray.exceptions import RayTaskError
+from ray.tune import PlacementGroupFactory, TuneError
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweep.records.progress import CellProgress
+from sweep.search.dealer import Dealer
+from sweep.search.ledger import Ledger
+from sweep.search.ray.compat import patience
+from sweep.search.ray.nodes import Roster
+from sweep.search.ray.pulse import Pulse
+from sweep.search.ray.resources import Allotment, seen
+from sweep.search.ray.worker import WaveTrainable
+from sweep.search.silence import Silence
+from sweep.search.wave import Surroundings, Wave
+
+_LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "silence": 5.0}
+_WAIT_FOR_NODES_S = 1800.0
+_NODE = "ray.io/node-id"  # a label that Ray gives each node
+
+log = logging.getLogger("sweep.search")
+
+Watcher = Callable[[list[CellProgress]], None]
+
+
+def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
+    """Run every wave of a sweep that its ledger does not hold yet, on the connected cluster.
+
+    Args:
+        watch: called with the progress of all cells after every change.
+
+    Returns:
+        Whether it came to its end; False if something is left, as after `sweep stop`.
+
+    Raises:
+        KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
+    """
+    if not ray.util.client.ray.is_connected():
+        return _run(around, allotment, watch)[0]
+    # Through a client the driver runs in the cluster: the studies must be near the workers.
+    remote = ray.remote(num_cpus=0)(_run)
+    with _own_errors():
+        ended, progress = ray.get(remote.remote(around, allotment, None))
+    watch(progress)
+    return bool(ended)
+
+
+def _run(
+    around: Surroundings, allotment: Allotment, watch: Watcher | None
+) -> tuple[bool, list[CellProgress]]:
+    def changed() -> None:
+        if watch:
+            watch(dealer.progress)
+
+    aside = around.folder.put_aside if around.ledger == around.folder.ledger_url else None
+    ledger = Ledger(around.ledger, around.space.name, around.sweep_id, aside)
+    dealer = Dealer(around, ledger, changed)
+    if dealer.finished:
+        return True, dealer.progress
+    for record in around.folder.records():  # of a driver before this one
+        if peak := record.facts.get("reserved_memory_mib"):
+            allotment.measured(record.cell, peak)
+    dealing = _Dealing(dealer, around, allotment)
+    # In a folder that nobody else would name so.
+    scratch = around.folder.path / f"tune.{around.sweep_id}"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
+    _silence()
+    try:
+        with Pulse(around.folder, lambda: dealer.progress), patience(), _own_errors():
+            tune.Tuner(
+                tune.with_resources(WaveTrainable, _bundle),
+                tune_config=tune.TuneConfig(
+                    num_samples=-1,
+                    search_alg=dealing,
+                    scheduler=_Hearing(dealer, allotment, dealing),
+                    reuse_actors=True,
+                    trial_dirname_creator=lambda trial: trial.trial_id,
+                ),
+                run_config=tune.RunConfig(
+                    name=around.space.name,
+                    storage_path=str(scratch),
+                    verbose=0,
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=0),
+                ),
+            ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if dealer.blocked:
+        reasons = [f"{cell}: {reason}" for cell, reason in dealer.blocked.items()]
+        raise Interrupted(
+            f"cells are left as they are:\n{listing(reasons)}\nPut that right; what was done is "
+            f"kept; go on with: sweep resume {around.folder.name}"
+        )
+    return not dealer.unfinished, dealer.progress
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Let our own errors through: Tune makes texts of them, and Ray a kind of its own."""
+    try:
+        yield
+    except TuneError as error:
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, SweepError):
+            cause = cause.__context__
+        raise cause or error from None
+    except RayTaskError as error:
+        raise error.cause if isinstance(error.cause, SweepError) else error from None
+
+
+def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
+    if not config["unfit"]:
+        return PlacementGroupFactory([config["bundle"]])
+    elsewhere = {_NODE: f"!in({','.join(config['unfit'])})"}
+    return PlacementGroupFactory([config["bundle"]], bundle_label_selector=[elsewhere])
+
+
+def _silence() -> None:
+    # Tune says of every failing trial what the dealer records and the progress shows.
+    for name in ("ray.tune", "ray.train", "ray.air"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+class _Dealing(Searcher):  # type: ignore[misc]
+    """Gives each Tune trial the dealer's next wave."""
+
+    def __init__(self, dealer: Dealer, around: Surroundings, allotment: Allotment) -> None:
+        super().__init__(metric="epoch", mode="max")
+        self._dealer, self._around, self._allotment = dealer, around, allotment
+        self._waves: dict[str, Wave] = {}
+        self._roster = Roster(around, allotment.nodes)
+        self._holding = False
+        self._failure: Exception | None = None
+        self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
+        self.causes: dict[str, str] = {}  # of deaths of processes, by trial
+        self.trials: dict[str, Any] = {}  # Tune's
+        self.silence = Silence(around.folder)
+        self._without_nodes: float | None = None  # since when
+
+    def suggest(self, trial_id: str) -> Any:
+        if self._failure is not None:
+            raise self._failure
+        self._look_around()
+        self._holding &= self._roster.is_asking
+        if self._holding or len(self._waves) >= self._allotment.at_once():
+            return None  # those that would wait would be chosen knowing less
+        wave = self._dealer.deal()
+        if wave is None:
+            return Searcher.FINISHED if self._dealer.finished else None
+        self._waves[trial_id] = wave
+        share = self._allotment.resources(wave.cell)
+        log.info("%s: its wave gets %s", wave.cell.name, share)
+        return {
+            "around": self._around,
+            "wave": wave,
+            "threads": share.cpus,
+            "bundle": share.bundle(),
+            "unfit": sorted(self._roster.unfit),
+        }
+
+    def _look_around(self) -> None:
+        if self._is_time_for("stop") and self._around.folder.is_asked_to_stop():
+            self._dealer.drain()
+        if self._is_time_for("nodes"):
+            self._follow_nodes()
+        if self._is_time_for("silence"):
+            self._end_the_silent()
+
+    def _end_the_silent(self) -> None:
+        for trial_id, wave in list(self._waves.items()):
+            trial = self.trials.get(trial_id)
+            runs = trial is not None and trial.status == "RUNNING"
+            silence = self.silence.of(trial_id, wave, runs)
+            if silence is not None:
+                self.causes[trial_id] = f"it made no progress for {silence:.0f} s, and was ended"
+                _end_worker(trial)
+
+    def _follow_nodes(self) -> None:
+        if self._roster.changed():
+            log.info("nodes: %s", seen(self._roster.nodes) or "none")
+            self._allotment.follow(self._roster.nodes)
+        if self._roster.nodes:
+            self._without_nodes = None
+            return
+        wait, now = seconds_to_wait(_WAIT_FOR_NODES_S), time.monotonic()
+        if self._without_nodes is None:
+            self._without_nodes = now
+            text = "no node of the cluster is left: waiting up to %.0f s for one"
+            log.warning(text, wait, extra={"said": True})
+        elif now - self._without_nodes > wait:
+            name = self._around.folder.name
+            raise Interrupted(
+                f"no node of the cluster has come back in {wait:.0f} s; what was done is kept; go "
+                f"on with: sweep resume {name}"
+            )
+
+    def _may_be_the_node(self) -> bool:
+        """Tell whether a wave may have failed for want of something on a node that has come.
+
+        As long as such a node has not told what it lacks, nothing is dealt that might go there.
+        """
+        self._follow_nodes()
+        self._holding = self._roster.is_asking
+        return self._holding or bool(self._roster.unfit)
+
+    def _is_time_for(self, what: str) -> bool:
+        now = time.monotonic()
+        if now - self._looked[what] < _LOOK_EVERY_S[what]:
+            return False
+        self._looked[what] = now
+        return True
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        try:
+            self._end(trial_id, result, error)
+        except Exception as failure:  # Tune would write it to its log, and go on without end
+            self._failure = failure
+
+    def _end(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
+        wave = self._waves.pop(trial_id, None)
+        self.trials.pop(trial_id, None)
+        self.silence.forget(trial_id)
+        if wave is None:
+            return
+        if error or result is None:
+            self._take_death(wave, self.causes.pop(trial_id, _KILLED))
+        elif (report := result["report"]).done:
+            if report.error and self._may_be_the_node():
+                report = replace(report, retry=True)
+            self._dealer.finish(wave.key, report)
+
+    def _take_death(self, wave: Wave, cause: str) -> None:
+        """Try a wave again whose process died; with fewer beside it, if memory may be the reason.
+
+        Alone it is tried as often as the settings say.
+        """
+        memory = self._allotment.memory_of(wave.cell.name)
+        told = f"its process died ({cause}); {memory}"
+        fewer = cause == _KILLED and self._allotment.run_fewer()
+        if fewer:
+            log.warning("from now on %d waves at once: %s", self._allotment.at_once(), told)
+        self._dealer.fail(wave.key, told, counts=not fewer)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the ledger is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: the ledger is the truth."""
+
+
+_NODE_DIED, _KILLED = "its node died", "out of memory, or killed"
+
+
+def _end_worker(trial: Any) -> None:
+    """End the process of a trial, also one that hears nothing any more."""
+    if actor := trial.temporary_state.ray_actor:
+        ray.kill(actor)
+    about = trial.last_result or {}
+    if about.get("hostname") == socket.gethostname() and about.get("pid"):
+        with suppress(psutil.Error):
+            process = psutil.Process(about["pid"])
+            if process.name().startswith("ray::"):
+                process.kill()
+
+
+def _cause(error: BaseException | None) -> str:
+    """Say in a few words why a process died; Ray's own account is a page long."""
+    text = str(error or "")
+    if "OutOfMemory" in type(error).__name__ or "low on memory" in text:
+        return _KILLED
+    if "node was terminated" in text or "node died" in text or "node has died" in text:
+        return _NODE_DIED
+    return _KILLED
+
+
+class _Hearing(FIFOScheduler):  # type: ignore[misc]
+    """Tells the dealer every report, and stops what it gives up."""
+
+    def __init__(self, dealer: Dealer, allotment: Allotment, dealing: _Dealing) -> None:
+        super().__init__()
+        self._dealer, self._allotment, self._dealing = dealer, allotment, dealing
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Let the searcher know Tune's trials, which it is not told."""
+        self._dealing.trials[trial.trial_id] = trial
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Take note of why the process of a trial died, which the searcher is not told."""
+        known = self._dealing.causes
+        known.setdefault(trial.trial_id, _cause(trial.get_pickled_error()))
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Choose none: Tune starts those that wait in their order; here it would look at all."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        wave: Wave = trial.config["wave"]
+        self._dealing.silence.hear(trial.trial_id, wave)
+        if peak := result["report"].facts.get("reserved_memory_mib"):
+            self._allotment.measured(wave.cell.name, peak)
+        if result["report"].paused:
+            return str(TrialScheduler.CONTINUE)  # it is done, and the searcher hears of it
+        pruned, over = self._dealer.hear(wave.key, result["report"])
+        if over:
+            return str(TrialScheduler.STOP)
+        if pruned:  # runs before the next step: an actor works in order
+            trial.temporary_state.ray_actor.drop.remote(pruned)
+        return str(TrialScheduler.CONTINUE)

@@ -1,0 +1,1 @@
+"""MLflow: the names of its runs, the writer, the reader."""
