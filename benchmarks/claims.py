@@ -40,7 +40,7 @@ from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Rate, chosen
 from sweep.train.metrics import score
-from sweep.train.probe import ProbeWave
+from sweep.train.probe import BatchedLinearProbe
 
 CPU = torch.device("cpu")
 NIH = {"name": "nih", "layout": "folder", "path": "nih_chest_xray", "group": r"^(\d+)_"}
@@ -274,10 +274,10 @@ def cached(model: str, entry: object) -> Cached:
 
 def trained(
     source: Cached, parts: dict[str, np.ndarray], labels_N: np.ndarray, rates: np.ndarray, seed: int
-) -> tuple[ProbeWave, dict[float, float]]:
+) -> tuple[BatchedLinearProbe, dict[float, float]]:
     """Train all rates as a confirmation does; return the wave, and each rate's best score."""
     members = [Rate(number, float(rate)) for number, rate in enumerate(rates)]
-    wave = ProbeWave(
+    wave = BatchedLinearProbe(
         source.backbone,
         {name: source.rows_ND[rows] for name, rows in parts.items()},
         {name: torch.from_numpy(labels_N[rows]) for name, rows in parts.items()},
@@ -288,7 +288,7 @@ def trained(
     return wave, {member.learning_rate: wave.best[member.number].value for member in members}
 
 
-def tested(wave: ProbeWave, split: str = "test") -> np.ndarray:
+def tested(wave: BatchedLinearProbe, split: str = "test") -> np.ndarray:
     """Return the probabilities of what validation chose."""
     best = chosen(wave)
     wave.drop([number for number in wave.active if number != best])

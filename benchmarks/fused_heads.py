@@ -22,7 +22,7 @@ from sweep.data.dataset import open_dataset
 from sweep.space.model import Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Rate
-from sweep.train.probe import ProbeWave
+from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import epoch_batches
 
 RATES, EPOCHS, SIZE = 16, 100, 224
@@ -76,8 +76,8 @@ def main() -> None:
     device = torch.device("cpu")
     backbone = load_backbone(lite0(), SIZE, None)
 
-    def wave() -> ProbeWave:
-        return ProbeWave(
+    def wave() -> BatchedLinearProbe:
+        return BatchedLinearProbe(
             backbone, features, labels, classes, members, Recipe(), EPOCHS, "auroc", 0, device
         )
 

@@ -35,7 +35,7 @@ from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise, open_features
 from sweep.train.learner import Rate
 from sweep.train.metrics import score
-from sweep.train.probe import ProbeWave
+from sweep.train.probe import BatchedLinearProbe
 
 CPU = torch.device("cpu")
 STUDYS_RATE = 1e-4
@@ -145,8 +145,8 @@ def rates() -> None:
                 inputs: dict[str, torch.Tensor] = inputs,
                 labels: dict[str, torch.Tensor] = labels,
                 classes: int = classes,
-            ) -> ProbeWave:
-                wave = ProbeWave(
+            ) -> BatchedLinearProbe:
+                wave = BatchedLinearProbe(
                     backbone, inputs, labels, classes, chosen, Recipe(), 100, "auroc", 1, CPU
                 )
                 while wave.epoch < 100:

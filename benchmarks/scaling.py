@@ -2,10 +2,10 @@
 
     python benchmarks/scaling.py [--nodes 1,4,16,64] [--trials 10000] [--ledger URL]
 
-Everything is real but the training: Ray with one raylet a node, Tune, the dealer, the ledger, the
-records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: how long the workers
-took to start, and from then on trials a second, of how many that would be possible, and how busy
-the driver is (its CPU time by time passed).
+Everything is real but the training: Ray with one raylet a node, Tune, the scheduler, the ledger,
+the records. A trial sleeps for a second (`--seconds`) and tells a score. Printed: how long the
+workers took to start, and from then on trials a second, of how many that would be possible, and
+how busy the driver is (its CPU time by time passed).
 
 Two agents that Ray runs on each node, for its page on the dashboard and to install packages, run
 on the head alone: on 64 nodes they are 128 Python processes, on a cluster two on each machine.
@@ -36,11 +36,11 @@ from ray.tune.execution import tune_controller
 
 from sweep.records.folder import SweepFolder
 from sweep.search import ledger
-from sweep.search.dealer import Dealer
 from sweep.search.ledger import Ledger
 from sweep.search.ray import tuner
-from sweep.search.ray.resources import Allotment, ModelSize, Node
-from sweep.search.wave import Report, Surroundings, Wave
+from sweep.search.ray.resources import ModelSize, Node, ResourcePlanner
+from sweep.search.scheduler import Scheduler
+from sweep.search.wave import Report, SweepContext, Wave
 from sweep.space.model import Space
 from sweep.train.learner import EpochScore
 
@@ -72,7 +72,7 @@ def told(rates: list[tuple[int, float]]) -> Report:
     return Report(scores, 1, done=True, seconds=LeanDealing.seconds, test={"auroc": 0.5})
 
 
-class LeanDealing(tuner._Dealing):
+class LeanDealing(tuner.WaveSearcher):
     """Sends workers what can be read without sweep."""
 
     seconds = 1.0
@@ -97,7 +97,7 @@ class LeanDealing(tuner._Dealing):
         super().on_trial_complete(trial_id, result, error)
 
 
-class LeanHearing(tuner._Hearing):
+class LeanHearing(tuner.PruningScheduler):
     """There is one report a trial, and the searcher hears it."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -127,22 +127,22 @@ class OptunasOwn(ledger.WrittenStudy):
 
 
 def deal_alone(trials: int, at_once: int, url: str | None, how: str) -> str:
-    """Run the dealer and the ledger without Ray and without waiting; return a row."""
+    """Run the scheduler and the ledger without Ray and without waiting; return a row."""
     home = Path(tempfile.mkdtemp(prefix="scaling-"))
     of = space(trials, 100)
     folder = SweepFolder(home, "scaling")
     folder.path.mkdir()
     where = url or folder.ledger_url
-    around = Surroundings(of, "id", folder, home, None, home, b"key", ledger=where)
+    context = SweepContext(of, "id", folder, home, None, home, b"key", ledger=where)
     began, busy = time.monotonic(), _cpu()
-    dealer = Dealer(around, Ledger(where, of.name, "id"))
+    scheduler = Scheduler(context, Ledger(where, of.name, "id"))
     underway: deque[Wave] = deque()
-    while not dealer.finished:
-        while len(underway) < at_once and (wave := dealer.deal()):
+    while not scheduler.finished:
+        while len(underway) < at_once and (wave := scheduler.next_wave()):
             underway.append(wave)
         wave = underway.popleft()
         rates = [(rate.number, rate.learning_rate) for rate in wave.rates]
-        dealer.finish(wave.key, told(rates))
+        scheduler.on_complete(wave.key, told(rates))
     seconds, busy, done = time.monotonic() - began, _cpu() - busy, len(folder.records())
     shutil.rmtree(home, ignore_errors=True)
     kind = where.partition(":")[0]
@@ -189,18 +189,18 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     of = space(trials, min(100, max(4, trials // 20)))
     folder = SweepFolder(home, "scaling")
     folder.path.mkdir()
-    around = Surroundings(
+    context = SweepContext(
         of, "id", folder, home, None, home, b"key", ledger=ledger or folder.ledger_url
     )
     sizes = {cell.name: ModelSize(1, 1) for cell in of.cells()}
     there = [Node(entry["NodeID"], "n", 1) for entry in ray.nodes() if "CPU" in entry["Resources"]]
-    allotment = Allotment(there, sizes)
+    planner = ResourcePlanner(there, sizes)
     tuner.WaveTrainable, tuner._bundle = Sleeping, one_cpu
-    tuner._Dealing, tuner._Hearing = LeanDealing, LeanHearing
+    tuner.WaveSearcher, tuner.PruningScheduler = LeanDealing, LeanHearing
     try:
         LeanDealing.seen, LeanDealing.ended = {}, 0
         began = time.monotonic()
-        tuner.search(around, allotment, lambda _: None)
+        tuner.search(context, planner, lambda _: None)
         ended = time.monotonic(), _cpu(), LeanDealing.ended
         done = len(folder.records())
         size = folder.bytes_on_disk() / 2**20
@@ -230,7 +230,7 @@ def main() -> None:
     parser.add_argument("--nodes", default="1,4,16,64")
     parser.add_argument("--trials", type=int, default=10_000, help="On the largest cluster.")
     parser.add_argument("--ledger", help="An empty PostgreSQL database; else a SQLite file.")
-    parser.add_argument("--dealer", action="store_true", help="The dealer and ledger alone.")
+    parser.add_argument("--scheduler", action="store_true", help="The scheduler and ledger alone.")
     parser.add_argument("--seconds", type=float, default=1.0, help="Of a trial.")
     parser.add_argument(
         "--tunes-own", action="store_true", help="As Tune deals out workers itself."
@@ -240,7 +240,7 @@ def main() -> None:
     if options.tunes_own:
         tuner.patience = nullcontext
         tune_controller._get_max_pending_trials = lambda _: 1
-    if options.dealer:
+    if options.scheduler:
         print("| runs | ledger | time | a run | of it CPU | runs a second |")
         print("|" + "---|" * 6)
         print(deal_alone(options.trials, 64, options.ledger, "plain statements"), flush=True)

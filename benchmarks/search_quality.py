@@ -25,7 +25,7 @@ from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import open_features
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import Learner, Rate
-from sweep.train.probe import ProbeWave
+from sweep.train.probe import BatchedLinearProbe
 
 XRAY = {"name": "nih", "layout": "folder", "path": "nih_chest_xray", "group": r"^(\d+)_"}
 PNEUMONIA = {"name": "pneumonia", "layout": "medmnist", "path": "pneumoniamnist.npz"}
@@ -70,7 +70,9 @@ def grid(space: Space, cell: Cell, cache: Path) -> Found:
     if cell.freeze == "frozen":
         outputs = open_features(backbone, dataset.store, cache, device)
         inputs = {split: outputs.rows(own) for split, own in rows.items()}
-        return _trained([ProbeWave(backbone, inputs, labels, classes, members, *shared)], cell)
+        return _trained(
+            [BatchedLinearProbe(backbone, inputs, labels, classes, members, *shared)], cell
+        )
     learners = (
         FineTuning(backbone, dataset.store, rows, labels, classes, cell.freeze, member, *shared)
         for member in members

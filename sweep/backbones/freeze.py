@@ -64,7 +64,7 @@ def trunk_parameters(trunk: nn.Module, mode: str) -> set[str]:
     return _last_blocks(trunk, int(count))
 
 
-def learnable(network: Network, mode: str) -> int:
+def trainable(network: Network, mode: str) -> int:
     """Return how many numbers of a network learn in a freeze mode."""
     names = trunk_parameters(network.trunk, mode)
     trunk = sum(p.numel() for name, p in network.trunk.named_parameters() if name in names)

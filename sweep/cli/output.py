@@ -10,7 +10,7 @@ from typing import Any, TextIO
 _NOBODY_READS = {errno.EPIPE, errno.EIO}
 
 
-class Forgiving:
+class TolerantStream:
     """A text stream that falls silent instead of failing once nobody reads it.
 
     Attributes:
@@ -64,9 +64,11 @@ def forgiving_output() -> Iterator[None]:
 def outlive_output() -> None:
     """Go on whatever becomes of the output, also if it goes to a file on a full disk."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, Forgiving):
+        if isinstance(stream, TolerantStream):
             stream.all = True
 
 
 def _forgiving(stream: Any) -> Any:
-    return stream if stream is None or isinstance(stream, Forgiving) else Forgiving(stream)
+    return (
+        stream if stream is None or isinstance(stream, TolerantStream) else TolerantStream(stream)
+    )

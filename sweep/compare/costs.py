@@ -20,7 +20,7 @@ class Cost:
     """What one cell cost; None where it was not recorded.
 
     Attributes:
-        parameters, learnable: of the network, and those of them that were trained.
+        parameters, trainable: of the network, and those of them that were trained.
         search_flops: floating-point operations of all trials, and of features if it trains on
             them, whether they were in the cache or not.
         training_flops: of one confirmation, the mean over them.
@@ -32,7 +32,7 @@ class Cost:
     """
 
     parameters: int | None
-    learnable: int | None
+    trainable: int | None
     search_flops: float | None
     training_flops: float | None
     search_s: float

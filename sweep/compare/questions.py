@@ -46,7 +46,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ContrastResult:
     """A contrast, the verdict on it, and the sentence that says so."""
 
     contrast: Contrast
@@ -65,10 +65,10 @@ class Question:
 
     asked: str
     answer: str
-    findings: list[Finding]
+    findings: list[ContrastResult]
 
     @property
-    def overall(self) -> list[Finding]:
+    def overall(self) -> list[ContrastResult]:
         """The findings over all datasets."""
         return [item for item in self.findings if item.contrast.parts]
 
@@ -217,7 +217,7 @@ def _contrasts(
 
 def _finding(
     comparison: Comparison, item: Contrast, verdict: Verdict, pair: Pair | None
-) -> Finding:
+) -> ContrastResult:
     choices = comparison.choices
     text = f"{item.where}, {item.what}: {told(item.first, item.second, verdict, choices)}"
     if pair is not None and item.rows is not None:
@@ -226,10 +226,10 @@ def _finding(
     if item.parts:
         parts = sorted(choices.sign * part for part in item.parts)
         text += f"; between {parts[0]:+.3f} and {parts[-1]:+.3f} on the single data sets"
-    return Finding(item, verdict, f"{text}.")
+    return ContrastResult(item, verdict, f"{text}.")
 
 
-def _answer(findings: list[Finding], margin: float) -> str:
+def _answer(findings: list[ContrastResult], margin: float) -> str:
     """Say in one sentence what the findings say together."""
     single = [item for item in findings if not item.contrast.parts]
     first, second = findings[0].contrast.first, findings[0].contrast.second

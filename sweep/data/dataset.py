@@ -15,7 +15,13 @@ from sweep.data.manifest import SPLITS, UNUSED, Manifest, Sample
 from sweep.data.positive import ordered_classes
 from sweep.data.quality.duplicate_groups import merged_groups, several_labels
 from sweep.data.quality.leaks import find_leaks, settle_leaks
-from sweep.data.quality.near_duplicates import THUMBNAIL, Twins, find_twins, load_twins, twins_key
+from sweep.data.quality.near_duplicates import (
+    THUMBNAIL,
+    NearDuplicates,
+    find_near_duplicates,
+    load_near_duplicates,
+    twins_key,
+)
 from sweep.data.splits import assign_splits, nested, require_every_class
 from sweep.data.store.building import Progress, StorePlan
 from sweep.data.store.image_store import Store, open_store
@@ -175,7 +181,7 @@ class Together:
 def kept_together(
     spec: DatasetSpec,
     manifest: Manifest,
-    twins: Twins,
+    twins: NearDuplicates,
     split: Split,
     data_root: Path,
     fold: int = 0,
@@ -211,7 +217,7 @@ def _with_splits(dataset: Dataset, drawn: Together) -> Dataset:
     return replace(dataset, manifest=manifest, clusters=drawn.clusters, dropped=said)
 
 
-def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: Twins) -> Dataset:
+def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: NearDuplicates) -> Dataset:
     leaks = find_leaks(dataset.manifest, twins)
     if not leaks.all.any():
         return dataset
@@ -256,14 +262,16 @@ def store_plan(
     return StorePlan(manifest.paths, stamps, images, size, interpolation)
 
 
-def open_twins(spec: DatasetSpec, manifest: Manifest, data_root: Path, cache: Path) -> Twins:
+def open_twins(
+    spec: DatasetSpec, manifest: Manifest, data_root: Path, cache: Path
+) -> NearDuplicates:
     """Find the pictures of a dataset that are the same, or look it up where it was found."""
     plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
     place = cache / "twins" / f"{twins_key(plan)}.npz"
-    if (known := load_twins(place)) is not None:
+    if (known := load_near_duplicates(place)) is not None:
         return known
     thumbnails = open_store(cache / "stores", plan)
-    twins = find_twins(thumbnails, plan)
+    twins = find_near_duplicates(thumbnails, plan)
     twins.save(place)
     return twins
 

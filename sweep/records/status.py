@@ -56,7 +56,7 @@ class SweepStatus:
         state: preparing, running, stopping, finished, interrupted or damaged.
         damaged: files that cannot be read, each with a message.
         preparing: of a sweep that prepares, what it decodes, and how many images of how many.
-        pulse: of a running sweep, what `sweep.search.ray.pulse.Beat` holds; else None.
+        pulse: of a running sweep, what `sweep.search.ray.heartbeat.Beat` holds; else None.
     """
 
     name: str

@@ -20,7 +20,7 @@ log = logging.getLogger("sweep.launch")
 
 
 @dataclass
-class Course:
+class LaunchState:
     """How far a launch has come.
 
     Attributes:
@@ -40,13 +40,13 @@ class Course:
 
 
 @contextlib.contextmanager
-def interruptible(folder: SweepFolder) -> Iterator[Course]:
+def interruptible(folder: SweepFolder) -> Iterator[LaunchState]:
     """Turn into Interrupted what ends a sweep early, through no fault in it.
 
     That is Ctrl-C, a scheduler's SIGTERM, a terminal that is closed, a full disk, and, once the
     search has begun, the loss of Ray or of a disk.
     """
-    course = Course()
+    course = LaunchState()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if course.stopped.is_set():
@@ -92,7 +92,7 @@ def interruptible(folder: SweepFolder) -> Iterator[Course]:
 def _tell_unless_interrupted(
     tell: Callable[["sys.UnraisableHookArgs"], None], error: "sys.UnraisableHookArgs"
 ) -> None:
-    """Print no traceback of an interruption that came in a finaliser: `Course` remembers it."""
+    """Print no traceback of an interruption in a finaliser: `LaunchState` remembers it."""
     if not issubclass(error.exc_type, KeyboardInterrupt):
         tell(error)
 

@@ -22,16 +22,16 @@ from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, home_results
 from sweep.records.soundness import faults, set_right
 from sweep.run.extend import extended
-from sweep.run.interruption import Course, how_to_go_on, interruptible
+from sweep.run.interruption import LaunchState, how_to_go_on, interruptible
 from sweep.run.listener import Decoding, Listener
 from sweep.run.plan import plan_cells, prepare
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
-from sweep.search.ray.connection import allot, cluster
+from sweep.search.ray.connection import cluster, plan_resources
 from sweep.search.ray.nodes import unwritable
-from sweep.search.ray.resources import Allotment, ModelSize
+from sweep.search.ray.resources import ModelSize, ResourcePlanner
 from sweep.search.ray.tuner import search
-from sweep.search.wave import Surroundings
+from sweep.search.wave import SweepContext
 from sweep.space.model import Space
 from sweep.tracking.store import default_tracking_uri, refuse_tracking
 from sweep.tracking.writer import Tracker
@@ -157,7 +157,7 @@ def _prepare_and_run(
     space: Space,
     settings: Settings,
     listener: Listener,
-    course: Course,
+    course: LaunchState,
     forget_failures: bool = False,
 ) -> Outcome:
     """Find everything that stands in the way before anything of the sweep is written."""
@@ -174,7 +174,7 @@ def _prepare_and_run(
     if folder.exists():
         refuse_changes(folder, inputs)
     data_root = Path(settings.data_root)
-    around = Surroundings(
+    context = SweepContext(
         space,
         settings.id,
         folder,
@@ -193,13 +193,13 @@ def _prepare_and_run(
     }
     advice = how_to_go_on(folder.name)
     with cluster(settings.address, course.lose, advice), _logged(folder, listener):
-        allotment = allot(around, sizes, shared=bool(settings.address))
+        planner = plan_resources(context, sizes, shared=bool(settings.address))
         remember(folder, inputs)
         folder.create(space, settings)
         folder.reopen(forget_failures)
         course.begun = True
         listener.begin(without_password(settings.tracking_uri))
-        return _run(around, allotment, settings, listener, course)
+        return _run(context, planner, settings, listener, course)
 
 
 def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Inputs:
@@ -229,13 +229,13 @@ def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Li
 
 
 def _run(
-    around: Surroundings,
-    allotment: Allotment,
+    context: SweepContext,
+    planner: ResourcePlanner,
     settings: Settings,
     listener: Listener,
-    course: Course,
+    course: LaunchState,
 ) -> Outcome:
-    folder, space = around.folder, around.space
+    folder, space = context.folder, context.space
     tracker = Tracker(folder, settings.tracking_uri)
     with tracker:
         with listener.searching(space.objective) as show:
@@ -248,7 +248,7 @@ def _run(
                 show(cells)
 
             log.info("the search begins: %d cells", len(space.cells()))
-            if not search(around, allotment, watch):
+            if not search(context, planner, watch):
                 raise Interrupted(f"stopped; go on with: sweep resume {folder.name}")
         comparison = _compared(folder)
         for row in comparison.rows:
@@ -270,7 +270,7 @@ def _outcome(comparison: Comparison, space: Space, tracker: Tracker, settings: S
     return Outcome(comparison, _failures(comparison.rows, space), unsent)
 
 
-class _Saying(logging.Handler):
+class _NoteHandler(logging.Handler):
     """Shows what is logged with ``extra={"said": True}`` to who launched the sweep, too."""
 
     def __init__(self, listener: Listener) -> None:
@@ -297,7 +297,7 @@ class _LogFile(logging.FileHandler):
 @contextlib.contextmanager
 def _logged(folder: SweepFolder, listener: Listener) -> Iterator[None]:
     """Write what happens to a sweep into its log, for `sweep logs`."""
-    saying = _Saying(listener)
+    saying = _NoteHandler(listener)
     handler = _LogFile(folder.path / "sweep.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("sweep")

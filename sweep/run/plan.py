@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
-from sweep.backbones.freeze import learnable
+from sweep.backbones.freeze import trainable
 from sweep.backbones.weights import fetch_weights, missing_weights
 from sweep.base.settings import default_cache
 from sweep.data.dataset import Dataset, open_dataset, read_manifest, samples_of, store_plan
@@ -116,7 +116,7 @@ def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | Non
     forward_flops(backbone, size)
     for mode in space.freeze:
         network = bare_network(backbone, size, 2)
-        if mode != "frozen" and learnable(network, mode):
+        if mode != "frozen" and trainable(network, mode):
             step_flops(backbone, size, mode)
 
 
@@ -251,7 +251,7 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     if not cell.fused:
         step_flops(cell.backbone, size, cell.freeze)
     flops = None if passes is None else passes * flops_of_a_pass
-    learning = learnable(network, cell.freeze)
+    learning = trainable(network, cell.freeze)
     return CellPlan(cell, size, classes, parameters, learning, passes, flops)
 
 

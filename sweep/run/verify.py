@@ -11,7 +11,7 @@ from sweep.tracking.writer import disagreements as of_tracking
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """What was compared, and all that differs, in words."""
 
     records: int
@@ -25,7 +25,7 @@ class Verdict:
         return [*self.files, *self.ledger, *self.tracking]
 
 
-def verify(folder: SweepFolder, tracking_uri: str | None = None) -> Verdict:
+def verify(folder: SweepFolder, tracking_uri: str | None = None) -> Verification:
     """Compare all that a sweep has left.
 
     Args:
@@ -38,7 +38,7 @@ def verify(folder: SweepFolder, tracking_uri: str | None = None) -> Verdict:
     url = settings.ledger or folder.ledger_url
     uri = tracking_uri or settings.tracking_uri
     waiting = Tracker(folder, uri).waiting()
-    return Verdict(
+    return Verification(
         len(records),
         [str(fault) for fault in faults(folder)],
         list(of_ledger(records, space, url, folder.is_finished())),

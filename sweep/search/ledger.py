@@ -86,7 +86,7 @@ class WrittenStudy:
     for each of them. Each change comes here in one transaction, before anything is done that
     rests on it. Optuna's storage would look at each row before and after it writes it, in case
     others write too; here nobody does, and plain statements are faster (benchmarks/scaling.py
-    --dealer prints both). Trials are named by their number.
+    --scheduler prints both). Trials are named by their number.
     """
 
     def __init__(self, storage: RDBStorage, name: str, sweep_id: str = "") -> None:

@@ -10,7 +10,7 @@ from sweep.backbones.backbone import Backbone, input_size, load_backbone
 from sweep.data.dataset import Dataset, open_dataset, samples_hash
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
-from sweep.search.wave import Surroundings, Wave
+from sweep.search.wave import SweepContext, Wave
 from sweep.space.model import DatasetSpec
 from sweep.train.features import Features, open_features
 
@@ -35,7 +35,7 @@ class _Progress:
 
 
 def open_inputs(
-    around: Surroundings, wave: Wave, show_life: Callable[[], None]
+    context: SweepContext, wave: Wave, show_life: Callable[[], None]
 ) -> tuple[Backbone, Dataset]:
     """Load the backbone of a wave and open its dataset.
 
@@ -47,10 +47,10 @@ def open_inputs(
         DataError: the dataset cannot be read, or is not the one it was launched with.
     """
     cell = wave.cell
-    size = input_size(cell.backbone, around.space.image_size)
-    backbone = load_backbone(cell.backbone, size, around.weights_dir)
+    size = input_size(cell.backbone, context.space.image_size)
+    backbone = load_backbone(cell.backbone, size, context.weights_dir)
     interpolation = backbone.preprocessing.interpolation
-    split, root, cache = around.space.split, around.data_root, around.node_cache()
+    split, root, cache = context.space.split, context.data_root, context.node_cache()
     where = (cell.dataset, split, size, interpolation, root, cache)
     dataset = _open_dataset(
         *where,
@@ -59,12 +59,12 @@ def open_inputs(
         partition=wave.partition,
         train_fraction=cell.train_fraction,
     )
-    _refuse_other_inputs(around, backbone, cell.dataset, dataset, f"{size} {interpolation}")
+    _refuse_other_inputs(context, backbone, cell.dataset, dataset, f"{size} {interpolation}")
     return backbone, dataset
 
 
 def _refuse_other_inputs(
-    around: Surroundings, backbone: Backbone, spec: DatasetSpec, dataset: Dataset, pixels: str
+    context: SweepContext, backbone: Backbone, spec: DatasetSpec, dataset: Dataset, pixels: str
 ) -> None:
     """Raise SweepError if inputs are not those that the sweep was launched with.
 
@@ -73,10 +73,10 @@ def _refuse_other_inputs(
     name = backbone.spec.name
     found = {
         f"weights {name}": backbone.weights_hash,
-        f"samples {spec.name}": samples_hash(spec, around.data_root),
+        f"samples {spec.name}": samples_hash(spec, context.data_root),
         f"pixels {spec.name} {pixels}": dataset.store.fingerprint,
     }
-    other = [key for key, digest in found.items() if around.inputs.get(key, digest) != digest]
+    other = [key for key, digest in found.items() if context.inputs.get(key, digest) != digest]
     if f"weights {name}" in other:
         raise BackboneError(f"the weights of {name} are not those the sweep was launched with")
     if other:

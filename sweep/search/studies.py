@@ -39,7 +39,7 @@ def domains_of(space: Space) -> dict[str, Range]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Proposal:
     """A trial that was asked: its rates and the wave it was dealt in."""
 
     rate: Rate
@@ -157,7 +157,7 @@ class CellStudy:
     def _beyond(self) -> list[FrozenTrial]:
         return [trial for trial in self._all() if BEYOND in trial.user_attrs]
 
-    def without_record(self, ended: set[int]) -> list[Asked]:
+    def without_record(self, ended: set[int]) -> list[Proposal]:
         """Return the trials that were asked and have no record: of a driver that died, or lost.
 
         Args:
@@ -165,7 +165,7 @@ class CellStudy:
         """
         gone = {*ended, *self._forgotten}
         missing = [trial for trial in self._all() if trial.number not in gone]
-        return [Asked(_rate(trial), trial.user_attrs["wave"]) for trial in missing]
+        return [Proposal(_rate(trial), trial.user_attrs["wave"]) for trial in missing]
 
     def of_wave(self, wave: str) -> tuple[Rate, ...]:
         """Return the rates of all trials that were dealt in a wave."""

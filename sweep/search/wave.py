@@ -13,7 +13,7 @@ from sweep.train.learner import EpochScore, Rate
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SweepContext:
     """What every worker of a sweep needs to know.
 
     Attributes:

@@ -20,7 +20,7 @@ from sweep.backbones.freeze import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.model import Recipe
 from sweep.train.features import autocast, normalise
-from sweep.train.learner import Best, EpochScore, Rate, State, validation
+from sweep.train.learner import BestEpoch, EpochScore, Rate, State, validation
 from sweep.train.schedule import (
     BETAS,
     EPSILON,
@@ -78,7 +78,7 @@ class FineTuning:
         self.epoch = 0
         self._units = units
         self.micro_batch = recipe.batch_size
-        self.best = {rate.number: Best(objective)}
+        self.best = {rate.number: BestEpoch(objective)}
         self._number, self._stopped = rate.number, False
         self._mode, self._recipe, self._epochs, self._seed = mode, recipe, epochs, seed
         self._rows, self._labels, self._device = rows, labels, device
@@ -144,7 +144,7 @@ class FineTuning:
         if "network" in state:
             self._network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-        self.best[self._number] = Best(**state["best"])
+        self.best[self._number] = BestEpoch(**state["best"])
         self._best_weights, self._best_logits = state["best_weights"], state["best_logits"]
 
     def validation_probabilities(self) -> NDArray[np.float64]:

@@ -52,7 +52,7 @@ class EpochScore:
 
 
 @dataclass
-class Best:
+class BestEpoch:
     """The best epoch of one member so far: by the objective, among equals by the loss."""
 
     objective: str
@@ -75,7 +75,7 @@ class Learner(Protocol):
     """Trains one or several members of a wave, an epoch at a time."""
 
     epoch: int
-    best: dict[int, Best]
+    best: dict[int, BestEpoch]
 
     @property
     def active(self) -> list[int]:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from sweep.backbones.backbone import Backbone, Network, initial_head
 from sweep.space.model import Recipe
-from sweep.train.learner import Best, EpochScore, Rate, State, validation
+from sweep.train.learner import BestEpoch, EpochScore, Rate, State, validation
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
 
-class ProbeWave:
+class BatchedLinearProbe:
     """Linear heads that differ in their learning rate alone; a Learner.
 
     Each member gets, within rounding, the weights that it would get alone: the members share
@@ -48,7 +48,7 @@ class ProbeWave:
     ) -> None:
         self.epoch = 0
         self._units = units
-        self.best = {rate.number: Best(objective) for rate in rates}
+        self.best = {rate.number: BestEpoch(objective) for rate in rates}
         self._backbone, self._recipe, self._epochs, self._seed = backbone, recipe, epochs, seed
         self._features = {name: item.to(device) for name, item in features.items()}
         self._labels, self._classes = labels, classes
@@ -126,7 +126,7 @@ class ProbeWave:
         kept = [i for i, number in enumerate(state["numbers"]) if number in self._numbers]
         columns = self._columns(kept)
         self.epoch, self._steps = state["epoch"], state["steps"]
-        self.best.update({number: Best(**best) for number, best in state["best"].items()})
+        self.best.update({number: BestEpoch(**best) for number, best in state["best"].items()})
         device = self._weights.device
         self._weights, self._first_moment, self._second_moment, self._best_weights = (
             item[:, columns].to(device) for item in state["matrices"]

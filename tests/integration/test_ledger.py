@@ -172,7 +172,7 @@ def test_hyperband_gives_up_most_of_a_wave_and_keeps_the_best(tmp_path: Path) ->
     for epoch in (5, 15):
         for number in sorted(alive):
             own.report(number, epoch, 0.5 + 0.05 * number)
-        ranked = sorted(alive, reverse=True)  # as the dealer judges: the best first
+        ranked = sorted(alive, reverse=True)  # as the scheduler judges: the best first
         alive -= {number for number in ranked if own.should_prune(number)}
     assert 7 in alive
     assert len(alive) <= 4

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from sweep.data.quality.checks import Checkup, Finding, check
+from sweep.data.quality.checks import DataCheck, Finding, check
 from sweep.space.model import DatasetSpec, Split
-from tests.unit.test_twins import picture
+from tests.unit.test_near_duplicates import picture
 
 
-def run(root: Path, **keys: object) -> Checkup:
+def run(root: Path, **keys: object) -> DataCheck:
     spec = DatasetSpec.model_validate({"name": "d", "layout": "folder", "path": "d", **keys})
     return check(spec, Split(), root, root / "cache")
 
 
-def kinds(checkup: Checkup) -> dict[str, Finding]:
+def kinds(checkup: DataCheck) -> dict[str, Finding]:
     return {finding.kind: finding for finding in checkup.findings}
 
 

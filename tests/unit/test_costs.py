@@ -26,7 +26,7 @@ def test_a_cell_costs_its_search_and_one_training() -> None:
     row = next(r for r in comparison(cells(0.8, 0.8, 0.6)).rows if r.label == "small/full")
     spent = cost(row.cell)
     assert (spent.search_s, spent.training_s, spent.total_s) == (80, 20, 100)
-    assert (spent.parameters, spent.learnable, spent.memory_mib) == (1_000_000, 1000, 500)
+    assert (spent.parameters, spent.trainable, spent.memory_mib) == (1_000_000, 1000, 500)
     assert spent.images_per_s == 50
     assert (spent.search_flops, spent.training_flops) == (4e10, 1e10)
     assert spent.total_flops == 5e10

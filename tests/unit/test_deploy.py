@@ -17,7 +17,7 @@ import yaml
 from click import Command, Group
 
 from sweep.cli.commands import cli
-from sweep.search.ray import pulse
+from sweep.search.ray import heartbeat
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -109,7 +109,7 @@ def test_the_cluster_launcher_file_is_what_ray_takes() -> None:
 
 
 def test_the_dashboard_shows_metrics_that_there_are() -> None:
-    source = Path(pulse.__file__).read_text()
+    source = Path(heartbeat.__file__).read_text()
     ours = {f"ray_{name}" for name in re.findall(r'"(sweep_\w+)"', source)}
     reporter = Path(ray.__file__).parent / "dashboard/modules/reporter/reporter_agent.py"
     theirs = {f"ray_{name}" for name in re.findall(r'"(node_\w+)": Gauge', reporter.read_text())}

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sweep.data.io.dicom import uneven_gaps
 from sweep.data.io.images import decode, open_picture
-from sweep.data.io.volumes import Volume, chosen_slices, read_volume, window
+from sweep.data.io.volumes import VolumeFile, chosen_slices, read_volume, window
 from sweep.data.layouts.tree import is_image
 from sweep.errors import DataError
 
@@ -268,7 +268,7 @@ def test_the_window_is_of_the_head_not_of_the_air() -> None:
 def test_a_bad_volume_is_an_error(tmp_path: Path, voxels: np.ndarray, said: str) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "v.nii.gz")
     with pytest.raises(ValueError, match=said):
-        Volume(tmp_path / "v.nii.gz").slices(3)
+        VolumeFile(tmp_path / "v.nii.gz").slices(3)
 
 
 def test_a_mask_of_another_shape_is_an_error(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_a_mask_of_another_shape_is_an_error(tmp_path: Path) -> None:
         image = nibabel.Nifti1Image(np.ones((4, 4, depth), np.float32), np.eye(4))
         nibabel.save(image, tmp_path / f"{name}.nii.gz")
     with pytest.raises(ValueError, match=r"its mask seg\.nii\.gz"):
-        Volume(tmp_path / "v.nii.gz", tmp_path / "seg.nii.gz").slices(3)
+        VolumeFile(tmp_path / "v.nii.gz", tmp_path / "seg.nii.gz").slices(3)
 
 
 def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sweep.data.dataset import open_dataset
 from sweep.data.manifest import Manifest, Sample
 from sweep.data.quality.leaks import find_leaks
-from sweep.data.quality.near_duplicates import Twins
+from sweep.data.quality.near_duplicates import NearDuplicates
 from sweep.errors import DataError
 from sweep.space.model import DatasetSpec, Space, Split
 from tests.conftest import write_images
@@ -23,25 +23,25 @@ def manifest(groups: str = "abcdef") -> Manifest:
 
 def test_training_gives_way_to_validation_and_both_to_test() -> None:
     copies = np.array([0, 1, 2, 1, 0, 0])
-    leaks = find_leaks(manifest(), Twins(copies, copies))
+    leaks = find_leaks(manifest(), NearDuplicates(copies, copies))
     assert leaks.copies.tolist() == [True, True, False, False, True, False]
 
 
 def test_groups_leak_too() -> None:
-    leaks = find_leaks(manifest("abcdba"), Twins(NONE, NONE))
+    leaks = find_leaks(manifest("abcdba"), NearDuplicates(NONE, NONE))
     assert leaks.groups.tolist() == [True, True, False, False, False, False]
     assert not leaks.copies.any()
 
 
 def test_twins_within_a_split_do_not_leak() -> None:
     copies = np.array([0, 0, 0, 1, 1, 2])
-    assert not find_leaks(manifest(), Twins(copies, copies)).all.any()
+    assert not find_leaks(manifest(), NearDuplicates(copies, copies)).all.any()
 
 
 def test_the_summary_counts_without_naming() -> None:
     copies = np.array([0, 1, 2, 3, 4, 0])
     alike = np.array([0, 3, 2, 3, 4, 0])
-    said = find_leaks(manifest("zyxwvz"), Twins(copies, alike)).summary(manifest())
+    said = find_leaks(manifest("zyxwvz"), NearDuplicates(copies, alike)).summary(manifest())
     assert said.startswith("2 of 3 in train (1 copies of pictures in a later split, 1 the same")
 
 

@@ -1,121 +1,145 @@
-"""Near-duplicates in drawn splits stay together; nothing but contradictions is left out."""
+"""The same picture is found again, whatever its size and encoding; likeness is not enough."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 
-from sweep.data.dataset import Dataset, open_dataset
-from sweep.data.quality.duplicate_groups import merged_groups, several_labels
-from sweep.errors import DataError
+from sweep.data.dataset import open_twins, read_manifest
+from sweep.data.quality import near_duplicates as module
+from sweep.data.quality.near_duplicates import (
+    NearDuplicates,
+    find_near_duplicates,
+    load_near_duplicates,
+)
+from sweep.data.store.image_store import Store
 from sweep.space.model import DatasetSpec, Split
-from tests.conftest import write_images
 
-SPEC = DatasetSpec.model_validate({"name": "d", "layout": "folder", "path": "d", "leaks": "drop"})
-
-
-def opened(root: Path, spec: DatasetSpec = SPEC, **where: int) -> Dataset:
-    return open_dataset(spec, Split(), 16, "bilinear", root, root / "cache", **where)
+SPEC = DatasetSpec(name="d", layout="folder", path="d")
 
 
-def test_groups_that_share_a_picture_are_one() -> None:
-    found = merged_groups(["a", "b", "c", "c", "d"], np.array([0, 0, 1, 2, 2]))
-    assert found == ["a", "a", "c", "c", "c"]
+def picture(seed: int, side: int = 200) -> Image.Image:
+    """A blurred random picture, unlike that of any other seed."""
+    noise = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    return ImageOps.autocontrast(Image.fromarray(noise).filter(ImageFilter.GaussianBlur(8)))
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 6)), min_size=1, max_size=20))
-def test_merging_keeps_together_what_was_together_and_nothing_else(
-    pairs: list[tuple[str, int]],
-) -> None:
-    groups, alike = [group for group, _ in pairs], np.array([number for _, number in pairs])
-    merged = merged_groups(groups, alike)
-    together = [{i} for i in range(len(pairs))]
-    for _ in pairs:  # the plain way: join until nothing joins any more
-        for i, own in enumerate(together):
-            for j in range(len(pairs)):
-                if any(groups[j] == groups[k] or alike[j] == alike[k] for k in own):
-                    together[i] = together[i] | together[j] | {j}
-    for i, own in enumerate(together):
-        assert {j for j in range(len(pairs)) if merged[j] == merged[i]} == own
-
-
-def test_a_picture_with_two_labels_is_found_wherever_it_is() -> None:
-    found = several_labels(np.array([0, 1, 0, 1]), np.array([0, 0, 1, 2]))
-    assert found.tolist() == [True, True, False, False]
+def found(root: Path) -> tuple[NearDuplicates, dict[str, int]]:
+    manifest = read_manifest(SPEC, Split(), root)
+    rows = {Path(path).name: row for row, path in enumerate(manifest.paths)}
+    return open_twins(SPEC, manifest, root, root / "cache"), rows
 
 
 @pytest.fixture
-def doubled(tmp_path: Path) -> Path:
-    """Twelve pictures a class, each of them twice: as a PNG, and at half the size."""
-    rng = np.random.default_rng(0)
-    for label in "ab":
-        folder = tmp_path / "d" / label
-        folder.mkdir(parents=True)
-        for number in range(12):
-            coarse = Image.fromarray(rng.integers(0, 255, (6, 6, 3)).astype(np.uint8))
-            image = coarse.resize((64, 64), Image.Resampling.BICUBIC)
-            image.save(folder / f"{number:03}.png")
-            image.resize((32, 32)).save(folder / f"small_{number:03}.png")
+def root(tmp_path: Path) -> Path:
+    """Two classes of ten pictures, all different."""
+    for label, first in (("a", 0), ("b", 100)):
+        (tmp_path / "d" / label).mkdir(parents=True)
+        for i in range(10):
+            picture(first + i).save(tmp_path / "d" / label / f"{label}{i}.png")
     return tmp_path
 
 
-def test_copies_are_on_one_side_and_none_is_left_out(doubled: Path) -> None:
-    for partition in range(4):
-        dataset = opened(doubled, partition=partition)
-        assert not dataset.dropped
-        assert sum(len(dataset.rows(split)) for split in ("train", "val", "test")) == 48
-        side = dict(zip(dataset.manifest.ids, dataset.manifest.splits, strict=True))
-        for name, split in side.items():
-            if "small_" not in name:
-                label, _, file = name.partition("/")
-                assert side[f"{label}/small_{file}"] == split
+def test_different_pictures_have_no_twins(root: Path) -> None:
+    twins, rows = found(root)
+    assert len(set(twins.alike)) == len(set(twins.copies)) == len(rows) == 20
 
 
-def test_the_same_picture_under_two_labels_is_left_out_and_named(doubled: Path) -> None:
-    whole = (doubled / "d" / "a" / "000.png").read_bytes()
-    (doubled / "d" / "b" / "same.png").write_bytes(whole)
-    dataset = opened(doubled)
-    used = {dataset.manifest.ids[row] for s in ("train", "val", "test") for row in dataset.rows(s)}
-    assert not used & {"a/000.png", "a/small_000.png", "b/same.png"}
-    assert (
-        "3 pictures that are the same as others under another label: a/000.png"
-        in (dataset.dropped[0])
-    )
+def test_the_same_pixels_in_another_file_are_a_copy(root: Path) -> None:
+    Image.open(root / "d" / "a" / "a3.png").save(root / "d" / "b" / "other.tif")
+    twins, rows = found(root)
+    assert twins.copies[rows["other.tif"]] == twins.copies[rows["a3.png"]]
+    assert len(set(twins.copies)) == 20
 
 
-def test_a_copied_test_split_says_that_splits_can_be_drawn(tmp_path: Path) -> None:
-    for label, brightness in (("a", 60), ("b", 180)):
-        for split in ("train", "test"):
-            write_images(tmp_path / "d" / split / label, 8, brightness, 32)
-    with pytest.raises(DataError, match="splits: drawn"):
-        opened(tmp_path)
-    drawn = SPEC.model_copy(update={"splits": "drawn"})
-    assert len(opened(tmp_path, drawn).rows("train")) > 0
+def _smaller(image: Image.Image, path: Path) -> None:
+    image.resize((100, 100)).save(path)
 
 
-def test_partitions_share_the_test_split_and_differ_in_the_rest(doubled: Path) -> None:
-    found = [opened(doubled, partition=number) for number in range(4)]
-    assert len({tuple(dataset.rows("test")) for dataset in found}) == 1
-    assert len({tuple(dataset.rows("val")) for dataset in found}) == 4
-    again = opened(doubled, partition=2)
-    assert again.split_fingerprint() == found[2].split_fingerprint()
+def _larger(image: Image.Image, path: Path) -> None:
+    image.resize((400, 400)).save(path)
 
 
-def test_an_own_validation_split_is_one_of_training_unless_asked_for(tmp_path: Path) -> None:
-    for split, count in (("train", 20), ("val", 6), ("test", 8)):
-        for label, brightness in (("a", 60), ("b", 180)):
-            write_images(tmp_path / "d" / split / label, count, brightness + 3 * count, 32)
+def _stretched(image: Image.Image, path: Path) -> None:
+    image.resize((300, 150)).save(path)
 
-    def validated(split: Split, partition: int) -> set[str]:
-        where = (SPEC, split, 16, "bilinear", tmp_path, tmp_path / "cache")
-        dataset = open_dataset(*where, partition=partition)
-        return {dataset.manifest.ids[row] for row in dataset.rows("val")}
 
-    own = {validated(Split(val="own"), number).__len__() for number in range(3)}
-    assert own == {12}
-    assert validated(Split(val="own"), 0) == validated(Split(val="own"), 2)
-    assert {name.split("/")[0] for name in validated(Split(), 1)} == {"train", "val"}
-    assert validated(Split(), 0) != validated(Split(), 1)
+def _jpeg(image: Image.Image, path: Path) -> None:
+    image.save(path.with_suffix(".jpg"), quality=30)
+
+
+def _brighter(image: Image.Image, path: Path) -> None:
+    Image.fromarray((np.asarray(image) * 0.8 + 30).astype(np.uint8)).save(path)
+
+
+def _grey(image: Image.Image, path: Path) -> None:
+    image.convert("L").save(path)
+
+
+@pytest.mark.parametrize("change", [_smaller, _larger, _stretched, _jpeg, _brighter, _grey])
+def test_a_changed_picture_is_alike_but_no_copy(
+    root: Path, change: Callable[[Image.Image, Path], None]
+) -> None:
+    change(Image.open(root / "d" / "a" / "a3.png"), root / "d" / "b" / "changed.png")
+    twins, rows = found(root)
+    changed = next(row for name, row in rows.items() if name.startswith("changed"))
+    assert twins.alike[changed] == twins.alike[rows["a3.png"]]
+    assert len(set(twins.alike)) == 20
+    assert len(set(twins.copies)) == 21
+
+
+def test_unreadable_pictures_have_no_twins(root: Path) -> None:
+    for i in range(2):
+        (root / "d" / "a" / f"broken{i}.png").write_bytes(b"")
+    twins, _ = found(root)
+    assert len(set(twins.copies)) == 22
+
+
+def test_the_tree_finds_the_pairs_that_comparing_all_finds() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(40, 8)).astype(np.float32) @ rng.normal(size=(8, 1024))
+    noisy = base[rng.integers(0, 40, 400)] + rng.normal(size=(400, 1024)) * 0.3
+    signatures = noisy - noisy.mean(axis=1, keepdims=True)
+    signatures = (signatures / np.linalg.norm(signatures, axis=1, keepdims=True)).astype("f4")
+    fast = {tuple(sorted(pair)) for pair in module._near_pairs(signatures).tolist()}
+    i, j = np.triu_indices(400, 1)
+    near = np.linalg.norm(signatures[i] - signatures[j], axis=1) <= np.sqrt(2 * 0.008)
+    assert fast == set(zip(i[near].tolist(), j[near].tolist(), strict=True))
+    assert 100 < len(fast) < 20_000
+
+
+def test_what_was_found_is_looked_up_the_next_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = found(root)
+    monkeypatch.setattr("sweep.data.dataset.find_near_duplicates", None)
+    again, _ = found(root)
+    assert np.array_equal(first.alike, again.alike)
+
+
+def test_a_damaged_file_of_twins_counts_as_absent(tmp_path: Path) -> None:
+    (tmp_path / "x.npz").write_bytes(b"damaged")
+    assert load_near_duplicates(tmp_path / "x.npz") is None
+
+
+def test_pictures_too_small_to_tell_are_only_copies() -> None:
+    small = np.zeros((4, 64, 64, 3), np.uint8)
+    small[1:, 20:40] = 200
+    small[2, 20] = 190  # nearly the same as 1 and 3
+    store = Store.of(small, "made up")
+    store.originals[:] = 8
+
+    class Plan:
+        names = ("0", "1", "2", "3")
+
+        @staticmethod
+        def source() -> object:
+            return Plan()
+
+        def open(self, name: str) -> Image.Image:
+            return Image.fromarray(small[int(name)])
+
+    twins = find_near_duplicates(store, Plan())  # type: ignore[arg-type]
+    assert twins.alike[1] == twins.alike[3] != twins.alike[2]

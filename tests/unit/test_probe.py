@@ -7,7 +7,7 @@ import torch
 from sweep.backbones.backbone import initial_head, load_backbone
 from sweep.space.model import BackboneSpec, Recipe
 from sweep.train.learner import Rate
-from sweep.train.probe import ProbeWave
+from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
 RATES = [1e-4, 1e-3, 1e-2]
@@ -27,16 +27,16 @@ def made_up() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     return features, labels
 
 
-def wave(rates: list[float], recipe: Recipe | None = None, first: int = 0) -> ProbeWave:
+def wave(rates: list[float], recipe: Recipe | None = None, first: int = 0) -> BatchedLinearProbe:
     features, labels = made_up()
     members = [Rate(first + number, rate) for number, rate in enumerate(rates)]
-    return ProbeWave(
+    return BatchedLinearProbe(
         BACKBONE, features, labels, CLASSES, members, recipe or Recipe(), EPOCHS, "auroc", SEED,
         torch.device("cpu"),
     )  # fmt: skip
 
 
-def train(learner: ProbeWave, epochs: int = EPOCHS) -> ProbeWave:
+def train(learner: BatchedLinearProbe, epochs: int = EPOCHS) -> BatchedLinearProbe:
     for _ in range(epochs):
         learner.train_epoch()
     return learner

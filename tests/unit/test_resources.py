@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sweep.errors import SweepError
-from sweep.search.ray.resources import CONTEXT_MIB, MARGIN, Allotment, ModelSize, Node
+from sweep.search.ray.resources import CONTEXT_MIB, MARGIN, ModelSize, Node, ResourcePlanner
 from sweep.space.model import BackboneSpec, Cell, DatasetSpec
 
 SMALL, LARGE = ModelSize(5_000_000, 0), ModelSize(300_000_000, 300_000_000)
@@ -20,60 +20,60 @@ def cell(name: str, mode: str = "full") -> Cell:
     return Cell(dataset, spec, mode, 4, 4, 5)
 
 
-def shared(nodes: list[Node], **sizes: ModelSize) -> Allotment:
-    return Allotment(nodes, {cell(name).name: size for name, size in sizes.items()})
+def shared(nodes: list[Node], **sizes: ModelSize) -> ResourcePlanner:
+    return ResourcePlanner(nodes, {cell(name).name: size for name, size in sizes.items()})
 
 
 def test_before_anything_is_measured_small_models_share_a_gpu() -> None:
-    allotment = shared([WORKSTATION], small=SMALL, large=LARGE)
-    assert allotment.resources(cell("small")).gpus == 0.25
-    assert allotment.resources(cell("large")).gpus == 1.0
+    planner = shared([WORKSTATION], small=SMALL, large=LARGE)
+    assert planner.resources(cell("small")).gpus == 0.25
+    assert planner.resources(cell("large")).gpus == 1.0
 
 
 def test_a_measured_peak_packs_as_many_waves_as_fit_with_a_margin() -> None:
-    allotment = shared([WORKSTATION], small=SMALL)
-    allotment.measured(cell("small").name, 3_000)
-    share = allotment.resources(cell("small"))
+    planner = shared([WORKSTATION], small=SMALL)
+    planner.measured(cell("small").name, 3_000)
+    share = planner.resources(cell("small"))
     at_once = math.floor(1 / share.gpus)
     assert at_once == math.floor(24_000 / (3_000 * MARGIN + CONTEXT_MIB)) == 5
     assert share.cpus == 1
 
 
 def test_the_largest_of_several_peaks_counts() -> None:
-    allotment = shared([WORKSTATION], small=SMALL)
+    planner = shared([WORKSTATION], small=SMALL)
     for peak in (1_000, 17_000, 500):
-        allotment.measured(cell("small").name, peak)
-    assert allotment.resources(cell("small")).gpus == 1.0
+        planner.measured(cell("small").name, peak)
+    assert planner.resources(cell("small")).gpus == 1.0
 
 
 def test_no_more_than_eight_share_a_gpu() -> None:
-    allotment = shared([A100], small=SMALL)
-    allotment.measured(cell("small").name, 100)
-    assert allotment.resources(cell("small")).gpus == 0.125
+    planner = shared([A100], small=SMALL)
+    planner.measured(cell("small").name, 100)
+    assert planner.resources(cell("small")).gpus == 0.125
 
 
 def test_shares_of_a_gpu_never_add_up_to_more_than_one() -> None:
-    allotment = shared([A100], small=SMALL)
+    planner = shared([A100], small=SMALL)
     for peak in range(100, 80_000, 331):
-        allotment.measured(cell("small").name, peak)
-        share = allotment.resources(cell("small")).gpus
+        planner.measured(cell("small").name, peak)
+        share = planner.resources(cell("small")).gpus
         assert 0 < share <= 1
         assert math.floor(1 / share + 1e-6) * share <= 1
 
 
 def test_what_fits_only_the_larger_gpus_is_sent_to_their_type() -> None:
-    allotment = shared([A100, T4], small=SMALL, large=LARGE)
-    allotment.measured(cell("large").name, 20_000)
-    share = allotment.resources(cell("large"))
+    planner = shared([A100, T4], small=SMALL, large=LARGE)
+    planner.measured(cell("large").name, 20_000)
+    share = planner.resources(cell("large"))
     assert share.bundle() == {"CPU": 2.0, "GPU": 0.3333, "accelerator_type:A100": 0.001}
-    assert allotment.resources(cell("small")).accelerator is None
+    assert planner.resources(cell("small")).accelerator is None
 
 
 def test_a_peak_above_every_gpu_gets_the_largest_whole() -> None:
-    allotment = shared([A100, T4], large=LARGE)
-    allotment.measured(cell("large").name, 79_000)  # it fits there with smaller batches
-    assert allotment.resources(cell("large")).bundle()["GPU"] == 1.0
-    assert allotment.resources(cell("large")).accelerator == "accelerator_type:A100"
+    planner = shared([A100, T4], large=LARGE)
+    planner.measured(cell("large").name, 79_000)  # it fits there with smaller batches
+    assert planner.resources(cell("large")).bundle()["GPU"] == 1.0
+    assert planner.resources(cell("large")).accelerator == "accelerator_type:A100"
 
 
 def test_without_gpus_a_wave_never_asks_for_more_than_the_smallest_node_has() -> None:
@@ -110,46 +110,46 @@ def test_without_gpus_the_memory_of_the_nodes_counts() -> None:
 def test_nodes_that_come_and_go_change_how_many_waves_there_are_not_their_share() -> None:
     sizes = {f"m{i}": SMALL for i in range(8)}
     node, other = Node("a", "ws", 8), Node("b", "ws", 16)
-    allotment = shared([node], **sizes)
-    assert allotment.at_once() == 8
-    allotment.follow([node, other])
-    assert allotment.at_once() == 24
-    assert allotment.resources(cell("m0")).cpus == 1
-    allotment.follow([other])
-    assert allotment.at_once() == 16
+    planner = shared([node], **sizes)
+    assert planner.at_once() == 8
+    planner.follow([node, other])
+    assert planner.at_once() == 24
+    assert planner.resources(cell("m0")).cpus == 1
+    planner.follow([other])
+    assert planner.at_once() == 16
 
 
 def test_while_no_node_is_left_that_could_run_a_wave_those_before_count() -> None:
-    allotment = shared([A100, Node("d", "head", 4)], small=SMALL)
-    allotment.follow([Node("d", "head", 4)])
-    assert allotment.resources(cell("small")).gpus == 0.25
-    assert allotment.at_once() == 32
+    planner = shared([A100, Node("d", "head", 4)], small=SMALL)
+    planner.follow([Node("d", "head", 4)])
+    assert planner.resources(cell("small")).gpus == 0.25
+    assert planner.at_once() == 32
 
 
 def test_waves_wait_for_nodes_that_an_autoscaler_may_start() -> None:
     sizes = {cell("small").name: SMALL}
     node = Node("a", "gpu", 8, 1, 24_000)
-    allotment = Allotment([node], sizes, most_nodes=8)
-    assert allotment.at_once() == 8 * 4
-    allotment.measured(cell("small").name, 9_000)
-    assert allotment.at_once() == 8 * 2
-    allotment.follow([node] * 8)
-    assert allotment.at_once() == 8 * 2
+    planner = ResourcePlanner([node], sizes, most_nodes=8)
+    assert planner.at_once() == 8 * 4
+    planner.measured(cell("small").name, 9_000)
+    assert planner.at_once() == 8 * 2
+    planner.follow([node] * 8)
+    assert planner.at_once() == 8 * 2
 
 
 def test_after_a_death_fewer_waves_run_at_once_and_at_last_one() -> None:
-    allotment = Allotment([Node("a", "ws", 8)], {cell(str(n)).name: SMALL for n in range(8)})
-    found = [allotment.at_once()]
-    while allotment.run_fewer():
-        found.append(allotment.at_once())
+    planner = ResourcePlanner([Node("a", "ws", 8)], {cell(str(n)).name: SMALL for n in range(8)})
+    found = [planner.at_once()]
+    while planner.run_fewer():
+        found.append(planner.at_once())
     assert found == [8, 4, 2, 1]
-    assert not allotment.run_fewer()
+    assert not planner.run_fewer()
 
 
 def test_without_gpus_no_more_waves_run_than_have_memory_by_the_largest_peak() -> None:
     node = Node("a", "ws", 8, memory_mib=4_000)
-    allotment = Allotment([node], {cell(str(n)).name: ModelSize(10, 10) for n in range(8)})
-    assert allotment.at_once() == 8
-    allotment.measured(cell("0").name, 1_500)
-    assert allotment.at_once() == math.floor(4_000 / (1_500 * MARGIN)) == 2
-    assert "has used 1.5 GiB, a node has 3.9 GiB for waves" in allotment.memory_of(cell("0").name)
+    planner = ResourcePlanner([node], {cell(str(n)).name: ModelSize(10, 10) for n in range(8)})
+    assert planner.at_once() == 8
+    planner.measured(cell("0").name, 1_500)
+    assert planner.at_once() == math.floor(4_000 / (1_500 * MARGIN)) == 2
+    assert "has used 1.5 GiB, a node has 3.9 GiB for waves" in planner.memory_of(cell("0").name)

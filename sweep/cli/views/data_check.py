@@ -20,7 +20,7 @@ from sweep.backbones.backbone import input_size, load_backbone
 from sweep.backbones.weights import fetch_weights
 from sweep.data.dataset import store_plan
 from sweep.data.manifest import SPLITS
-from sweep.data.quality.checks import Checkup
+from sweep.data.quality.checks import DataCheck
 from sweep.data.quality.leaks import find_leaks
 from sweep.data.store.image_store import open_store
 from sweep.errors import DataError, SweepError
@@ -51,7 +51,7 @@ class Impact:
 
 def measure_impact(
     spec: DatasetSpec,
-    checkup: Checkup,
+    checkup: DataCheck,
     backbone_spec: BackboneSpec,
     image_size: int,
     data_root: Path,
@@ -124,7 +124,7 @@ def probe_backbone(name: str, weights_dir: Path | None) -> BackboneSpec:
     return spec.model_copy(update={"weights": files[0].name})
 
 
-def as_json(checkup: Checkup, impact: Impact | None) -> str:
+def as_json(checkup: DataCheck, impact: Impact | None) -> str:
     """Return everything the check found as a JSON object."""
     document: dict[str, Any] = {
         "dataset": checkup.name,
@@ -138,7 +138,7 @@ def as_json(checkup: Checkup, impact: Impact | None) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def print_checkup(checkup: Checkup, impact: Impact | None, console: Console) -> None:
+def print_checkup(checkup: DataCheck, impact: Impact | None, console: Console) -> None:
     """Print the counts, then each finding with its first items."""
     table = Table(title=checkup.name, title_justify="left")
     table.add_column("Class", overflow="fold")

@@ -12,7 +12,7 @@ from sweep.base.addresses import without_password
 from sweep.base.settings import default_cache
 from sweep.data.io.extras import absent
 from sweep.errors import SweepError, listing
-from sweep.search.ray.checkup import Checked, Places, check_nodes, lacking, marked
+from sweep.search.ray.checkup import CheckedNode, Places, check_nodes, lacking, marked
 from sweep.search.ray.connection import cluster
 from sweep.tracking.store import default_tracking_uri, trouble
 
@@ -29,7 +29,7 @@ class Diagnosis:
 
     places: Places
     tracking_uri: str
-    nodes: list[Checked]
+    nodes: list[CheckedNode]
     lacks: list[str]
     notes: list[str]
 
@@ -115,7 +115,7 @@ def _notes(places: Places) -> list[str]:
     return notes
 
 
-def _row(item: Checked) -> list[str]:
+def _row(item: CheckedNode) -> list[str]:
     found = item.checkup
     if found is None:
         return [f"{item.node.cpus:g}", "", "", "", "", "no answer"]

@@ -181,7 +181,7 @@ def _size(row: Row) -> list[str]:
     return [
         flops(spent.total_flops),
         count(spent.parameters),
-        count(spent.learnable),
+        count(spent.trainable),
         number(spent.memory_mib, 0),
         number(spent.images_per_s, 1),
     ]

@@ -93,13 +93,13 @@ class Difference:
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Return the interval whose ends have p = 1 - level; NaN if not judged."""
-        return self._around(self.error, level)
+        return self._context(self.error, level)
 
     def coarse_interval(self, level: float) -> Interval:
         """Return the interval by the error with which equivalence is judged."""
-        return self._around(self._coarse_error, level)
+        return self._context(self._coarse_error, level)
 
-    def _around(self, error: float, level: float) -> Interval:
+    def _context(self, error: float, level: float) -> Interval:
         if not self.judged or not math.isfinite(error):
             return Interval(self.point, math.nan, math.nan)
         reach = quantile(self.freedom, level) * error

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from sweep.base.lfs import refuse_pointer
 from sweep.data.io.dicom import is_dicom, read_picture
-from sweep.data.io.volumes import Volume, is_nifti
+from sweep.data.io.volumes import VolumeFile, is_nifti
 from sweep.data.io.windowing import to_8_bit
 
 RESAMPLING = {
@@ -38,7 +38,7 @@ def open_picture(path: Path) -> Image.Image:
     if path.suffix.lower() == ".npy":
         return from_array(np.load(path, allow_pickle=False))
     if is_nifti(path):
-        return Image.fromarray(Volume(path).slices(1)[0])
+        return Image.fromarray(VolumeFile(path).slices(1)[0])
     if path.suffix.lower() not in _NEVER_DICOM and is_dicom(path):
         return Image.fromarray(read_picture(path))
     with path.open("rb") as file:

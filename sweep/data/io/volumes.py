@@ -115,7 +115,7 @@ def chosen_slices(depth: int, count: int, tumour_Z: NDArray[np.int64] | None) ->
 
 
 @dataclass(frozen=True)
-class Volume:
+class VolumeFile:
     """Where a volume and the mask of its tumour are."""
 
     path: Path

@@ -12,7 +12,7 @@ from pathlib import Path
 from sweep.data.io.csvfile import row_of
 from sweep.data.io.dicom import is_dicom
 from sweep.data.io.extras import extra
-from sweep.data.io.volumes import Volume as VolumeFile
+from sweep.data.io.volumes import VolumeFile
 from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
 from sweep.data.layouts.folder import SPLIT_NAMES
 from sweep.data.layouts.table import blank_values

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sweep.data.dataset import classes_of, kept_together, open_twins, samples_of, store_plan
 from sweep.data.manifest import SPLITS, Manifest, Sample
-from sweep.data.quality.near_duplicates import THUMBNAIL, Twins
+from sweep.data.quality.near_duplicates import THUMBNAIL, NearDuplicates
 from sweep.data.quality.remarks import gaps_between_slices, remarks
 from sweep.data.quality.shortcuts import border_giveaway, size_giveaway
 from sweep.data.splits import assign_splits
@@ -41,7 +41,7 @@ class Finding:
 
 
 @dataclass(frozen=True, eq=False)
-class Checkup:
+class DataCheck:
     """What a dataset holds, and what is wrong with it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Checkup:
     groups: dict[str, int]
     findings: list[Finding]
     manifest: Manifest
-    twins: Twins
+    twins: NearDuplicates
 
     @property
     def biased(self) -> bool:
@@ -70,7 +70,7 @@ def check(
     data_root: Path,
     cache: Path,
     progress: Progress | None = None,
-) -> Checkup:
+) -> DataCheck:
     """Check a dataset in the splits that it brings, else in those that are drawn for it.
 
     Raises DataError if it is not there or not in its layout.
@@ -105,7 +105,7 @@ def check(
         *_giveaways(manifest, store),
     ]
     findings.sort(key=lambda finding: finding.severity)
-    return Checkup(
+    return DataCheck(
         spec.name,
         manifest.resplit(drawn).counts(),
         _groups_of(samples, drawn),

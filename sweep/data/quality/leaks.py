@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.manifest import SPLITS, UNUSED, Manifest
-from sweep.data.quality.near_duplicates import Twins
+from sweep.data.quality.near_duplicates import NearDuplicates
 from sweep.errors import DataError, listing
 from sweep.space.model import DatasetSpec
 
@@ -48,7 +48,7 @@ class Leaks:
         return f"{parts} ({said})"
 
 
-def find_leaks(manifest: Manifest, twins: Twins) -> Leaks:
+def find_leaks(manifest: Manifest, twins: NearDuplicates) -> Leaks:
     """Find the samples of train and val that have a counterpart in a later split."""
     groups = np.unique(manifest.groups, return_inverse=True)[1]
     return Leaks(

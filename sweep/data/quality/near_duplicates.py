@@ -48,7 +48,7 @@ _MOST_PAIRS = 20_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Twins:
+class NearDuplicates:
     """Which samples show the same picture.
 
     Attributes:
@@ -70,11 +70,11 @@ class Twins:
         write_atomically(path, write)
 
 
-def load_twins(path: Path) -> Twins | None:
-    """Read what `Twins.save` wrote; None if it is not there or damaged."""
+def load_near_duplicates(path: Path) -> NearDuplicates | None:
+    """Read what `NearDuplicates.save` wrote; None if it is not there or damaged."""
     try:
         with np.load(path) as file:
-            return Twins(file["copies"], file["alike"])
+            return NearDuplicates(file["copies"], file["alike"])
     except Exception:  # whatever a damaged file makes of itself
         return None
 
@@ -84,7 +84,7 @@ def twins_key(plan: StorePlan) -> str:
     return canonical_hash([VERSION, ALIKE, plan.key])
 
 
-def find_twins(thumbnails: Store, plan: StorePlan) -> Twins:
+def find_near_duplicates(thumbnails: Store, plan: StorePlan) -> NearDuplicates:
     """Find all pictures that are the same.
 
     Args:
@@ -104,7 +104,7 @@ def find_twins(thumbnails: Store, plan: StorePlan) -> Twins:
     near = readable[first_large[_near_pairs(signatures_MS[first_large])]]
     equal = np.stack([readable, readable[first[same]]], axis=1)
     alike = _components(count, np.concatenate([near, equal]))
-    return Twins(_copies(alike, plan), alike)
+    return NearDuplicates(_copies(alike, plan), alike)
 
 
 def _near_pairs(signatures_US: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ _SIZE, _CERTAIN_SIZE = 0.5, 0.85  # of the way from guessing to knowing
 
 
 @dataclass(frozen=True)
-class Giveaway:
+class Shortcut:
     """What gives a class away.
 
     Attributes:
@@ -37,7 +37,7 @@ class Giveaway:
 
 def size_giveaway(
     originals: NDArray[np.int32], suffixes: Sequence[str], labels: NDArray[np.int64]
-) -> Giveaway | None:
+) -> Shortcut | None:
     """Tell whether width, height and format of the files tell the class.
 
     Each picture is given to the class that is most frequent among the others of its size and
@@ -55,12 +55,12 @@ def size_giveaway(
     recalls = [(guessed[labels == c] == c).mean() for c in np.unique(labels)]
     score, chance = float(np.mean(recalls)), 1 / len(recalls)
     knowing = (score - chance) / (1 - chance) if len(recalls) > 1 else 0.0
-    return Giveaway(score, knowing >= _CERTAIN_SIZE) if knowing >= _SIZE else None
+    return Shortcut(score, knowing >= _CERTAIN_SIZE) if knowing >= _SIZE else None
 
 
 def border_giveaway(
     store: Store, rows: NDArray[np.int64], labels: NDArray[np.int64]
-) -> Giveaway | None:
+) -> Shortcut | None:
     """Tell whether some place near the border is constant in one class and varies in others.
 
     For each place and class, pictures are ranked by how near they are there to the class's
@@ -92,7 +92,7 @@ def border_giveaway(
         return None
     y, x = np.argwhere(border)[place] / store.size
     where = f"{x:.0%} from the left and {y:.0%} from the top"
-    return Giveaway(score, score >= _CERTAIN_MARK, label, where)
+    return Shortcut(score, score >= _CERTAIN_MARK, label, where)
 
 
 def _chance(positive_N: NDArray[np.bool_]) -> float:

@@ -39,7 +39,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Checkup:
+class NodeReport:
     """What a node said of itself.
 
     Attributes:
@@ -56,29 +56,29 @@ class Checkup:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedNode:
     """A node, what it said, or that it did not answer, and all that it lacks."""
 
     node: Node
-    checkup: Checkup | None
+    checkup: NodeReport | None
     lacks: list[str]
 
 
-def check_nodes(places: Places, mark: str) -> list[Checked]:
+def check_nodes(places: Places, mark: str) -> list[CheckedNode]:
     """Ask every node of the connected cluster; see `check_here`."""
     nodes = working_nodes()
     answers = ask_all(nodes, check_here, places, mark, own_versions())
     return [_checked(node, answers[node.id]) for node in nodes]
 
 
-def lacking(checked: list[Checked]) -> list[str]:
+def lacking(checked: list[CheckedNode]) -> list[str]:
     """Return a line for each problem, with the nodes that have it."""
     if not checked:
         return ["no node of the cluster has a CPU for waves: see 'ray status'"]
     return by_problem([item.node for item in checked], {c.node.id: c.lacks for c in checked})
 
 
-def check_here(places: Places, mark: str, versions: dict[str, str]) -> Checkup:
+def check_here(places: Places, mark: str, versions: dict[str, str]) -> NodeReport:
     """Look at the machine where this runs.
 
     Args:
@@ -97,7 +97,7 @@ def check_here(places: Places, mark: str, versions: dict[str, str]) -> Checkup:
     else:
         lacks.append(not_shared(places.home))
     lacks += unwritable(cache, "$SWEEP_CACHE")
-    return Checkup(
+    return NodeReport(
         {**own_versions(), "torch": torch.__version__, "timm": timm.__version__},
         psutil.virtual_memory().total / 2**20,
         _gpus(),
@@ -106,16 +106,16 @@ def check_here(places: Places, mark: str, versions: dict[str, str]) -> Checkup:
     )
 
 
-def _checked(node: Node, answer: Checkup | Unanswered) -> Checked:
+def _checked(node: Node, answer: NodeReport | Unanswered) -> CheckedNode:
     if isinstance(answer, Unanswered):
-        return Checked(node, None, [answer.why])
+        return CheckedNode(node, None, [answer.why])
     lacks = list(answer.lacks)
     if node.gpus and not answer.gpus:
         lacks.append(
             f"Ray counts {node.gpus:g} GPUs, and torch {answer.versions['torch']} sees none: it is "
             "built for CPUs, or does not fit the driver of the GPUs"
         )
-    return Checked(node, answer, lacks)
+    return CheckedNode(node, answer, lacks)
 
 
 def _gpus() -> list[str]:

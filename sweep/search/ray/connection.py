@@ -29,10 +29,10 @@ from ray.autoscaler.sdk import request_resources
 
 from sweep.base.outages import temporary_folder
 from sweep.errors import SweepError
-from sweep.search.ray.nodes import survey, unwritable, working_nodes
-from sweep.search.ray.resources import Allotment, ModelSize, seen
+from sweep.search.ray.nodes import check_nodes, unwritable, working_nodes
+from sweep.search.ray.resources import ModelSize, ResourcePlanner, seen
 from sweep.search.ray.watchdog import Watchdog
-from sweep.search.wave import Surroundings
+from sweep.search.wave import SweepContext
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _LONGEST_FOLDER = 40  # of 107 characters of a socket's path
@@ -143,7 +143,9 @@ def _short_folder() -> str | None:
     return f"/tmp/ray-{os.getuid()}"
 
 
-def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Allotment:
+def plan_resources(
+    context: SweepContext, sizes: dict[str, ModelSize], shared: bool
+) -> ResourcePlanner:
     """Look at the nodes of the connected cluster, and share them among the waves.
 
     Args:
@@ -156,9 +158,9 @@ def allot(around: Surroundings, sizes: dict[str, ModelSize], shared: bool) -> Al
     most = _most_nodes()
     if shared and not working_nodes():
         _wait_for_the_first(most)
-    nodes = survey(around, shared)
+    nodes = check_nodes(context, shared)
     log.info("nodes: %s", seen(nodes))
-    return Allotment(nodes, sizes, most_nodes=most)
+    return ResourcePlanner(nodes, sizes, most_nodes=most)
 
 
 def _wait_for_the_first(most_nodes: int) -> None:

@@ -23,7 +23,7 @@ from sweep.base.checksums import sha256
 from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError, listing
 from sweep.search.ray.resources import Node
-from sweep.search.wave import Surroundings
+from sweep.search.wave import SweepContext
 
 GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell: a MIG slice, say
 _ACCELERATOR = "accelerator_type:"
@@ -34,7 +34,7 @@ log = logging.getLogger("sweep.search")
 
 
 @dataclass(frozen=True)
-class Finding:
+class NodeCheck:
     """What a node said of itself.
 
     Attributes:
@@ -55,7 +55,7 @@ class Unanswered:
     why: str
 
 
-def survey(around: Surroundings, shared: bool) -> list[Node]:
+def check_nodes(context: SweepContext, shared: bool) -> list[Node]:
     """Return the nodes that can run waves.
 
     Args:
@@ -68,7 +68,7 @@ def survey(around: Surroundings, shared: bool) -> list[Node]:
     working = working_nodes()
     if not working or not (shared or any(node.gpus for node in working)):
         return working
-    question = (examine, around, own_versions()) if shared else (_only_gpus,)
+    question = (check_node, context, own_versions()) if shared else (_only_gpus,)
     found = {name: _finding(answer) for name, answer in ask_all(working, *question).items()}
     if shared:
         _refuse(working, found)
@@ -90,7 +90,7 @@ def ask_all(nodes: list[Node], question: Callable[..., Any], *arguments: Any) ->
     return {name: _answer(reference) for name, reference in asked.items()}
 
 
-class Roster:
+class NodeWatcher:
     """Follows the nodes of a cluster while a sweep runs on it.
 
     A node that has come is asked what it has and what it lacks while the sweep goes on, and is
@@ -101,10 +101,10 @@ class Roster:
         unfit: ids of nodes that waves have to keep away from: to Ray they are like the others.
     """
 
-    def __init__(self, around: Surroundings, nodes: list[Node]) -> None:
+    def __init__(self, context: SweepContext, nodes: list[Node]) -> None:
         self.nodes = nodes
         self.unfit: set[str] = set()
-        self._around, self._reference = around, nodes[0]
+        self._context, self._reference = context, nodes[0]
         self._asked: dict[str, tuple[Any, float]] = {}  # and when
 
     @property
@@ -120,7 +120,7 @@ class Roster:
         known = {node.id for node in self.nodes} | set(self._asked) | self.unfit
         for node in (_node(entry) for name, entry in there.items() if name not in known):
             if node.cpus >= 1:
-                reference = _ask(node, examine, self._around, own_versions())
+                reference = _ask(node, check_node, self._context, own_versions())
                 self._asked[node.id] = reference, time.monotonic()
         stayed = [node for node in self.nodes if node.id in there]
         welcomed = [self._welcome(there[name]) for name in self._answered()]
@@ -149,7 +149,7 @@ class Roster:
         return _told(node, finding)
 
 
-def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
+def check_node(context: SweepContext, versions: dict[str, str]) -> NodeCheck:
     """Look, on the node where this runs, for everything that a wave needs.
 
     Args:
@@ -157,20 +157,20 @@ def examine(around: Surroundings, versions: dict[str, str]) -> Finding:
     """
     problems = other_versions(versions)
     problems += [
-        text for spec in around.space.datasets if (text := missing_data(spec, around.data_root))
+        text for spec in context.space.datasets if (text := missing_data(spec, context.data_root))
     ]
     weights: dict[str, str] = {}
-    for backbone in around.space.backbones:
-        if text := missing_weights(backbone, around.weights_dir):
+    for backbone in context.space.backbones:
+        if text := missing_weights(backbone, context.weights_dir):
             problems.append(f"backbone {backbone.name}: {text}")
-        elif file := weights_file(backbone, around.weights_dir):
+        elif file := weights_file(backbone, context.weights_dir):
             weights[file.name] = sha256(file)
-    if around.owner != around.folder.owner().get("since"):
-        problems.append(not_shared(around.folder.home))
+    if context.owner != context.folder.owner().get("since"):
+        problems.append(not_shared(context.folder.home))
     else:
-        problems += unwritable(around.folder.path, "--home")
-    problems += unwritable(around.node_cache(), "$SWEEP_CACHE")
-    return Finding(problems, weights, _gpu_memory_mib())
+        problems += unwritable(context.folder.path, "--home")
+    problems += unwritable(context.node_cache(), "$SWEEP_CACHE")
+    return NodeCheck(problems, weights, _gpu_memory_mib())
 
 
 def other_versions(versions: dict[str, str]) -> list[str]:
@@ -223,12 +223,12 @@ def _node(entry: dict[str, Any]) -> Node:
     )
 
 
-def _told(node: Node, finding: Finding) -> Node:
+def _told(node: Node, finding: NodeCheck) -> Node:
     memory = node.gpu_memory_mib or finding.gpu_memory_mib
     return replace(node, gpu_memory_mib=memory, weights=finding.weights)
 
 
-def _other_weights(finding: Finding, reference: Node) -> list[str]:
+def _other_weights(finding: NodeCheck, reference: Node) -> list[str]:
     return [
         f"the weights {name} differ from those on {reference.host}"
         for name, digest in finding.weights.items()
@@ -242,8 +242,8 @@ def _ask(node: Node, question: Callable[..., Any], *arguments: Any) -> Any:
     return ray.remote(**options)(question).remote(*arguments)
 
 
-def _only_gpus() -> Finding:
-    return Finding([], {}, _gpu_memory_mib())
+def _only_gpus() -> NodeCheck:
+    return NodeCheck([], {}, _gpu_memory_mib())
 
 
 def _gpu_memory_mib() -> float:
@@ -265,11 +265,11 @@ def _answer(reference: Any) -> Any:
         return Unanswered(f"it cannot run a task: {last_line[:200]}{hint}")
 
 
-def _finding(answer: Finding | Unanswered) -> Finding:
-    return Finding([answer.why], {}, 0.0) if isinstance(answer, Unanswered) else answer
+def _finding(answer: NodeCheck | Unanswered) -> NodeCheck:
+    return NodeCheck([answer.why], {}, 0.0) if isinstance(answer, Unanswered) else answer
 
 
-def _refuse(nodes: list[Node], found: dict[str, Finding]) -> None:
+def _refuse(nodes: list[Node], found: dict[str, NodeCheck]) -> None:
     """Raise with what is missing on any node; weights that differ from the first node's too."""
     lacks = {}
     reference = replace(nodes[0], weights=found[nodes[0].id].weights)

@@ -77,7 +77,7 @@ class Resources:
 
 
 @dataclass
-class Allotment:
+class ResourcePlanner:
     """Shares the nodes of a cluster among the waves of a sweep.
 
     Args:

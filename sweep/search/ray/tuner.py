@@ -26,17 +26,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep.records.progress import CellProgress
-from sweep.search.dealer import Dealer
 from sweep.search.ledger import Ledger
 from sweep.search.ray.compat import patience
-from sweep.search.ray.nodes import Roster
-from sweep.search.ray.pulse import Pulse
-from sweep.search.ray.resources import Allotment, seen
+from sweep.search.ray.heartbeat import HeartbeatWriter
+from sweep.search.ray.nodes import NodeWatcher
+from sweep.search.ray.resources import ResourcePlanner, seen
 from sweep.search.ray.worker import WaveTrainable
-from sweep.search.silence import Silence
-from sweep.search.wave import Surroundings, Wave
+from sweep.search.scheduler import Scheduler
+from sweep.search.stalls import StallDetector
+from sweep.search.wave import SweepContext, Wave
 
-_LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "silence": 5.0}
+_LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "stalls": 5.0}
 _WAIT_FOR_NODES_S = 1800.0
 _NODE = "ray.io/node-id"  # a label that Ray gives each node
 
@@ -45,7 +45,7 @@ log = logging.getLogger("sweep.search")
 Watcher = Callable[[list[CellProgress]], None]
 
 
-def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
+def search(context: SweepContext, planner: ResourcePlanner, watch: Watcher) -> bool:
     """Run every wave of a sweep that its ledger does not hold yet, on the connected cluster.
 
     Args:
@@ -58,48 +58,48 @@ def search(around: Surroundings, allotment: Allotment, watch: Watcher) -> bool:
         KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
     """
     if not ray.util.client.ray.is_connected():
-        return _run(around, allotment, watch)[0]
+        return _run(context, planner, watch)[0]
     # Through a client the driver runs in the cluster: the studies must be near the workers.
     remote = ray.remote(num_cpus=0)(_run)
     with _own_errors():
-        ended, progress = ray.get(remote.remote(around, allotment, None))
+        ended, progress = ray.get(remote.remote(context, planner, None))
     watch(progress)
     return bool(ended)
 
 
 def _run(
-    around: Surroundings, allotment: Allotment, watch: Watcher | None
+    context: SweepContext, planner: ResourcePlanner, watch: Watcher | None
 ) -> tuple[bool, list[CellProgress]]:
     def changed() -> None:
         if watch:
-            watch(dealer.progress)
+            watch(scheduler.progress)
 
-    aside = around.folder.put_aside if around.ledger == around.folder.ledger_url else None
-    ledger = Ledger(around.ledger, around.space.name, around.sweep_id, aside)
-    dealer = Dealer(around, ledger, changed)
-    if dealer.finished:
-        return True, dealer.progress
-    for record in around.folder.records():  # of a driver before this one
+    aside = context.folder.put_aside if context.ledger == context.folder.ledger_url else None
+    ledger = Ledger(context.ledger, context.space.name, context.sweep_id, aside)
+    scheduler = Scheduler(context, ledger, changed)
+    if scheduler.finished:
+        return True, scheduler.progress
+    for record in context.folder.records():  # of a driver before this one
         if peak := record.facts.get("reserved_memory_mib"):
-            allotment.measured(record.cell, peak)
-    dealing = _Dealing(dealer, around, allotment)
+            planner.measured(record.cell, peak)
+    searcher = WaveSearcher(scheduler, context, planner)
     # In a folder that nobody else would name so.
-    scratch = around.folder.path / f"tune.{around.sweep_id}"
+    scratch = context.folder.path / f"tune.{context.sweep_id}"
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
     try:
-        with Pulse(around.folder, lambda: dealer.progress), patience(), _own_errors():
+        with HeartbeatWriter(context.folder, lambda: scheduler.progress), patience(), _own_errors():
             tune.Tuner(
                 tune.with_resources(WaveTrainable, _bundle),
                 tune_config=tune.TuneConfig(
                     num_samples=-1,
-                    search_alg=dealing,
-                    scheduler=_Hearing(dealer, allotment, dealing),
+                    search_alg=searcher,
+                    scheduler=PruningScheduler(scheduler, planner, searcher),
                     reuse_actors=True,
                     trial_dirname_creator=lambda trial: trial.trial_id,
                 ),
                 run_config=tune.RunConfig(
-                    name=around.space.name,
+                    name=context.space.name,
                     storage_path=str(scratch),
                     verbose=0,
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -108,13 +108,13 @@ def _run(
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if dealer.blocked:
-        reasons = [f"{cell}: {reason}" for cell, reason in dealer.blocked.items()]
+    if scheduler.blocked:
+        reasons = [f"{cell}: {reason}" for cell, reason in scheduler.blocked.items()]
         raise Interrupted(
             f"cells are left as they are:\n{listing(reasons)}\nPut that right; what was done is "
-            f"kept; go on with: sweep resume {around.folder.name}"
+            f"kept; go on with: sweep resume {context.folder.name}"
         )
-    return not dealer.unfinished, dealer.progress
+    return not scheduler.unfinished, scheduler.progress
 
 
 @contextmanager
@@ -139,42 +139,45 @@ def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
 
 
 def _silence() -> None:
-    # Tune says of every failing trial what the dealer records and the progress shows.
+    # Tune says of every failing trial what the scheduler records and the progress shows.
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-class _Dealing(Searcher):  # type: ignore[misc]
-    """Gives each Tune trial the dealer's next wave."""
+class WaveSearcher(Searcher):  # type: ignore[misc]
+    """Gives each Tune trial the next wave of the scheduler."""
 
-    def __init__(self, dealer: Dealer, around: Surroundings, allotment: Allotment) -> None:
+    def __init__(
+        self, scheduler: Scheduler, context: SweepContext, planner: ResourcePlanner
+    ) -> None:
         super().__init__(metric="epoch", mode="max")
-        self._dealer, self._around, self._allotment = dealer, around, allotment
+        self._scheduler, self._context, self._planner = scheduler, context, planner
         self._waves: dict[str, Wave] = {}
-        self._roster = Roster(around, allotment.nodes)
+        self._roster = NodeWatcher(context, planner.nodes)
         self._holding = False
         self._failure: Exception | None = None
         self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
         self.causes: dict[str, str] = {}  # of deaths of processes, by trial
         self.trials: dict[str, Any] = {}  # Tune's
-        self.silence = Silence(around.folder)
+        self.stalls = StallDetector(context.folder)
         self._without_nodes: float | None = None  # since when
 
     def suggest(self, trial_id: str) -> Any:
+        """Return the config of a Tune trial that runs the next wave; Tune asks for it."""
         if self._failure is not None:
             raise self._failure
         self._look_around()
         self._holding &= self._roster.is_asking
-        if self._holding or len(self._waves) >= self._allotment.at_once():
+        if self._holding or len(self._waves) >= self._planner.at_once():
             return None  # those that would wait would be chosen knowing less
-        wave = self._dealer.deal()
+        wave = self._scheduler.next_wave()
         if wave is None:
-            return Searcher.FINISHED if self._dealer.finished else None
+            return Searcher.FINISHED if self._scheduler.finished else None
         self._waves[trial_id] = wave
-        share = self._allotment.resources(wave.cell)
+        share = self._planner.resources(wave.cell)
         log.info("%s: its wave gets %s", wave.cell.name, share)
         return {
-            "around": self._around,
+            "context": self._context,
             "wave": wave,
             "threads": share.cpus,
             "bundle": share.bundle(),
@@ -182,26 +185,26 @@ class _Dealing(Searcher):  # type: ignore[misc]
         }
 
     def _look_around(self) -> None:
-        if self._is_time_for("stop") and self._around.folder.is_asked_to_stop():
-            self._dealer.drain()
+        if self._is_time_for("stop") and self._context.folder.is_asked_to_stop():
+            self._scheduler.drain()
         if self._is_time_for("nodes"):
             self._follow_nodes()
-        if self._is_time_for("silence"):
+        if self._is_time_for("stalls"):
             self._end_the_silent()
 
     def _end_the_silent(self) -> None:
         for trial_id, wave in list(self._waves.items()):
             trial = self.trials.get(trial_id)
             runs = trial is not None and trial.status == "RUNNING"
-            silence = self.silence.of(trial_id, wave, runs)
-            if silence is not None:
-                self.causes[trial_id] = f"it made no progress for {silence:.0f} s, and was ended"
+            seconds = self.stalls.of(trial_id, wave, runs)
+            if seconds is not None:
+                self.causes[trial_id] = f"it made no progress for {seconds:.0f} s, and was ended"
                 _end_worker(trial)
 
     def _follow_nodes(self) -> None:
         if self._roster.changed():
             log.info("nodes: %s", seen(self._roster.nodes) or "none")
-            self._allotment.follow(self._roster.nodes)
+            self._planner.follow(self._roster.nodes)
         if self._roster.nodes:
             self._without_nodes = None
             return
@@ -211,7 +214,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
             text = "no node of the cluster is left: waiting up to %.0f s for one"
             log.warning(text, wait, extra={"said": True})
         elif now - self._without_nodes > wait:
-            name = self._around.folder.name
+            name = self._context.folder.name
             raise Interrupted(
                 f"no node of the cluster has come back in {wait:.0f} s; what was done is kept; go "
                 f"on with: sweep resume {name}"
@@ -236,6 +239,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
+        """Take what a wave ended with, or that its worker died."""
         try:
             self._end(trial_id, result, error)
         except Exception as failure:  # Tune would write it to its log, and go on without end
@@ -244,7 +248,7 @@ class _Dealing(Searcher):  # type: ignore[misc]
     def _end(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
         wave = self._waves.pop(trial_id, None)
         self.trials.pop(trial_id, None)
-        self.silence.forget(trial_id)
+        self.stalls.forget(trial_id)
         if wave is None:
             return
         if error or result is None:
@@ -252,19 +256,19 @@ class _Dealing(Searcher):  # type: ignore[misc]
         elif (report := result["report"]).done:
             if report.error and self._may_be_the_node():
                 report = replace(report, retry=True)
-            self._dealer.finish(wave.key, report)
+            self._scheduler.on_complete(wave.key, report)
 
     def _take_death(self, wave: Wave, cause: str) -> None:
         """Try a wave again whose process died; with fewer beside it, if memory may be the reason.
 
         Alone it is tried as often as the settings say.
         """
-        memory = self._allotment.memory_of(wave.cell.name)
+        memory = self._planner.memory_of(wave.cell.name)
         told = f"its process died ({cause}); {memory}"
-        fewer = cause == _KILLED and self._allotment.run_fewer()
+        fewer = cause == _KILLED and self._planner.run_fewer()
         if fewer:
-            log.warning("from now on %d waves at once: %s", self._allotment.at_once(), told)
-        self._dealer.fail(wave.key, told, counts=not fewer)
+            log.warning("from now on %d waves at once: %s", self._planner.at_once(), told)
+        self._scheduler.on_failure(wave.key, told, counts=not fewer)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
@@ -298,33 +302,36 @@ def _cause(error: BaseException | None) -> str:
     return _KILLED
 
 
-class _Hearing(FIFOScheduler):  # type: ignore[misc]
-    """Tells the dealer every report, and stops what it gives up."""
+class PruningScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Tells the scheduler every report, and stops the trials that it prunes."""
 
-    def __init__(self, dealer: Dealer, allotment: Allotment, dealing: _Dealing) -> None:
+    def __init__(
+        self, scheduler: Scheduler, planner: ResourcePlanner, searcher: WaveSearcher
+    ) -> None:
         super().__init__()
-        self._dealer, self._allotment, self._dealing = dealer, allotment, dealing
+        self._scheduler, self._planner, self._searcher = scheduler, planner, searcher
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let the searcher know Tune's trials, which it is not told."""
-        self._dealing.trials[trial.trial_id] = trial
+        self._searcher.trials[trial.trial_id] = trial
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Take note of why the process of a trial died, which the searcher is not told."""
-        known = self._dealing.causes
+        known = self._searcher.causes
         known.setdefault(trial.trial_id, _cause(trial.get_pickled_error()))
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Choose none: Tune starts those that wait in their order; here it would look at all."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Take a report of a wave; stop the wave once none of its trials is left."""
         wave: Wave = trial.config["wave"]
-        self._dealing.silence.hear(trial.trial_id, wave)
+        self._searcher.stalls.on_report(trial.trial_id, wave)
         if peak := result["report"].facts.get("reserved_memory_mib"):
-            self._allotment.measured(wave.cell.name, peak)
+            self._planner.measured(wave.cell.name, peak)
         if result["report"].paused:
             return str(TrialScheduler.CONTINUE)  # it is done, and the searcher hears of it
-        pruned, over = self._dealer.hear(wave.key, result["report"])
+        pruned, over = self._scheduler.on_report(wave.key, result["report"])
         if over:
             return str(TrialScheduler.STOP)
         if pruned:  # runs before the next step: an actor works in order

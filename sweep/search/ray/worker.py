@@ -29,14 +29,14 @@ from sweep.records.folder import hashed_id
 from sweep.search.checkpoints import read_checkpoint, write_checkpoint
 from sweep.search.facts import facts_of
 from sweep.search.loading import open_counted_features, open_inputs
-from sweep.search.silence import Heartbeat, progress_file
-from sweep.search.wave import Report, Surroundings, Wave, kept_model, rungs
+from sweep.search.stalls import WorkerHeartbeat, progress_file
+from sweep.search.wave import Report, SweepContext, Wave, kept_model, rungs
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import EpochScore, Learner, chosen
 from sweep.train.metrics import pooled, score
-from sweep.train.probe import ProbeWave
+from sweep.train.probe import BatchedLinearProbe
 
 _CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
 _MIN_CHECKPOINT_INTERVAL_S = 1.0
@@ -44,7 +44,7 @@ _LOOK_EVERY_S = 1.0
 _SHOW_EVERY_S = 10.0
 
 
-_heartbeat = Heartbeat()
+_heartbeat = WorkerHeartbeat()
 
 
 class WaveTrainable(tune.Trainable):  # type: ignore[misc]
@@ -56,7 +56,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin the wave of `config`; failures are told by the first step."""
-        self._around: Surroundings = config["around"]
+        self._context: SweepContext = config["context"]
         self._wave: Wave = config["wave"]
         self._learner: Learner | None = None
         self._unsent: list[EpochScore] = []
@@ -65,7 +65,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._seconds, self._speed, self._computed = 0.0, 0.0, 0
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         self._looked, self._stopping, self._shown = -math.inf, False, -math.inf
-        _heartbeat.begin(self._around.folder, self._wave.key)
+        _heartbeat.begin(self._context.folder, self._wave.key)
         torch.set_num_threads(max(1, int(config["threads"])))
         keep_freed_memory()
         release_freed_memory()  # of the wave before
@@ -105,7 +105,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _failed(self, error: Exception) -> Report:
         """Return what is told of an unexpected error: the loss of a disk is none of the sweep's."""
-        folders = (self._around.folder.home, self._around.node_cache())
+        folders = (self._context.folder.home, self._context.node_cache())
         name = error.filename if isinstance(error, OSError) else None
         own = name is None or any(Path(name).is_relative_to(folder) for folder in folders)
         if own and (loss := loss_of(error, isinstance(error, OSError), folders)):
@@ -124,7 +124,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         """Tell whether the sweep is to be stopped; looks once a second."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_EVERY_S:
-            self._looked, self._stopping = now, self._around.folder.is_asked_to_stop()
+            self._looked, self._stopping = now, self._context.folder.is_asked_to_stop()
         return self._stopping
 
     def _show_life(self) -> None:
@@ -133,7 +133,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         if now - self._shown > _SHOW_EVERY_S:
             self._shown = now
             with suppress(OSError):
-                progress_file(self._around.folder, self._wave.key).touch()
+                progress_file(self._context.folder, self._wave.key).touch()
 
     def _pause(self) -> None:
         if self._learner is not None and self._learner.epoch:
@@ -141,7 +141,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _log(self) -> Path:
         """Keep the traceback of a failure; return where."""
-        folder = self._around.folder
+        folder = self._context.folder
         path = folder.path / "logs" / f"{canonical_hash(self._wave.key)}.log"
         with suppress(OSError):  # a full disk is to be told as what it is, by the driver
             write_text(path, self._without_names(traceback.format_exc()))
@@ -149,7 +149,10 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _without_names(self, text: str) -> str:
         """Cut the paths of data out of a message: they may name patients."""
-        roots = {self._around.data_root, location(self._wave.cell.dataset, self._around.data_root)}
+        roots = {
+            self._context.data_root,
+            location(self._wave.cell.dataset, self._context.data_root),
+        }
         for root in sorted(map(str, roots)):
             text = re.sub(re.escape(root) + r"[^'\"\n]*", "DATA", text)
         return text
@@ -193,20 +196,20 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         return replace(report, seconds=self._seconds, facts=self._facts(), images=images)
 
     def _begin(self) -> Learner:
-        space, cell = self._around.space, self._wave.cell
+        space, cell = self._context.space, self._wave.cell
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone, self._dataset = open_inputs(self._around, self._wave, self._show_life)
+        self._backbone, self._dataset = open_inputs(self._context, self._wave, self._show_life)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
         classes = len(self._dataset.classes)
         units = self._dataset.units("val") if self._dataset.pooled else None
         if cell.fused:
-            where = (self._around.node_cache(), device)
+            where = (self._context.node_cache(), device)
             store = self._dataset.store
             features, self._computed = open_counted_features(
                 self._backbone, store, *where, self._show_life
             )
-            return ProbeWave(
+            return BatchedLinearProbe(
                 self._backbone,
                 {split: features.rows(rows[split]) for split in SPLITS},
                 labels,
@@ -263,7 +266,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             if state["of"] != self._inputs():
                 raise DamagedError(path, "it is of other data or weights")
         except DamagedError as error:
-            self._around.folder.put_aside(path)
+            self._context.folder.put_aside(path)
             self._notes.append(f"{error.path.name} {error.reason}: put aside, it begins anew")
             return None
         return state
@@ -275,7 +278,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     @property
     def _kept_path(self) -> Path:
         wave = self._wave
-        return kept_model(self._around.folder, wave.cell, wave.index, wave.rates[0])
+        return kept_model(self._context.folder, wave.cell, wave.index, wave.rates[0])
 
     def _keep_model(self, learner: FineTuning) -> None:
         """Leave what was trained for the confirmation that this trial was dealt to."""
@@ -300,7 +303,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     @property
     def _checkpoint_path(self) -> Path:
-        return self._around.folder.file("checkpoints", self._wave.key, ".pt")
+        return self._context.folder.file("checkpoints", self._wave.key, ".pt")
 
     def _confirm(self, report: Report) -> None:
         """Score the test split with what validation chose; keep the predictions and the model."""
@@ -313,7 +316,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         table = self._predictions("test", learner.probabilities("test"))
         probabilities_NC = table.filter(regex="^p_").to_numpy()
         report.test = score(table["label"].to_numpy(), probabilities_NC)
-        folder, key = self._around.folder, self._wave.key
+        folder, key = self._context.folder, self._wave.key
         path = folder.file("predictions", key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
         report.predictions = path.name
@@ -339,7 +342,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         if not len(probabilities_NC):
             return
         table = self._predictions("val", probabilities_NC)
-        path = self._around.folder.file("validation", self._wave.key, ".parquet")
+        path = self._context.folder.file("validation", self._wave.key, ".parquet")
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
         report.validation = path.name
         report.checksums[f"validation/{path.name}"] = sha256(path)
@@ -351,7 +354,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _predictions(self, split: str, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
         """Return what is kept of a split: a row for each unit of scoring, its ids hashed."""
-        dataset, key = self._dataset, self._around.ids_key
+        dataset, key = self._dataset, self._context.ids_key
         manifest, name = dataset.manifest, self._wave.cell.dataset.name
         rows, units_N = dataset.rows(split), dataset.units(split)
         scored = (dataset.labels[rows], probabilities_NC[None])

@@ -1,4 +1,4 @@
-"""The dealer: which wave of which cell runs next, and what its reports mean.
+"""The scheduler: which wave of which cell runs next, and what its reports mean.
 
 Knows nothing of Ray: waves go out by `deal`, reports come in by `hear` and `finish`.
 """
@@ -17,12 +17,12 @@ from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import rates_to_confirm, way_of
 from sweep.search.ledger import Ledger
 from sweep.search.mending import mend
-from sweep.search.silence import forget_signs
+from sweep.search.running import RunningWave, as_record
+from sweep.search.stalls import forget_signs
 from sweep.search.studies import CellStudy
-from sweep.search.underway import Underway, as_record
-from sweep.search.wave import Report, Surroundings, Wave, kept_model
+from sweep.search.wave import Report, SweepContext, Wave, kept_model
 from sweep.space.model import Cell
-from sweep.train.learner import Best, Rate
+from sweep.train.learner import BestEpoch, Rate
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
 
@@ -31,7 +31,7 @@ _REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is
 log = logging.getLogger("sweep.search")
 
 
-class Dealer:
+class Scheduler:
     """Deals the waves of a sweep and keeps its ledger and records.
 
     Args:
@@ -39,12 +39,12 @@ class Dealer:
     """
 
     def __init__(
-        self, around: Surroundings, ledger: Ledger, changed: Callable[[], None] = lambda: None
+        self, context: SweepContext, ledger: Ledger, changed: Callable[[], None] = lambda: None
     ) -> None:
-        self._around, self._changed = around, changed
-        self._folder, self._space = around.folder, around.space
+        self._context, self._changed = context, changed
+        self._folder, self._space = context.folder, context.space
         self._draining = False
-        self._underway: dict[str, Underway] = {}
+        self._underway: dict[str, RunningWave] = {}
         self._work: dict[str, CellWork] = {}
         records: dict[str, list[RunRecord]] = defaultdict(list)
         for record in self._folder.records():
@@ -86,7 +86,7 @@ class Dealer:
             log.info("stopping: waves under way keep a checkpoint, no more are dealt")
         self._draining = True
 
-    def deal(self) -> Wave | None:
+    def next_wave(self) -> Wave | None:
         """Return the next wave, or None if all there is to do is under way."""
         ready = [work for work in self._work.values() if self._next(work) is not None]
         if not ready:
@@ -98,12 +98,12 @@ class Dealer:
         work.waves += 1
         numbers = {rate.number for rate in wave.rates}
         ended = set(work.searched_trials) if wave.kind == "trial" else set()
-        underway = Underway(
+        underway = RunningWave(
             wave,
-            self._around.sweep_id,
+            self._context.sweep_id,
             time.time(),
             {number: {} for number in numbers},
-            {number: Best(self._space.objective) for number in numbers},
+            {number: BestEpoch(self._space.objective) for number in numbers},
             numbers - ended,
         )
         self._underway[wave.key] = underway
@@ -112,7 +112,7 @@ class Dealer:
         self._changed()
         return wave
 
-    def hear(self, key: str, report: Report) -> tuple[list[int], bool]:
+    def on_report(self, key: str, report: Report) -> tuple[list[int], bool]:
         """Take a report of a wave under way.
 
         Returns the members to give up, and whether none is left.
@@ -133,7 +133,7 @@ class Dealer:
         self._changed()
         return pruned, not underway.open
 
-    def finish(self, key: str, report: Report) -> None:
+    def on_complete(self, key: str, report: Report) -> None:
         """Take the last report of a wave; a second time does nothing."""
         underway = self._underway.get(key)
         if underway is None:
@@ -143,7 +143,7 @@ class Dealer:
             self._pause(self._underway.pop(key))
             return
         if report.error:
-            self.fail(key, report.error, report.retry, report.log, blocked=report.blocked)
+            self.on_failure(key, report.error, report.retry, report.log, blocked=report.blocked)
             return
         work, wave = self._work[underway.wave.cell.name], underway.wave
         self._note(underway, report)
@@ -159,7 +159,7 @@ class Dealer:
         log.info("%s: %s ends", wave.cell.name, _title(wave))
         self._changed()
 
-    def fail(
+    def on_failure(
         self,
         key: str,
         error: str,
@@ -179,8 +179,8 @@ class Dealer:
             return
         work, wave = self._work[underway.wave.cell.name], underway.wave
         work.failures[key] += counts
-        if retry and work.failures[key] <= self._around.retries:
-            again = f"tried again, {work.failures[key]} of {self._around.retries} times"
+        if retry and work.failures[key] <= self._context.retries:
+            again = f"tried again, {work.failures[key]} of {self._context.retries} times"
             log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
             work.progress.running -= _running(underway)
             work.progress.retried += 1
@@ -207,14 +207,14 @@ class Dealer:
             log.error("%s: given up, %d trials are not begun", work.cell.name, work.left)
             work.left, work.progress.given_up = 0, True
 
-    def _block(self, underway: Underway, reason: str) -> None:
+    def _block(self, underway: RunningWave, reason: str) -> None:
         """Leave a wave and its cell as they are, for the next time."""
         cell = underway.wave.cell.name
         log.error("%s: nothing more of it is run: %s", cell, reason)
         self._work[cell].blocked = reason
         self._pause(underway)
 
-    def _pause(self, underway: Underway) -> None:
+    def _pause(self, underway: RunningWave) -> None:
         """Leave a wave as the ledger has it: begun, and not told."""
         work = self._work[underway.wave.cell.name]
         work.progress.running -= _running(underway)
@@ -264,7 +264,7 @@ class Dealer:
         """Return the key of a cell's next wave of trials; it holds to which repeat it is dealt."""
         count = work.study.trials()
         repeat = f"repeat:{count % work.cell.confirmations}:" if work.cell.repeated else ""
-        return f"{self._around.sweep_id}:{work.cell.name}:{repeat}wave:{count}"
+        return f"{self._context.sweep_id}:{work.cell.name}:{repeat}wave:{count}"
 
     def _trials(self, cell: Cell, key: str, rates: tuple[Rate, ...]) -> Wave:
         dealt = _REPEAT.search(key)
@@ -293,7 +293,7 @@ class Dealer:
         """Return the seed of initial weights, order and augmentation."""
         return cell.seed(self._space.split.seed, what)
 
-    def _note(self, underway: Underway, report: Report) -> None:
+    def _note(self, underway: RunningWave, report: Report) -> None:
         work = self._work[underway.wave.cell.name]
         for text in report.notes:
             log.warning("%s: %s: %s", work.cell.name, _title(underway.wave), text)
@@ -310,7 +310,7 @@ class Dealer:
                 value = underway.best[item.number].value
                 work.progress.best = max(work.progress.best, value)
 
-    def _prune(self, underway: Underway, work: CellWork, report: Report) -> list[int]:
+    def _prune(self, underway: RunningWave, work: CellWork, report: Report) -> list[int]:
         learning = []
         for number in sorted(underway.open):
             history = underway.histories[number]
@@ -324,7 +324,7 @@ class Dealer:
         return [number for number in learning if work.study.should_prune(number)]
 
     def _end(
-        self, underway: Underway, work: CellWork, number: int, state: str, report: Report
+        self, underway: RunningWave, work: CellWork, number: int, state: str, report: Report
     ) -> None:
         """End a trial."""
         record = as_record(underway, self._space, number, state, report)
@@ -344,7 +344,7 @@ class Dealer:
             if best is None or rate.identity != best.identity:
                 kept_model(self._folder, wave.cell, wave.index, rate).unlink(missing_ok=True)
 
-    def _end_confirmation(self, underway: Underway, work: CellWork, report: Report) -> None:
+    def _end_confirmation(self, underway: RunningWave, work: CellWork, report: Report) -> None:
         state = "failed" if report.error else "complete" if report.test else "diverged"
         record = as_record(underway, self._space, report.chosen, state, report)
         self._folder.write_record(record)
@@ -371,7 +371,7 @@ class Dealer:
         work.confirmed[record.number] = record
 
     def _key(self, cell: Cell, kind: str, number: int) -> str:
-        return f"{self._around.sweep_id}:{cell.name}:{kind}:{number}"
+        return f"{self._context.sweep_id}:{cell.name}:{kind}:{number}"
 
     def _choices(self, work: CellWork, index: int) -> tuple[Rate, ...]:
         trials = work.searched_trials
@@ -416,7 +416,7 @@ def _by_number(records: list[RunRecord]) -> dict[int, RunRecord]:
     return {record.number: record for record in records if record.kind == "trial"}
 
 
-def _running(underway: Underway) -> int:
+def _running(underway: RunningWave) -> int:
     """Return how many results of a wave are still to come."""
     return len(underway.open) if underway.wave.kind == "trial" else 1
 

@@ -6,29 +6,29 @@ from dataclasses import dataclass
 from sweep.records.record import RunRecord
 from sweep.search.wave import Report, Wave
 from sweep.space.model import Space
-from sweep.train.learner import Best, EpochScore
+from sweep.train.learner import BestEpoch, EpochScore
 
 
 @dataclass
-class Underway:
+class RunningWave:
     """A wave that was dealt: what was heard of its members."""
 
     wave: Wave
     sweep_id: str
     started: float
     histories: dict[int, dict[int, EpochScore]]
-    best: dict[int, Best]
+    best: dict[int, BestEpoch]
     open: set[int]
     images: int = 0
 
 
 def as_record(
-    underway: Underway, space: Space, number: int | None, state: str, report: Report
+    underway: RunningWave, space: Space, number: int | None, state: str, report: Report
 ) -> RunRecord:
     """Return the result of a trial, or of a confirmation that has chosen a rate, or none."""
     wave = underway.wave
     confirming = wave.kind == "confirmation"
-    best = Best(space.objective) if number is None else underway.best[number]
+    best = BestEpoch(space.objective) if number is None else underway.best[number]
     history = {} if number is None else underway.histories[number]
     rate = next((rate for rate in wave.rates if rate.number == number), None)
     chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
@@ -75,7 +75,7 @@ def as_record(
     )
 
 
-def _flops(underway: Underway, number: int | None, report: Report) -> dict[str, float]:
+def _flops(underway: RunningWave, number: int | None, report: Report) -> dict[str, float]:
     """Return the work of a run: of one trial, or of all that a confirmation chose from."""
     if "epoch_flops" not in report.facts:
         return {}

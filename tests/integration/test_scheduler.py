@@ -1,4 +1,4 @@
-"""The dealer with a real ledger and real training, without Ray: any death loses nothing."""
+"""The scheduler with a real ledger and real training, without Ray: any death loses nothing."""
 
 import gc
 import math
@@ -14,10 +14,10 @@ import pytest
 
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
-from sweep.search.dealer import GIVE_UP_AFTER, Dealer
 from sweep.search.ledger import Ledger
 from sweep.search.ray.worker import WaveTrainable
-from sweep.search.wave import Report, Surroundings, Wave
+from sweep.search.scheduler import GIVE_UP_AFTER, Scheduler
+from sweep.search.wave import Report, SweepContext, Wave
 from sweep.space.model import Space
 from sweep.train.learner import EpochScore
 
@@ -30,7 +30,7 @@ class DriverDiedError(Exception):
     """Stands for kill -9: nothing after it is done."""
 
 
-def surroundings(tmp_path: Path, **changes: object) -> Surroundings:
+def surroundings(tmp_path: Path, **changes: object) -> SweepContext:
     document = {
         "name": "s",
         "datasets": ["digits"],
@@ -45,50 +45,50 @@ def surroundings(tmp_path: Path, **changes: object) -> Surroundings:
     }
     space, folder = Space.model_validate(document), SweepFolder(tmp_path / "home", "s")
     folder.path.mkdir(parents=True, exist_ok=True)
-    return Surroundings(space, "id", folder, tmp_path, None, tmp_path / "cache", b"key")
+    return SweepContext(space, "id", folder, tmp_path, None, tmp_path / "cache", b"key")
 
 
-def dealer(around: Surroundings) -> Dealer:
-    ledger = Ledger(around.folder.ledger_url, "s", put_aside=around.folder.put_aside)
-    return Dealer(around, ledger)
+def new_scheduler(context: SweepContext) -> Scheduler:
+    ledger = Ledger(context.folder.ledger_url, "s", put_aside=context.folder.put_aside)
+    return Scheduler(context, ledger)
 
 
-def begin(around: Surroundings, wave: Wave) -> WaveTrainable:
+def begin(context: SweepContext, wave: Wave) -> WaveTrainable:
     worker = WaveTrainable.__new__(WaveTrainable)  # as on an actor, without Ray's own set-up
-    worker.setup({"around": around, "wave": wave, "threads": 2})
+    worker.setup({"context": context, "wave": wave, "threads": 2})
     return worker
 
 
-def run_here(around: Surroundings, dies: Dies = lambda _: None) -> list[Wave]:
+def run_here(context: SweepContext, dies: Dies = lambda _: None) -> list[Wave]:
     """Run the waves one after the other in this process; `dies` is asked before each report."""
-    dealing, dealt, reports = dealer(around), [], 0
-    while (wave := dealing.deal()) is not None:
+    scheduler, dealt, reports = new_scheduler(context), [], 0
+    while (wave := scheduler.next_wave()) is not None:
         dealt.append(wave)
-        worker, over = begin(around, wave), False
+        worker, over = begin(context, wave), False
         while not over:
             report = worker.step()["report"]
             dies(reports)
             reports += 1
-            pruned, over = dealing.hear(wave.key, report)
+            pruned, over = scheduler.on_report(wave.key, report)
             worker.drop(pruned)
             if report.done:
-                dealing.finish(wave.key, report)
+                scheduler.on_complete(wave.key, report)
                 over = True
     return dealt
 
 
-def outcomes(around: Surroundings) -> dict[str, tuple[object, ...]]:
+def outcomes(context: SweepContext) -> dict[str, tuple[object, ...]]:
     """Return what each run found, without times."""
     return {
         record.key: (record.state, record.params.get("learning_rate"), record.history, record.test)
-        for record in around.folder.records()
+        for record in context.folder.records()
     }
 
 
 def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> None:
-    around = surroundings(tmp_path)
-    dealt = run_here(around)
-    records = around.folder.records()
+    context = surroundings(tmp_path)
+    dealt = run_here(context)
+    records = context.folder.records()
     assert Counter((r.freeze, r.kind) for r in records) == {
         ("frozen", "trial"): 6,
         ("frozen", "confirmation"): 2,
@@ -96,17 +96,17 @@ def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> Non
         ("last:1", "confirmation"): 2,
     }
     assert len({record.key for record in records}) == len(records)
-    assert dealer(around).finished
+    assert new_scheduler(context).finished
     frozen = [wave for wave in dealt if wave.cell.freeze == "frozen" and wave.kind == "trial"]
     assert [len(wave.rates) for wave in frozen] == [3, 3]  # the second learns from the first
     assert dealt[0].cell != dealt[1].cell  # early results cover the grid
 
 
 def test_confirmations_have_partitions_and_seeds_of_their_own(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, seeds=3)
-    run_here(around)
+    context = surroundings(tmp_path, seeds=3)
+    run_here(context)
     for freeze in ("frozen", "last:1"):
-        own = [r for r in around.folder.records() if r.freeze == freeze]
+        own = [r for r in context.folder.records() if r.freeze == freeze]
         trials = [r for r in own if r.kind == "trial"]
         confirmed = [r for r in own if r.kind == "confirmation"]
         assert sorted(r.params["partition"] for r in confirmed) == [1, 2, 3]
@@ -114,39 +114,39 @@ def test_confirmations_have_partitions_and_seeds_of_their_own(tmp_path: Path) ->
         assert len({r.facts["test_samples"] for r in own}) == 1
         assert len({r.params["seed"] for r in own}) == 4
         assert all(r.test and r.predictions and not any(t.test for t in trials) for r in confirmed)
-    seeds = {r.freeze: r.params["seed"] for r in around.folder.records() if r.number == 0}
+    seeds = {r.freeze: r.params["seed"] for r in context.folder.records() if r.number == 0}
     assert seeds["frozen"] != seeds["last:1"]
 
 
 def test_each_confirmation_of_a_frozen_cell_chooses_among_all_rates_that_were_tried(
     tmp_path: Path,
 ) -> None:
-    around = surroundings(tmp_path, freeze=["frozen"])
-    dealt = run_here(around)
-    trials = [r for r in around.folder.records() if r.kind == "trial"]
+    context = surroundings(tmp_path, freeze=["frozen"])
+    dealt = run_here(context)
+    trials = [r for r in context.folder.records() if r.kind == "trial"]
     for wave in (wave for wave in dealt if wave.kind == "confirmation"):
         assert {rate.learning_rate for rate in wave.rates} == {
             r.params["learning_rate"] for r in trials
         }
         alone = {}
         for rate in wave.rates:  # the plain way: one training after the other
-            worker = begin(around, replace(wave, key=f"alone {rate.number}", rates=(rate,)))
+            worker = begin(context, replace(wave, key=f"alone {rate.number}", rates=(rate,)))
             report = worker.step()["report"]
             best = max(
                 report.scores, key=lambda s: (s.metrics["val/auroc"], -s.metrics["val/loss"])
             )
             score = (best.metrics["val/auroc"], -best.metrics["val/loss"])
             alone[rate.learning_rate] = (score, report.test)
-        (record,) = [r for r in around.folder.records() if r.key == wave.key]
+        (record,) = [r for r in context.folder.records() if r.key == wave.key]
         chosen = max(alone, key=lambda rate: alone[rate][0])
         assert record.params["learning_rate"] == chosen
         assert record.test == pytest.approx(alone[chosen][1], abs=1e-4)
 
 
 def test_the_first_confirmation_of_another_cell_takes_the_best_trial(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"], seeds=4)
-    run_here(around)
-    records = around.folder.records()
+    context = surroundings(tmp_path, freeze=["last:1"], seeds=4)
+    run_here(context)
+    records = context.folder.records()
     trials = [r for r in records if r.kind == "trial" and r.state == "complete"]
     best = max(trials, key=lambda r: (r.best["value"], -r.best["val/loss"]))
     confirmed = {r.number: r for r in records if r.kind == "confirmation"}
@@ -156,17 +156,17 @@ def test_the_first_confirmation_of_another_cell_takes_the_best_trial(tmp_path: P
 
 
 def test_frozen_trials_are_never_pruned(tmp_path: Path) -> None:
-    around = surroundings(
+    context = surroundings(
         tmp_path, freeze=["frozen"], budget={"trials": 6, "epochs": 30, "pruner": "hyperband"}
     )
-    run_here(around)
-    states = Counter(r.state for r in around.folder.records() if r.kind == "trial")
+    run_here(context)
+    states = Counter(r.state for r in context.folder.records() if r.kind == "trial")
     assert states == {"complete": 6}
 
 
 def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
     low, high = 1e-6, 1e-4  # too low by far: the best is at the upper end
-    around = surroundings(
+    context = surroundings(
         tmp_path,
         freeze=["frozen"],
         edges="extend",
@@ -174,13 +174,13 @@ def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
         budget={"trials": 8, "epochs": 3},
         seeds=1,
     )
-    run_here(around)
-    rates = [r.params["learning_rate"] for r in around.folder.records() if r.kind == "trial"]
+    run_here(context)
+    rates = [r.params["learning_rate"] for r in context.folder.records() if r.kind == "trial"]
     beyond = [rate for rate in rates if rate > high]
     assert len(rates) == 8 + 2
     assert len(beyond) == 2
     assert max(beyond) <= 10 * high
-    again = dealer(around)
+    again = new_scheduler(context)
     assert again.finished
     assert again.progress[0].trials_total == 10
 
@@ -211,51 +211,51 @@ def test_a_trial_goes_on_from_its_checkpoint(
 ) -> None:
     monkeypatch.setattr("sweep.search.ray.worker._MIN_CHECKPOINT_INTERVAL_S", 0.0)
     monkeypatch.setattr("sweep.search.ray.worker._CHECKPOINT_SHARE", 1e9)
-    around = surroundings(tmp_path, freeze=["last:1"])
-    wave = dealer(around).deal()
+    context = surroundings(tmp_path, freeze=["last:1"])
+    wave = new_scheduler(context).next_wave()
     assert wave is not None
-    first = begin(around, wave)
+    first = begin(context, wave)
     early = first.step()["report"].scores + first.step()["report"].scores
-    second = begin(around, wave)
+    second = begin(context, wave)
     told_again = second.step()["report"]
     assert (told_again.scores, told_again.epoch) == (early, 2)
     assert second.step()["report"].epoch == 3
 
 
 def test_a_result_that_was_written_but_not_told_is_told(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"])
-    wave = dealer(around).deal()
+    context = surroundings(tmp_path, freeze=["last:1"])
+    wave = new_scheduler(context).next_wave()
     assert wave is not None
-    around.folder.write_record(
+    context.folder.write_record(
         RunRecord("id:digits/b/last:1:trial:0", "s", "digits", "b", "last:1", "trial", "pruned")
     )
-    again = dealer(around)
+    again = new_scheduler(context)
     assert again.progress[0].trials == {"pruned": 1}
-    following = again.deal()
+    following = again.next_wave()
     assert following is not None
     assert following.rates[0].number == 1
 
 
 def test_a_failing_wave_is_tried_again_and_given_up_with_its_reason(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
-    dealing = dealer(around)
-    for _ in range(around.retries + 1):
-        wave = dealing.deal()
+    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
+    scheduler = new_scheduler(context)
+    for _ in range(context.retries + 1):
+        wave = scheduler.next_wave()
         assert wave is not None
-        dealing.finish(wave.key, Report(error="a made-up reason", done=True))
-    assert dealing.deal() is None
-    assert dealing.finished
-    (record,) = around.folder.records()
+        scheduler.on_complete(wave.key, Report(error="a made-up reason", done=True))
+    assert scheduler.next_wave() is None
+    assert scheduler.finished
+    (record,) = context.folder.records()
     assert (record.state, record.error) == ("failed", "a made-up reason")
 
 
 def test_what_cannot_succeed_is_not_tried_again(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
-    dealing = dealer(around)
-    wave = dealing.deal()
+    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
+    scheduler = new_scheduler(context)
+    wave = scheduler.next_wave()
     assert wave is not None
-    dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
-    assert dealing.finished
+    scheduler.on_complete(wave.key, Report(error="bad weights", retry=False, done=True))
+    assert scheduler.finished
 
 
 def ended(wave: Wave) -> Report:
@@ -264,62 +264,62 @@ def ended(wave: Wave) -> Report:
 
 
 def test_a_cell_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
-    around = replace(
+    context = replace(
         surroundings(tmp_path, freeze=["last:1", "last:2"], budget={"trials": 8, "epochs": 1}),
         retries=0,
     )
-    dealing, dealt = dealer(around), Counter[str]()
-    while (wave := dealing.deal()) is not None:
+    scheduler, dealt = new_scheduler(context), Counter[str]()
+    while (wave := scheduler.next_wave()) is not None:
         dealt[wave.cell.freeze] += 1
         if wave.cell.freeze == "last:2":
-            dealing.finish(wave.key, Report(error="a made-up reason", done=True))
+            scheduler.on_complete(wave.key, Report(error="a made-up reason", done=True))
         else:
-            dealing.finish(wave.key, ended(wave))
+            scheduler.on_complete(wave.key, ended(wave))
     assert dealt["last:2"] == GIVE_UP_AFTER
     assert dealt["last:1"] == 8 + 2  # and its confirmations
-    assert [cell.given_up for cell in dealing.progress] == [False, True]
-    again = dealer(around)  # a resumed sweep gives the cell another chance
-    assert again.deal() is not None
+    assert [cell.given_up for cell in scheduler.progress] == [False, True]
+    again = new_scheduler(context)  # a resumed sweep gives the cell another chance
+    assert again.next_wave() is not None
 
 
 def test_a_reason_that_holds_for_the_whole_cell_gives_it_up_at_once(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 8, "epochs": 1})
-    dealing = dealer(around)
-    wave = dealing.deal()
+    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 8, "epochs": 1})
+    scheduler = new_scheduler(context)
+    wave = scheduler.next_wave()
     assert wave is not None
-    dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
-    assert dealing.finished
-    assert dealing.progress[0].given_up
+    scheduler.on_complete(wave.key, Report(error="bad weights", retry=False, done=True))
+    assert scheduler.finished
+    assert scheduler.progress[0].given_up
 
 
 def test_failed_trials_can_be_begun_anew(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 2, "epochs": 1}, seeds=1)
-    dealing = dealer(around)
-    wave = dealing.deal()
+    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 2, "epochs": 1}, seeds=1)
+    scheduler = new_scheduler(context)
+    wave = scheduler.next_wave()
     assert wave is not None
-    dealing.finish(wave.key, Report(error="bad weights", retry=False, done=True))
-    around.folder.reopen(forget_failures=True)
-    run_here(around)
-    states = Counter((r.kind, r.state) for r in around.folder.records())
+    scheduler.on_complete(wave.key, Report(error="bad weights", retry=False, done=True))
+    context.folder.reopen(forget_failures=True)
+    run_here(context)
+    states = Counter((r.kind, r.state) for r in context.folder.records())
     assert states == {("trial", "complete"): 2, ("confirmation", "complete"): 1}
 
 
 def test_a_failed_trial_is_made_up_for_once(tmp_path: Path) -> None:
-    around = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 3, "epochs": 1}, seeds=1)
-    dealing = dealer(around)
-    wave = dealing.deal()
+    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 3, "epochs": 1}, seeds=1)
+    scheduler = new_scheduler(context)
+    wave = scheduler.next_wave()
     assert wave is not None
-    for _ in range(1 + around.retries):
-        dealing.fail(wave.key, "the worker died")
-        wave = dealing.deal()
-    run_here(around)
+    for _ in range(1 + context.retries):
+        scheduler.on_failure(wave.key, "the worker died")
+        wave = scheduler.next_wave()
+    run_here(context)
     for _ in range(3):
-        around.folder.reopen(forget_failures=True)
-        run_here(around)
-        assert len(dealer(around).progress[0].trials) == 1
-        (progress,) = dealer(around).progress
+        context.folder.reopen(forget_failures=True)
+        run_here(context)
+        assert len(new_scheduler(context).progress[0].trials) == 1
+        (progress,) = new_scheduler(context).progress
         assert (progress.trials_done, progress.trials_total) == (3, 3)
-    trials = [r for r in around.folder.records() if r.kind == "trial"]
+    trials = [r for r in context.folder.records() if r.kind == "trial"]
     assert sorted((r.number, r.state) for r in trials) == [
         (1, "complete"), (2, "complete"), (3, "complete"),
     ]  # fmt: skip
@@ -342,9 +342,9 @@ SMALL = {"budget": {"trials": 2, "epochs": 2, "frozen": {"trials": 4, "epochs": 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
     """What a sweep gives that nothing happened to."""
-    around = surroundings(tmp_path_factory.mktemp("whole"), **SMALL)
-    run_here(around)
-    return outcomes(around)
+    context = surroundings(tmp_path_factory.mktemp("whole"), **SMALL)
+    run_here(context)
+    return outcomes(context)
 
 
 @pytest.mark.parametrize(
@@ -353,18 +353,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, .
 def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
     tmp_path: Path, whole: dict[str, tuple[object, ...]], how: str, at: int
 ) -> None:
-    around = surroundings(tmp_path, **SMALL)
+    context = surroundings(tmp_path, **SMALL)
 
     def dies(reports: int) -> None:
         if reports == at:
             raise DriverDiedError
 
     with suppress(DriverDiedError):
-        run_here(around, dies)
+        run_here(context, dies)
     gc.collect()  # what it had open
-    before = {record.key for record in around.folder.records()}
+    before = {record.key for record in context.folder.records()}
     assert before
-    ledger = around.folder.path / "ledger.db"
+    ledger = context.folder.path / "ledger.db"
     for suffix in ("-wal", "-shm"):
         ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
     if how == "gone":
@@ -373,81 +373,81 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
         ledger.write_bytes(b"garbage" * 1000)
     else:
         damaged(ledger, how)
-    dealt = run_here(around)
+    dealt = run_here(context)
     again = {f"id:{w.cell.name}:trial:{rate.number}" for w in dealt for rate in w.rates
              if w.kind == "trial"}  # fmt: skip
     assert not again & before
-    assert outcomes(around) == whole
+    assert outcomes(context) == whole
 
 
 def test_a_record_that_is_lost_is_made_again_and_no_other(
     tmp_path: Path, whole: dict[str, tuple[object, ...]]
 ) -> None:
-    around = surroundings(tmp_path, **SMALL)
-    run_here(around)
-    lost = [record.key for record in around.folder.records()][::3]
+    context = surroundings(tmp_path, **SMALL)
+    run_here(context)
+    lost = [record.key for record in context.folder.records()][::3]
     for key in lost:
-        around.folder.file("runs", key, ".json").unlink()
+        context.folder.file("runs", key, ".json").unlink()
     began = time.time()
-    run_here(around)
-    again = {record.key for record in around.folder.records() if record.started > began}
+    run_here(context)
+    again = {record.key for record in context.folder.records() if record.started > began}
     assert again == set(lost)
-    assert outcomes(around) == whole
-    assert run_here(around) == []
+    assert outcomes(context) == whole
+    assert run_here(context) == []
 
 
 def test_a_value_in_the_ledger_that_is_not_the_records_is_mended(
     tmp_path: Path, whole: dict[str, tuple[object, ...]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    around = surroundings(tmp_path, **SMALL)
-    run_here(around)
-    with closing(sqlite3.connect(around.folder.path / "ledger.db")) as ledger, ledger:
+    context = surroundings(tmp_path, **SMALL)
+    run_here(context)
+    with closing(sqlite3.connect(context.folder.path / "ledger.db")) as ledger, ledger:
         ledger.execute("UPDATE trial_values SET value = 2 WHERE trial_id = 1")
-    assert run_here(around) == []
+    assert run_here(context) == []
     assert "the ledger holds" in caplog.text
     caplog.clear()
-    assert run_here(around) == []
+    assert run_here(context) == []
     assert "the ledger holds" not in caplog.text
-    assert outcomes(around) == whole
+    assert outcomes(context) == whole
 
 
 @pytest.mark.parametrize("how", ["empty", "truncated", "flipped"])
 def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
     tmp_path: Path, how: str
 ) -> None:
-    sound, around = (
+    sound, context = (
         surroundings(tmp_path / name, **SMALL, freeze=["last:1"]) for name in ("sound", "damaged")
     )
     run_here(sound)
-    dealing = dealer(around)
-    wave = dealing.deal()
+    scheduler = new_scheduler(context)
+    wave = scheduler.next_wave()
     assert wave is not None
-    worker = begin(around, wave)
-    dealing.hear(wave.key, worker.step()["report"])
+    worker = begin(context, wave)
+    scheduler.on_report(wave.key, worker.step()["report"])
     worker._write_checkpoint(1.0)
     damaged(worker._checkpoint_path, how)
-    run_here(around)
-    assert outcomes(around) == outcomes(sound)
-    (aside,) = (around.folder.path / "damaged").iterdir()
+    run_here(context)
+    assert outcomes(context) == outcomes(sound)
+    (aside,) = (context.folder.path / "damaged").iterdir()
     assert aside.name.startswith("checkpoints-")
 
 
 def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> None:
-    around = surroundings(
+    context = surroundings(
         tmp_path,
         freeze=["last:1"],
         budget={"trials": 1, "epochs": 1},
         split={"val": 0.2, "test": 0.2, "folds": 3},
     )
-    dealing = dealer(around)
-    search = dealing.deal()
+    scheduler = new_scheduler(context)
+    search = scheduler.next_wave()
     assert search is not None
-    dealing.finish(search.key, ended(search))
-    waves = [dealing.deal() for _ in range(3)]
+    scheduler.on_complete(search.key, ended(search))
+    waves = [scheduler.next_wave() for _ in range(3)]
     last = waves[2]
     assert last is not None
-    dealing.fail(last.key, "the worker died")
-    again = dealing.deal()
+    scheduler.on_failure(last.key, "the worker died")
+    again = scheduler.next_wave()
     assert again == last
     assert again.fold == 2
 
@@ -455,20 +455,20 @@ def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> No
 def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
     whole, broken = surroundings(tmp_path / "whole"), surroundings(tmp_path / "broken")
     run_here(whole)
-    dealing = dealer(broken)
-    wave = dealing.deal()
+    scheduler = new_scheduler(broken)
+    wave = scheduler.next_wave()
     assert wave is not None
     worker = begin(broken, wave)
-    dealing.hear(wave.key, worker.step()["report"])
+    scheduler.on_report(wave.key, worker.step()["report"])
     (broken.folder.path / "stop").touch()
     worker._looked = -math.inf
     report = worker.step()["report"]
     assert report.paused
-    dealing.drain()
-    dealing.finish(wave.key, report)
-    assert dealing.finished
-    assert dealing.unfinished
-    assert dealing.deal() is None
+    scheduler.drain()
+    scheduler.on_complete(wave.key, report)
+    assert scheduler.finished
+    assert scheduler.unfinished
+    assert scheduler.next_wave() is None
     assert len(list((broken.folder.path / "checkpoints").glob("*.pt"))) == 1
     (broken.folder.path / "stop").unlink()
     run_here(broken)
@@ -476,14 +476,14 @@ def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -
 
 
 def test_a_worker_that_sees_the_stop_before_the_driver_stops_the_sweep(tmp_path: Path) -> None:
-    dealing = dealer(surroundings(tmp_path))
-    waves = [dealing.deal(), dealing.deal()]
+    scheduler = new_scheduler(surroundings(tmp_path))
+    waves = [scheduler.next_wave(), scheduler.next_wave()]
     for wave in waves:
         assert wave is not None
-        dealing.finish(wave.key, Report(paused=True, done=True))
-        assert dealing.deal() is None
-    assert dealing.finished  # for now: else it would be waited for without end
-    assert dealing.unfinished
+        scheduler.on_complete(wave.key, Report(paused=True, done=True))
+        assert scheduler.next_wave() is None
+    assert scheduler.finished  # for now: else it would be waited for without end
+    assert scheduler.unfinished
 
 
 @pytest.mark.parametrize(("freeze", "confirmed_again"), [("frozen", 2), ("last:1", 1)])
@@ -507,7 +507,7 @@ def test_a_larger_budget_keeps_the_first_scores_and_confirms_what_is_chosen_othe
     assert after[f"id:digits/b/{freeze}:confirmation.1:0"].params["learning_rate"] == (
         best.params["learning_rate"] if freeze == "last:1" else pytest.approx(0.05, abs=0.05)
     )
-    assert dealer(large).progress[0].confirmed == 2
+    assert new_scheduler(large).progress[0].confirmed == 2
     assert {key: after[key] for key in first} == first
 
 
@@ -527,44 +527,44 @@ def test_a_choice_is_the_same_only_if_all_its_params_are(tmp_path: Path) -> None
 
 
 def test_diverged_trials_are_results(tmp_path: Path) -> None:
-    around = surroundings(
+    context = surroundings(
         tmp_path,
         freeze=["frozen"],
         learning_rate={"low": 1e38, "high": 3e38},
         recipe={"optimizer": "sgd"},
         budget={"trials": 2, "epochs": 3},
     )
-    run_here(around)
-    assert {record.state for record in around.folder.records()} == {"diverged"}
-    assert dealer(around).finished
+    run_here(context)
+    assert {record.state for record in context.folder.records()} == {"diverged"}
+    assert new_scheduler(context).finished
 
 
 def test_a_wave_that_fails_for_a_reason_outside_of_the_sweep_is_left_as_it_is(
     tmp_path: Path,
 ) -> None:
-    around = surroundings(tmp_path)
-    dealing = dealer(around)
-    wave = dealing.deal()
+    context = surroundings(tmp_path)
+    scheduler = new_scheduler(context)
+    wave = scheduler.next_wave()
     assert wave is not None
     reason = "no space left in /home: free some"
-    dealing.finish(wave.key, Report(error=reason, retry=False, blocked=True, done=True))
-    assert dealing.blocked == {wave.cell.name: reason}
-    while (other := dealing.deal()) is not None:
+    scheduler.on_complete(wave.key, Report(error=reason, retry=False, blocked=True, done=True))
+    assert scheduler.blocked == {wave.cell.name: reason}
+    while (other := scheduler.next_wave()) is not None:
         assert other.cell != wave.cell
-        dealing.finish(other.key, Report(error="x", retry=False, done=True))
-    assert dealing.finished
-    assert dealing.unfinished
-    assert not [r for r in around.folder.records() if r.cell == wave.cell.name]
-    again = dealer(around)
-    dealt = [again.deal(), again.deal()]
+        scheduler.on_complete(other.key, Report(error="x", retry=False, done=True))
+    assert scheduler.finished
+    assert scheduler.unfinished
+    assert not [r for r in context.folder.records() if r.cell == wave.cell.name]
+    again = new_scheduler(context)
+    dealt = [again.next_wave(), again.next_wave()]
     assert wave.key in {item.key for item in dealt if item}
 
 
 def test_data_that_changed_since_the_launch_fails_no_trial(tmp_path: Path) -> None:
-    around = replace(surroundings(tmp_path), inputs={"samples digits": "another hash"})
-    wave = dealer(around).deal()
+    context = replace(surroundings(tmp_path), inputs={"samples digits": "another hash"})
+    wave = new_scheduler(context).next_wave()
     assert wave is not None
-    report = begin(around, wave).step()["report"]
+    report = begin(context, wave).step()["report"]
     assert report.blocked
     assert "digits is not what it was when the sweep was launched" in report.error
 
@@ -572,33 +572,33 @@ def test_data_that_changed_since_the_launch_fails_no_trial(tmp_path: Path) -> No
 def test_a_failure_is_recorded_without_the_names_of_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    around = surroundings(tmp_path)
+    context = surroundings(tmp_path)
     file = tmp_path / "patient_17" / "scan 3.png"
 
     def fail(*_: object, **__: object) -> None:
         raise FileNotFoundError(2, "No such file", str(file))
 
     monkeypatch.setattr("sweep.search.loading._open_dataset", fail)
-    wave = dealer(around).deal()
+    wave = new_scheduler(context).next_wave()
     assert wave is not None
-    report = begin(around, wave).step()["report"]
-    (log,) = (around.folder.path / "logs").glob("*.log")
+    report = begin(context, wave).step()["report"]
+    (log,) = (context.folder.path / "logs").glob("*.log")
     for text in (report.error, log.read_text()):
         assert "FileNotFoundError" in text
         assert "patient_17" not in text
         assert "scan 3" not in text
 
 
-def repeated(tmp_path: Path, **changes: object) -> Surroundings:
+def repeated(tmp_path: Path, **changes: object) -> SweepContext:
     """Return a sweep whose trials are dealt to its confirmations: four for each."""
     budget = {"trials": 8, "epochs": 2}
     return surroundings(tmp_path, freeze=["last:1"], budget=budget, seeds=2, **changes)
 
 
 def test_trials_are_dealt_to_the_confirmations_each_with_its_own_partition(tmp_path: Path) -> None:
-    around = repeated(tmp_path)
-    run_here(around)
-    records = around.folder.records()
+    context = repeated(tmp_path)
+    run_here(context)
+    records = context.folder.records()
     for index in (0, 1):
         own = [r for r in records if r.kind == "trial" and r.params["partition"] == 1 + index]
         assert [r.number % 2 for r in own] == [index] * 4
@@ -613,25 +613,25 @@ def test_trials_are_dealt_to_the_confirmations_each_with_its_own_partition(tmp_p
 def test_a_confirmation_of_its_own_trial_trains_nothing_and_scores_what_training_again_would(
     tmp_path: Path,
 ) -> None:
-    around, again = repeated(tmp_path / "kept"), repeated(tmp_path / "lost")
-    dealing, confirmed = dealer(around), 0
-    while (wave := dealing.deal()) is not None:
-        worker = begin(around, wave)
+    context, again = repeated(tmp_path / "kept"), repeated(tmp_path / "lost")
+    scheduler, confirmed = new_scheduler(context), 0
+    while (wave := scheduler.next_wave()) is not None:
+        worker = begin(context, wave)
         report = worker.step()["report"]
         confirmed += wave.kind == "confirmation"
         assert report.epoch == 2 or wave.kind == "trial"  # at once, by the model that was kept
         while not report.done:
-            dealing.hear(wave.key, report)
+            scheduler.on_report(wave.key, report)
             report = worker.step()["report"]
-        dealing.finish(wave.key, report)
+        scheduler.on_complete(wave.key, report)
         if confirmed == 0:
-            assert len(list((around.folder.path / "kept").glob("*.pt"))) <= 2
+            assert len(list((context.folder.path / "kept").glob("*.pt"))) <= 2
     assert confirmed == 2
-    assert not list((around.folder.path / "kept").glob("*.pt"))
+    assert not list((context.folder.path / "kept").glob("*.pt"))
 
     def loses(_: int) -> None:
         for path in (again.folder.path / "kept").glob("*.pt"):
             path.unlink()
 
     run_here(again, loses)
-    assert outcomes(again) == outcomes(around)
+    assert outcomes(again) == outcomes(context)

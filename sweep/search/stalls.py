@@ -29,7 +29,7 @@ def forget_signs(folder: SweepFolder, key: str) -> None:
         folder.file("alive", key, suffix).unlink(missing_ok=True)
 
 
-class Heartbeat:
+class WorkerHeartbeat:
     """Touches a file from a thread of its own: as long as it does, its process runs at all."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Heartbeat:
                     os.utime(path)
 
 
-class Silence:
+class StallDetector:
     """How long waves have not been heard of, and whether that is far too long.
 
     A worker is heard of when it reports, and between reports by a file that it touches while it
@@ -67,7 +67,7 @@ class Silence:
         self._longest: dict[str, float] = {}  # step in seconds, by cell
         self._signs: dict[tuple[str, str], tuple[int, float]] = {}  # time of a file, when seen
 
-    def hear(self, trial_id: str, wave: Wave) -> None:
+    def on_report(self, trial_id: str, wave: Wave) -> None:
         """Take note that a wave has reported."""
         now, cell = time.monotonic(), wave.cell.name
         step = now - self._heard.get(trial_id, now)

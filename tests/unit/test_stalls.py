@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from sweep.records.folder import SweepFolder
-from sweep.search import silence as module
-from sweep.search.silence import Heartbeat, Silence, forget_signs, progress_file
+from sweep.search import stalls as module
+from sweep.search.stalls import StallDetector, WorkerHeartbeat, forget_signs, progress_file
 from sweep.search.wave import Wave
 from sweep.space.model import Space
 
@@ -43,53 +43,53 @@ def touch(path: Path, at: int) -> None:
 def test_a_wave_is_silent_after_twenty_of_its_cells_longest_steps(
     clock: list[float], folder: SweepFolder
 ) -> None:
-    silence = Silence(folder)
-    assert silence.of("t", wave(), runs=True) is None
+    detector = StallDetector(folder)
+    assert detector.of("t", wave(), runs=True) is None
     clock[0] = 10.0
-    silence.hear("t", wave())
+    detector.on_report("t", wave())
     clock[0] = 209.0
-    assert silence.of("t", wave(), runs=True) is None
+    assert detector.of("t", wave(), runs=True) is None
     clock[0] = 211.0
-    assert silence.of("t", wave(), runs=True) == 201.0
-    assert silence.of("t", wave(), runs=True) is None  # told once
+    assert detector.of("t", wave(), runs=True) == 201.0
+    assert detector.of("t", wave(), runs=True) is None  # told once
 
 
 def test_a_file_that_is_touched_is_progress_whatever_the_clock_of_its_node_says(
     clock: list[float], folder: SweepFolder
 ) -> None:
-    silence = Silence(folder)
-    silence.hear("t", wave())
+    detector = StallDetector(folder)
+    detector.on_report("t", wave())
     for second, at in ((0, 10**9), (100, 5), (200, 10**9 + 7)):  # as clocks that were set
         touch(progress_file(folder, KEY), at)
         clock[0] = float(second)
-        assert silence.of("t", wave(), runs=True) is None
+        assert detector.of("t", wave(), runs=True) is None
     clock[0] = 321.0
-    assert silence.of("t", wave(), runs=True) == 121.0
+    assert detector.of("t", wave(), runs=True) == 121.0
 
 
 def test_a_process_without_a_heartbeat_is_silent_in_its_first_step(
     clock: list[float], folder: SweepFolder
 ) -> None:
-    silence = Silence(folder)
-    Heartbeat().begin(folder, KEY)
-    assert silence.of("t", wave(), runs=True) is None
+    detector = StallDetector(folder)
+    WorkerHeartbeat().begin(folder, KEY)
+    assert detector.of("t", wave(), runs=True) is None
     clock[0] = 181.0
-    assert silence.of("t", wave(), runs=True) == 181.0
+    assert detector.of("t", wave(), runs=True) == 181.0
 
 
 def test_a_worker_that_has_not_started_is_waited_for(
     clock: list[float], folder: SweepFolder
 ) -> None:
-    silence = Silence(folder)
+    detector = StallDetector(folder)
     for clock[0] in (0.0, 1e5, 2e5):
-        assert silence.of("t", wave(), runs=False) is None
+        assert detector.of("t", wave(), runs=False) is None
 
 
 def test_a_heart_that_beats_makes_no_file_anew(
     monkeypatch: pytest.MonkeyPatch, folder: SweepFolder
 ) -> None:
     monkeypatch.setattr(module, "_BEAT_EVERY_S", 0.01)
-    Heartbeat().begin(folder, KEY)
+    WorkerHeartbeat().begin(folder, KEY)
     (path,) = (folder.path / "alive").iterdir()
     touch(path, 0)
     while path.stat().st_mtime == 0:

@@ -27,7 +27,7 @@ log = logging.getLogger("sweep.search")
 
 
 @dataclass(frozen=True)
-class Beat:
+class Heartbeat:
     """What is true of a running sweep at one moment.
 
     Attributes:
@@ -54,7 +54,7 @@ class Beat:
     seconds_left: float | None
 
 
-class Pulse:
+class HeartbeatWriter:
     """Writes a beat every two seconds, from a thread of its own, as long as it is entered.
 
     Args:
@@ -92,7 +92,7 @@ class Pulse:
         self._pace.note(cells)
         total, free = ray.cluster_resources(), ray.available_resources()
         kinds = [kind for kind in ("CPU", "GPU") if total.get(kind)]
-        beat = Beat(
+        beat = Heartbeat(
             at=time.time(),
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -123,7 +123,7 @@ class _Gauges:
     sweep: str
     _by_name: dict[str, Any] = field(default_factory=dict)
 
-    def show(self, cells: list[CellProgress], beat: Beat) -> None:
+    def show(self, cells: list[CellProgress], beat: Heartbeat) -> None:
         states: Counts[str] = Counts()
         for cell in cells:
             states.update(cell.trials)
