@@ -1,13 +1,14 @@
 # make quickstart   .venv, install, a first sweep on real images, the comparison
 # make test         install what tests need and run them all
 # make soak         the long ones: clusters of several nodes, servers, Slurm (half an hour)
+# make slurm        a real Slurm of two nodes, with jobs that wait for minutes (a quarter of an hour)
 # make chaos        faults at random moments, each followed by a resume (an hour)
 # make install      .venv with everything, so that .venv/bin/sweep works
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart install install-dev test soak chaos fuzz unit lint audit format clean
+.PHONY: quickstart install install-dev test soak slurm chaos fuzz unit lint audit format clean
 
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
@@ -33,10 +34,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 test: install-dev
-	$(BIN)/python -m pytest -m 'not soak and not chaos and not fuzz'
+	$(BIN)/python -m pytest -m 'not soak and not chaos and not fuzz and not slurm'
 
 soak: install-dev
 	$(BIN)/python -m pytest -m 'soak and not chaos'
+
+slurm: install-dev
+	$(BIN)/python -m pytest -m slurm
 
 # Faults at random moments; SWEEP_CHAOS_SEED repeats those of a run that has printed it.
 chaos: install-dev

@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.slurm import Slurm, slurm
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.timeout(600)]
 
 SCRIPT = ROOT / "deploy" / "slurm" / "sweep.sbatch"
 SPACE = {
@@ -113,6 +113,7 @@ def site(server: Slurm, tmp_path: Path) -> Iterator[Site]:
     server.run("scancel", "--full", "--signal=KILL", "--state=RUNNING")
 
 
+@pytest.mark.soak
 def test_two_nodes_train_and_the_last_lines_of_the_log_are_the_result(site: Site) -> None:
     job = site.submit("--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=1")
     assert site.end(job, "COMPLETED") == "0:0", site.output(job)
@@ -135,6 +136,7 @@ def test_a_job_is_drained_before_its_limit_put_back_and_finished(site: Site) -> 
     assert "digits: small/full has the highest test score" in site.output(job)
 
 
+@pytest.mark.soak
 def test_scancel_ends_the_job_and_it_does_not_come_back(site: Site) -> None:
     job = site.submit()
     site.wait_for(job, site.checkpoints)
@@ -145,6 +147,7 @@ def test_scancel_ends_the_job_and_it_does_not_come_back(site: Site) -> None:
     assert site.server.state(job)[0] == "CANCELLED"
 
 
+@pytest.mark.soak
 def test_a_port_that_is_taken_fails_the_job_in_words(site: Site) -> None:
     with socket.socket() as other:
         other.bind(("", 0))
@@ -154,6 +157,7 @@ def test_a_port_that_is_taken_fails_the_job_in_words(site: Site) -> None:
     assert "Ray has not started on 1 nodes" in site.output(job)
 
 
+@pytest.mark.soak
 def test_a_space_that_is_wrong_fails_the_job_with_code_2(site: Site) -> None:
     (site.folder / "space.yaml").write_text("name: digits\n")
     job = site.submit()
@@ -161,6 +165,7 @@ def test_a_space_that_is_wrong_fails_the_job_with_code_2(site: Site) -> None:
     assert "space.yaml" in site.output(job).splitlines()[-2] + site.output(job).splitlines()[-1]
 
 
+@pytest.mark.soak
 def test_stop_ends_the_job_as_done(site: Site) -> None:
     job = site.submit()
     site.wait_for(job, site.checkpoints)
