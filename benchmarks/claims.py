@@ -38,7 +38,7 @@ from sweep.data.manifest import SPLITS
 from sweep.records.predictions import Predictions
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
-from sweep.train.learner import Rate, chosen
+from sweep.train.learner import Trial, chosen
 from sweep.train.metrics import score
 from sweep.train.probe import BatchedLinearProbe
 
@@ -276,7 +276,7 @@ def trained(
     source: Cached, parts: dict[str, np.ndarray], labels_N: np.ndarray, rates: np.ndarray, seed: int
 ) -> tuple[BatchedLinearProbe, dict[float, float]]:
     """Train all rates as a confirmation does; return the wave, and each rate's best score."""
-    members = [Rate(number, float(rate)) for number, rate in enumerate(rates)]
+    members = [Trial(number, {"learning_rate": float(rate)}) for number, rate in enumerate(rates)]
     wave = BatchedLinearProbe(
         source.backbone,
         {name: source.rows_ND[rows] for name, rows in parts.items()},

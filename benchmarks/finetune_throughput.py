@@ -22,7 +22,7 @@ from sweep.space.model import BackboneSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import autocast, normalise
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 
 IMAGES = 640
 
@@ -44,8 +44,9 @@ def main() -> None:
     rows["train"] = np.random.default_rng(0).permutation(rows["train"])[:IMAGES]
     labels = {split: torch.from_numpy(dataset.labels[own]) for split, own in rows.items()}
     recipe = Recipe()
+    trial = Trial(0, {"learning_rate": 1e-4})
     tuning = FineTuning(
-        backbone, dataset.store, rows, labels, len(dataset.classes), "full", Rate(0, 1e-4), recipe,
+        backbone, dataset.store, rows, labels, len(dataset.classes), "full", trial, recipe,
         1000, "auroc", 0, device,
     )  # fmt: skip
     network, optimizer = tuning.network(), tuning.optimizer

@@ -21,7 +21,7 @@ from sweep.base.settings import default_cache
 from sweep.data.dataset import open_dataset
 from sweep.space.model import Recipe, Split
 from sweep.train.features import open_features
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import epoch_batches
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="features from random numbers")
     features, labels, classes = (random_features if parser.parse_args().random else real_features)()
     rates = np.geomspace(LOW, HIGH, RATES).tolist()
-    members = [Rate(number, rate) for number, rate in enumerate(rates)]
+    members = [Trial(number, {"learning_rate": rate}) for number, rate in enumerate(rates)]
     device = torch.device("cpu")
     backbone = load_backbone(lite0(), SIZE, None)
 

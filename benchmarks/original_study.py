@@ -33,7 +33,7 @@ from sweep.records.results import Predictions
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise, open_features
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 from sweep.train.metrics import score
 from sweep.train.probe import BatchedLinearProbe
 
@@ -126,8 +126,8 @@ def probed(features_ND, labels_N, train, test) -> float:  # type: ignore[no-unty
 
 def rates() -> None:
     """Train a probe of each model at the study's rate and at 16, chosen by validation."""
-    tried = [Rate(0, STUDYS_RATE)]
-    tried += [Rate(i + 1, 10 ** (-5 + 4 * i / 15)) for i in range(16)]
+    tried = [Trial(0, {"learning_rate": STUDYS_RATE})]
+    tried += [Trial(i + 1, {"learning_rate": 10 ** (-5 + 4 * i / 15)}) for i in range(16)]
     print("\n| data set | model | test AUROC at 1e-4 | at its own rate | its rate | differs by |")
     print("|---|---|---|---|---|---|")
     for dataset in (NIH, "brain_mri", "chest_xray"):
@@ -140,7 +140,7 @@ def rates() -> None:
             classes = len(found.classes)
 
             def trained(
-                chosen: list[Rate],
+                chosen: list[Trial],
                 backbone: Backbone = backbone,
                 inputs: dict[str, torch.Tensor] = inputs,
                 labels: dict[str, torch.Tensor] = labels,

@@ -84,7 +84,7 @@ class LeanDealing(tuner.WaveSearcher):
         config = super().suggest(trial_id)
         if not isinstance(config, dict):
             return config
-        rates = [(rate.number, rate.learning_rate) for rate in config["wave"].rates]
+        rates = [(rate.number, rate.learning_rate) for rate in config["wave"].trials]
         return {"rates": rates, "bundle": config["bundle"], "seconds": self.seconds}
 
     def on_trial_complete(
@@ -141,7 +141,7 @@ def deal_alone(trials: int, at_once: int, url: str | None, how: str) -> str:
         while len(underway) < at_once and (wave := scheduler.next_wave()):
             underway.append(wave)
         wave = underway.popleft()
-        rates = [(rate.number, rate.learning_rate) for rate in wave.rates]
+        rates = [(rate.number, rate.learning_rate) for rate in wave.trials]
         scheduler.on_complete(wave.key, told(rates))
     seconds, busy, done = time.monotonic() - began, _cpu() - busy, len(folder.records())
     shutil.rmtree(home, ignore_errors=True)

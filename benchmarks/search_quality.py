@@ -24,7 +24,7 @@ from sweep.space.model import Cell, Space
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import open_features
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import Learner, Rate
+from sweep.train.learner import Learner, Trial
 from sweep.train.probe import BatchedLinearProbe
 
 XRAY = {"name": "nih", "layout": "folder", "path": "nih_chest_xray", "group": r"^(\d+)_"}
@@ -57,7 +57,7 @@ def grid(space: Space, cell: Cell, cache: Path) -> Found:
     """Train a logarithmic grid of the cell's rates, each to the end."""
     domain, device = space.learning_rate, torch.device("cpu")
     rates = np.geomspace(domain.low, domain.high, cell.trials).tolist()
-    members = [Rate(number, rate) for number, rate in enumerate(rates)]
+    members = [Trial(number, {"learning_rate": rate}) for number, rate in enumerate(rates)]
     backbone = load_backbone(cell.backbone, space.image_size, weights_dir())
     dataset = open_dataset(
         cell.dataset, space.split, space.image_size, backbone.preprocessing.interpolation,

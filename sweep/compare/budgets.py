@@ -9,7 +9,7 @@ from sweep.compare.comparison import Comparison, Row
 from sweep.compare.text import listed
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, SweepResults
-from sweep.space.ranges import Range, end_of
+from sweep.space.ranges import IN_WORDS, Range, end_of
 from sweep.train.metrics import Floats
 
 _LEAST_COMPLETE = 3
@@ -117,22 +117,28 @@ def _ends(cell: CellResult, sweep: SweepResults) -> list[str]:
     first = cell.first()
     if first is None:
         return []
-    domain, params = sweep.space.learning_rate, first.params
-    found: list[tuple[str, Range, float]] = [("learning rate", domain, params["learning_rate"])]
-    scale = params.get("backbone_learning_rate")
-    if scale and domain.backbone_scale:
-        share = scale / params["learning_rate"]
-        found.append(("share of the backbone's rate", domain.backbone_scale, share))
     ends = []
-    for name, searched, value in found:
+    for name, searched in sweep.space.domains().items():
+        value = _chosen(first, name)
+        if value is None:
+            continue
         # A search whose best lay at an edge went on for a power of ten beyond it.
         whole = Range(
             low=searched.low / 10 if value < searched.low else searched.low,
             high=searched.high * 10 if value > searched.high else searched.high,
         )
         if end := end_of(whole, value):
-            ends.append(f"{name} is near the {end} end, {getattr(whole, _BOUND[end]):g},")
+            bound = getattr(whole, _BOUND[end])
+            ends.append(f"{IN_WORDS[name]} is near the {end} end, {bound:g},")
     return ends
+
+
+def _chosen(record: RunRecord, name: str) -> float | None:
+    """Return what was chosen of a hyper-parameter; None if nothing was."""
+    if name != "backbone_scale":
+        return record.params.get(name)
+    of_backbone: float | None = record.params.get("backbone_learning_rate")
+    return None if of_backbone is None else of_backbone / record.params["learning_rate"]
 
 
 def _log_choose(n: Floats, k: int) -> Floats:

@@ -91,7 +91,11 @@ class CellResult:
     @property
     def learning_rate(self) -> float | None:
         """The rate that the first confirmation chose."""
-        return self.confirmations[0].params["learning_rate"] if self.confirmations else None
+        return self.chosen("learning_rate")
+
+    def chosen(self, name: str) -> float | None:
+        """Return what the first confirmation chose of a hyper-parameter, None if there is none."""
+        return self.confirmations[0].params.get(name) if self.confirmations else None
 
     @cached_property
     def trials(self) -> list[RunRecord]:

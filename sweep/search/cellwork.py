@@ -8,7 +8,7 @@ from sweep.records.record import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.search.wave import Wave, choice_identity
 from sweep.space.model import Cell
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 
 
 class CellWork:
@@ -23,7 +23,7 @@ class CellWork:
         cell: Cell,
         study: CellStudy,
         progress: CellProgress,
-        choices: Callable[["CellWork", int], tuple[Rate, ...]],
+        choices: Callable[["CellWork", int], tuple[Trial, ...]],
     ) -> None:
         self.cell, self.study, self.progress = cell, study, progress
         self.left = study.left()
@@ -38,7 +38,7 @@ class CellWork:
         self.blocked = ""  # why nothing more of it is dealt, though something is left
         self.paused = 0  # waves that a stop has left for the next time
         self._choices = choices
-        self._chosen: dict[int, tuple[Rate, ...]] = {}
+        self._chosen: dict[int, tuple[Trial, ...]] = {}
         self._identities: dict[int, str] = {}
 
     @property
@@ -62,12 +62,12 @@ class CellWork:
             return True
         return bool(self.unconfirmed())
 
-    def choices(self, index: int) -> tuple[Rate, ...]:
-        """Return the rates that a confirmation would choose from, as far as trials have ended."""
+    def choices(self, index: int) -> tuple[Trial, ...]:
+        """Return the trials that a confirmation would choose from, as far as trials have ended."""
         return self._choices(self, index)
 
-    def choice(self, index: int) -> tuple[Rate, ...]:
-        """Return the rates that a confirmation chooses from, once all trials have ended."""
+    def choice(self, index: int) -> tuple[Trial, ...]:
+        """Return the trials that a confirmation chooses from, once all trials have ended."""
         if index not in self._chosen:
             self._chosen[index] = self.choices(index)
             self._identities[index] = choice_identity(self._chosen[index])
@@ -81,7 +81,7 @@ class CellWork:
     def unconfirmed(self) -> set[int]:
         """Return which confirmations there are not.
 
-        Those that chose from other rates, before the budget was raised, do not count.
+        Those that chose from other trials, before the budget was raised, do not count.
         """
         if self.study.best() is None:
             return set()

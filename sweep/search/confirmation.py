@@ -4,7 +4,7 @@ A confirmation is one of several repeats of a cell, each with its own partition 
 samples into train and val. The noise of a choice that all of them shared would not average out,
 so each makes its own:
 
-- *partition*: of a fused cell every rate that the search tried is trained again on the new
+- *partition*: of a fused cell every choice that the search tried is trained again on the new
   partition, which chooses among them: they train as one matrix.
 - *repeat*: where another cell has trials enough, they are dealt to the confirmations and trained
   on their partitions; each takes the best of its own, which is trained already.
@@ -23,7 +23,7 @@ from sweep.records.predictions import Predictions
 from sweep.records.record import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.space.model import Cell, Space
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 from sweep.train.metrics import score_each
 
 Way = Literal["partition", "repeat", "resample"]
@@ -36,15 +36,15 @@ def way_of(cell: Cell) -> Way:
     return "partition" if cell.fused else "repeat" if cell.repeated else "resample"
 
 
-def rates_to_confirm(
+def trials_to_confirm(
     cell: Cell,
     space: Space,
     study: CellStudy,
     index: int,
     records: Mapping[int, RunRecord],
     folder: SweepFolder,
-) -> tuple[Rate, ...]:
-    """Return the rates that confirmation number `index` of a cell chooses from; none if no trial
+) -> tuple[Trial, ...]:
+    """Return the trials that confirmation number `index` of a cell chooses from; none if no trial
     is complete.
 
     Args:
@@ -56,14 +56,14 @@ def rates_to_confirm(
         return ()
     if cell.fused:
         return study.tried()
-    complete = [rate for rate in study.complete() if rate.number in records]
+    complete = [trial for trial in study.complete() if trial.number in records]
     if cell.repeated:
         own = [r for r in complete if records[r.number].params.get("partition") == 1 + index]
-        return (max(own, key=lambda rate: goodness(records[rate.number]), default=best),)
+        return (max(own, key=lambda trial: goodness(records[trial.number]), default=best),)
     if index == 0:
         return (best,)
-    read = {rate: read_validation(folder, records[rate.number]) for rate in complete}
-    found = {rate: item for rate, item in read.items() if item is not None}
+    read = {trial: read_validation(folder, records[trial.number]) for trial in complete}
+    found = {trial: item for trial, item in read.items() if item is not None}
     rng = np.random.default_rng(cell.seed(space.split.seed, f"choice {index}"))
     place = chosen_in_resample(list(found.values()), space.objective, rng)
     return (best if place is None else list(found)[place],)

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.records.record import RunRecord
 from sweep.search.ledger import WrittenStudy
-from sweep.search.studies import BEYOND, STATES, domains_of
+from sweep.search.studies import BEYOND, STATES
 from sweep.search.wave import rungs
 from sweep.space.model import Cell, Space
 from sweep.space.ranges import Range, extended
@@ -39,7 +39,8 @@ def contradicts(trial: FrozenTrial, record: RunRecord) -> bool:
     """Tell whether a trial of the ledger ended otherwise than its record says."""
     if not trial.state.is_finished():
         return False  # it was written, and its driver died before it told it
-    if trial.params.get("learning_rate") != record.params.get("learning_rate"):
+    shared = trial.params.keys() & record.params.keys()
+    if not shared or any(trial.params[name] != record.params[name] for name in shared):
         return True
     value = record.best.get("value") if record.state == "complete" else None
     return bool(STATES[record.state] != trial.state or trial.value != value)
@@ -58,8 +59,8 @@ def _trials(
 
 
 def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | None) -> FrozenTrial:
-    params = _params(record)
-    own = domains_of(space)
+    params = _params(record, space)
+    own = space.domains()
     outside = {n: d for n, d in own.items() if not d.low <= params[n] <= d.high}
     ranges: dict[str, Range] = dict(own)
     for name, domain in outside.items():
@@ -85,15 +86,17 @@ def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | N
     )
 
 
-def _params(record: RunRecord) -> dict[str, float]:
+def _params(record: RunRecord, space: Space) -> dict[str, float]:
+    """Return what the study proposed; of the backbone's rate it proposes the share."""
+    found = {name: record.params[name] for name in space.domains() if name in record.params}
     rate, of_backbone = record.params["learning_rate"], record.params.get("backbone_learning_rate")
     if of_backbone is None:
-        return {"learning_rate": rate}
+        return found
     # The scale that gives the backbone's rate to the last bit.
     scale = of_backbone / rate
     near = (scale, math.nextafter(scale, 0), math.nextafter(scale, math.inf))
     exact = next((item for item in near if rate * item == of_backbone), scale)
-    return {"learning_rate": rate, "backbone_scale": exact}
+    return {**found, "backbone_scale": exact}
 
 
 def _reported(record: RunRecord, cell: Cell, space: Space) -> Iterator[tuple[int, float]]:

@@ -25,12 +25,12 @@ class RunningWave:
 def as_record(
     underway: RunningWave, space: Space, number: int | None, state: str, report: Report
 ) -> RunRecord:
-    """Return the result of a trial, or of a confirmation that has chosen a rate, or none."""
+    """Return the result of a trial, or of a confirmation that has chosen a trial, or none."""
     wave = underway.wave
     confirming = wave.kind == "confirmation"
     best = BestEpoch(space.objective) if number is None else underway.best[number]
     history = {} if number is None else underway.histories[number]
-    rate = next((rate for rate in wave.rates if rate.number == number), None)
+    trial = next((trial for trial in wave.trials if trial.number == number), None)
     chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
     return RunRecord(
         key=wave.key if confirming else f"{underway.sweep_id}:{wave.cell.name}:trial:{number}",
@@ -43,7 +43,6 @@ def as_record(
         state=state,
         number=wave.index if confirming else number or 0,
         params={
-            **(rate.params if rate else {}),
             "image_size": report.facts.get("image_size", space.image_size),
             "epochs": wave.cell.epochs,
             "seed": wave.seed,
@@ -52,6 +51,7 @@ def as_record(
             **({"fold": wave.fold} if space.split.folds else {}),
             "objective": space.objective,
             **space.recipe.model_dump(),
+            **(trial.params if trial else {}),
         },
         history=[
             {"epoch": epoch, **item.metrics}

@@ -14,7 +14,7 @@ from dataclasses import replace
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
-from sweep.search.confirmation import rates_to_confirm, way_of
+from sweep.search.confirmation import trials_to_confirm, way_of
 from sweep.search.ledger import Ledger
 from sweep.search.mending import mend
 from sweep.search.running import RunningWave, as_record
@@ -22,7 +22,7 @@ from sweep.search.stalls import forget_signs
 from sweep.search.studies import CellStudy
 from sweep.search.wave import Report, SweepContext, Wave, kept_model
 from sweep.space.model import Cell
-from sweep.train.learner import BestEpoch, Rate
+from sweep.train.learner import BestEpoch, Trial
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
 
@@ -96,7 +96,7 @@ class Scheduler:
         assert build is not None
         wave = build()
         work.waves += 1
-        numbers = {rate.number for rate in wave.rates}
+        numbers = {trial.number for trial in wave.trials}
         ended = set(work.searched_trials) if wave.kind == "trial" else set()
         underway = RunningWave(
             wave,
@@ -184,8 +184,8 @@ class Scheduler:
             log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
             work.progress.running -= _running(underway)
             work.progress.retried += 1
-            left = tuple(rate for rate in wave.rates if rate.number in underway.open)
-            work.again.append(replace(wave, rates=wave.rates if work.cell.fused else left))
+            left = tuple(trial for trial in wave.trials if trial.number in underway.open)
+            work.again.append(replace(wave, trials=wave.trials if work.cell.fused else left))
         elif blocked:
             self._block(underway, error)
         else:
@@ -246,19 +246,19 @@ class Scheduler:
 
     def _search_wave(self, work: CellWork, size: int) -> Wave:
         key = self._wave_key(work)
-        rates = tuple(work.study.ask(key) for _ in range(size))
+        trials = tuple(work.study.ask(key) for _ in range(size))
         work.left -= size
         work.searching += size
-        return self._trials(work.cell, key, rates)
+        return self._wave(work.cell, key, trials)
 
     def _search_beyond(self, work: CellWork, size: int) -> Wave:
         if not work.progress.beyond:
             log.info("%s: the best trial lies at an edge, %d more beyond it", work.cell.name, size)
         key = self._wave_key(work)
-        rates = tuple(work.study.ask_beyond(key) for _ in range(size))
+        trials = tuple(work.study.ask_beyond(key) for _ in range(size))
         work.progress.beyond += size
         work.searching += size
-        return self._trials(work.cell, key, rates)
+        return self._wave(work.cell, key, trials)
 
     def _wave_key(self, work: CellWork) -> str:
         """Return the key of a cell's next wave of trials; it holds to which repeat it is dealt."""
@@ -266,11 +266,11 @@ class Scheduler:
         repeat = f"repeat:{count % work.cell.confirmations}:" if work.cell.repeated else ""
         return f"{self._context.sweep_id}:{work.cell.name}:{repeat}wave:{count}"
 
-    def _trials(self, cell: Cell, key: str, rates: tuple[Rate, ...]) -> Wave:
+    def _wave(self, cell: Cell, key: str, trials: tuple[Trial, ...]) -> Wave:
         dealt = _REPEAT.search(key)
         if dealt is None:
-            return Wave(key, "trial", cell, rates, self._seed(cell, "search"))
-        return self._repeat(Wave(key, "trial", cell, rates, 0), int(dealt[1]))
+            return Wave(key, "trial", cell, trials, self._seed(cell, "search"))
+        return self._repeat(Wave(key, "trial", cell, trials, 0), int(dealt[1]))
 
     def _repeat(self, wave: Wave, index: int) -> Wave:
         """Return a wave with the data and the seed of a confirmation, and of trials dealt to it."""
@@ -285,8 +285,8 @@ class Scheduler:
             work.progress.confirmations[stale.state] -= 1
             round_ = stale.round + 1
         kind = f"confirmation.{round_}" if round_ else "confirmation"
-        key, rates = self._key(work.cell, kind, index), work.choice(index)
-        wave = Wave(key, "confirmation", work.cell, rates, 0, round=round_)
+        key, trials = self._key(work.cell, kind, index), work.choice(index)
+        wave = Wave(key, "confirmation", work.cell, trials, 0, round=round_)
         return self._repeat(replace(wave, chosen_by=way_of(work.cell)), index)
 
     def _seed(self, cell: Cell, what: str | int) -> int:
@@ -340,9 +340,9 @@ class Scheduler:
     def _keep_the_best(self, work: CellWork, wave: Wave) -> None:
         """Of the models of a repeat keep the best until it is confirmed."""
         (best,) = work.choices(wave.index) or (None,)
-        for rate in wave.rates + tuple(r for r in work.study.complete()):
-            if best is None or rate.identity != best.identity:
-                kept_model(self._folder, wave.cell, wave.index, rate).unlink(missing_ok=True)
+        for trial in (*wave.trials, *work.study.complete()):
+            if best is None or trial.identity != best.identity:
+                kept_model(self._folder, wave.cell, wave.index, trial).unlink(missing_ok=True)
 
     def _end_confirmation(self, underway: RunningWave, work: CellWork, report: Report) -> None:
         state = "failed" if report.error else "complete" if report.test else "diverged"
@@ -351,8 +351,8 @@ class Scheduler:
         underway.open.clear()
         work.progress.running -= 1
         self._count(work, record)
-        for rate in underway.wave.rates if work.cell.repeated else ():
-            kept_model(self._folder, work.cell, record.number, rate).unlink(missing_ok=True)
+        for trial in underway.wave.trials if work.cell.repeated else ():
+            kept_model(self._folder, work.cell, record.number, trial).unlink(missing_ok=True)
 
     def _count(self, work: CellWork, record: RunRecord) -> None:
         progress = work.progress
@@ -373,9 +373,9 @@ class Scheduler:
     def _key(self, cell: Cell, kind: str, number: int) -> str:
         return f"{self._context.sweep_id}:{cell.name}:{kind}:{number}"
 
-    def _choices(self, work: CellWork, index: int) -> tuple[Rate, ...]:
+    def _choices(self, work: CellWork, index: int) -> tuple[Trial, ...]:
         trials = work.searched_trials
-        return rates_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
+        return trials_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
 
     def _forget_checkpoint(self, key: str) -> None:
         self._folder.file("checkpoints", key, ".pt").unlink(missing_ok=True)
@@ -394,16 +394,16 @@ class Scheduler:
         study.forget(study.failed() - set(ended))  # to be begun anew
         work = CellWork(cell, study, progress, self._choices)
         progress.beyond = study.beyond()
-        waves: dict[str, list[Rate]] = defaultdict(list)
+        waves: dict[str, list[Trial]] = defaultdict(list)
         for record in ended.values():
             study.tell(record)
         for asked in study.without_record(set(ended)):
-            waves[asked.wave].append(asked.rate)
-        for key, rates in waves.items():
+            waves[asked.wave].append(asked.trial)
+        for key, trials in waves.items():
             # Heads that train as one matrix: with others beside them the last digits differ.
-            together = study.of_wave(key) if cell.fused else tuple(rates)
-            work.again.append(self._trials(cell, key, together))
-            work.searching += len(rates)
+            together = study.of_wave(key) if cell.fused else tuple(trials)
+            work.again.append(self._wave(cell, key, together))
+            work.searching += len(trials)
         for record in records:
             if record.kind in {"trial", "confirmation"}:
                 self._count(work, record)
@@ -423,7 +423,7 @@ def _running(underway: RunningWave) -> int:
 
 def _share_dealt(work: CellWork) -> float:
     """Return how much of a cell was dealt: the least served cell comes first."""
-    asked = work.cell.trials - work.left - sum(len(wave.rates) for wave in work.again)
+    asked = work.cell.trials - work.left - sum(len(wave.trials) for wave in work.again)
     confirming = len(work.confirming) + len(work.confirmed)
     return (asked + confirming) / (work.progress.trials_total + work.progress.seeds)
 
@@ -431,5 +431,5 @@ def _share_dealt(work: CellWork) -> float:
 def _title(wave: Wave) -> str:
     if wave.kind == "confirmation":
         return f"confirmation {wave.index}"
-    numbers = ", ".join(str(rate.number) for rate in wave.rates)
-    return f"{wave.kind}{'s' if len(wave.rates) > 1 else ''} {numbers}"
+    numbers = ", ".join(str(rate.number) for rate in wave.trials)
+    return f"{wave.kind}{'s' if len(wave.trials) > 1 else ''} {numbers}"

@@ -1,4 +1,4 @@
-"""The study of one cell: which rates are tried next, which trials are given up, which is best."""
+"""The study of one cell: which trial is next, which trials are pruned, which is best."""
 
 import itertools
 import math
@@ -9,15 +9,16 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sweep.records.record import RunRecord
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.space.model import Cell, Space
 from sweep.space.ranges import End, Range, end_of, extended
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
+_SHARES = {"weight_decay": 1 - _GOLDEN}  # of the range from one trial to the next, else the golden
 _REDUCTION = 3  # one of so many trials passes a rung
 _LEAST_COMPLETE = 3  # trials of a cell, whatever the pruner says
 _LEAST_OF_A_REPEAT = 2  # of those that are dealt to one confirmation
@@ -31,18 +32,11 @@ STATES = {
 }
 
 
-def domains_of(space: Space) -> dict[str, Range]:
-    """Return the range of each hyper-parameter that is searched."""
-    rate = space.learning_rate
-    scale = {"backbone_scale": rate.backbone_scale} if rate.backbone_scale else {}
-    return {"learning_rate": rate, **scale}
-
-
 @dataclass(frozen=True)
 class Proposal:
-    """A trial that was asked: its rates and the wave it was dealt in."""
+    """A trial that was asked, and the wave that it was put into."""
 
-    rate: Rate
+    trial: Trial
     wave: str
 
 
@@ -62,7 +56,7 @@ class CellStudy:
             pruner=_pruner("none" if cell.fused else space.budget.pruner, cell.epochs, cell.trials),
         )
         self._study.add_trials(written.read())
-        self._open: dict[int, Trial] = {}
+        self._open: dict[int, optuna.Trial] = {}
         self._losses: dict[int, float] = {}
         self._forgotten: frozenset[int] = frozenset()
         self._reported: dict[int, int] = {}
@@ -98,11 +92,11 @@ class CellStudy:
         """Return the numbers of the trials that failed."""
         return {trial.number for trial in self._all(TrialState.FAIL)}
 
-    def ask(self, wave: str) -> Rate:
+    def ask(self, wave: str) -> Trial:
         """Begin a new trial in a wave."""
-        return self._begin(wave, domains_of(self._space))
+        return self._begin(wave, self._space.domains())
 
-    def ask_beyond(self, wave: str) -> Rate:
+    def ask_beyond(self, wave: str) -> Trial:
         """Begin a new trial beyond the edge at which the best trial lies."""
         domains, count = self._domains_beyond(), len(self._beyond())
         fixed = {
@@ -112,7 +106,7 @@ class CellStudy:
         self._study.enqueue_trial(fixed, user_attrs={BEYOND: True})
         return self._begin(wave, domains)
 
-    def _begin(self, wave: str, domains: dict[str, Range]) -> Rate:
+    def _begin(self, wave: str, domains: dict[str, Range]) -> Trial:
         self._study.sampler = self._sampler(self.trials())
         trial = self._study.ask()
         for name, domain in domains.items():
@@ -120,7 +114,7 @@ class CellStudy:
         trial.set_user_attr("wave", wave)
         self._open[trial.number] = trial
         self._written.begin(self._frozen(trial.number))
-        return _rate(self._frozen(trial.number))
+        return _trial_of(self._frozen(trial.number))
 
     def _sampler(self, number: int) -> TPESampler:
         """Return the sampler of a trial: one that knows the same trials proposes the same.
@@ -137,15 +131,14 @@ class CellStudy:
             return {name: Range(low=item.low, high=item.high) for name, item in found}
         ends = self._at_an_edge()
         return {
-            name: extended(domain, ends.get(name))
-            for name, domain in domains_of(self._space).items()
+            name: extended(domain, ends.get(name)) for name, domain in self._space.domains().items()
         }
 
     def _at_an_edge(self) -> dict[str, End]:
         best = self._best()
         if best is None:
             return {}
-        ends = {name: end_of(d, best.params[name]) for name, d in domains_of(self._space).items()}
+        ends = {name: end_of(d, best.params[name]) for name, d in self._space.domains().items()}
         return {name: end for name, end in ends.items() if end}
 
     def _planned_beyond(self) -> int:
@@ -165,11 +158,13 @@ class CellStudy:
         """
         gone = {*ended, *self._forgotten}
         missing = [trial for trial in self._all() if trial.number not in gone]
-        return [Proposal(_rate(trial), trial.user_attrs["wave"]) for trial in missing]
+        return [Proposal(_trial_of(trial), trial.user_attrs["wave"]) for trial in missing]
 
-    def of_wave(self, wave: str) -> tuple[Rate, ...]:
-        """Return the rates of all trials that were dealt in a wave."""
-        return tuple(_rate(trial) for trial in self._all() if trial.user_attrs.get("wave") == wave)
+    def of_wave(self, wave: str) -> tuple[Trial, ...]:
+        """Return all trials that were put into a wave."""
+        return tuple(
+            _trial_of(trial) for trial in self._all() if trial.user_attrs.get("wave") == wave
+        )
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Report a member's best validation score up to an epoch; again does no harm."""
@@ -221,23 +216,23 @@ class CellStudy:
         self._written.end(self._frozen(record.number), record.state)
         del self._open[record.number]
 
-    def best(self) -> Rate | None:
-        """Return the rates of the best complete trial; among equals that of the lowest loss.
+    def best(self) -> Trial | None:
+        """Return the best complete trial; among equals that of the lowest loss.
 
         The losses are those of the records that were told: the ledger holds values alone.
         """
         best = self._best()
-        return None if best is None else _rate(best)
+        return None if best is None else _trial_of(best)
 
-    def tried(self) -> tuple[Rate, ...]:
-        """Return the rates of every trial that was not lost to a failure, each choice once."""
+    def tried(self) -> tuple[Trial, ...]:
+        """Return every trial that was not lost to a failure, each choice once."""
         lost = {TrialState.FAIL, TrialState.RUNNING, TrialState.WAITING}
-        rates = [_rate(trial) for trial in self._all() if trial.state not in lost]
-        return tuple({rate.identity: rate for rate in reversed(rates)}.values())[::-1]
+        found = [_trial_of(trial) for trial in self._all() if trial.state not in lost]
+        return tuple({trial.identity: trial for trial in reversed(found)}.values())[::-1]
 
-    def complete(self) -> tuple[Rate, ...]:
-        """Return the rates of every complete trial."""
-        return tuple(_rate(trial) for trial in self._all(TrialState.COMPLETE))
+    def complete(self) -> tuple[Trial, ...]:
+        """Return every complete trial."""
+        return tuple(_trial_of(trial) for trial in self._all(TrialState.COMPLETE))
 
     def _best(self) -> FrozenTrial | None:
         def goodness(trial: FrozenTrial) -> tuple[float, float]:
@@ -253,9 +248,9 @@ class CellStudy:
     def _frozen(self, number: int) -> FrozenTrial:
         return self._all()[number]
 
-    def _trial(self, number: int) -> Trial:
+    def _trial(self, number: int) -> optuna.Trial:
         if number not in self._open:  # begun by a driver before this one
-            self._open[number] = Trial(self._study, self._frozen(number)._trial_id)
+            self._open[number] = optuna.Trial(self._study, self._frozen(number)._trial_id)
         return self._open[number]
 
 
@@ -286,12 +281,12 @@ class _SpreadThenTPE(TPESampler):  # type: ignore[misc]
 def _spread_value(domain: FloatDistribution | Range, name: str, index: int, count: int) -> float:
     """Return point number `index` of `count` that are spread evenly over a logarithmic range.
 
-    The order covers the range early, and is another one for each of two hyper-parameters, so that
-    the plane is covered too.
+    The order covers the range early, and is another one for each hyper-parameter, so that the
+    space is covered too.
     """
     place = _covering_order(count)[index]
     if name != "learning_rate":
-        place = (place * _coprime(count) + count // 2) % count
+        place = (place * _coprime(count, _SHARES.get(name, _GOLDEN)) + count // 2) % count
     low, high = math.log(domain.low), math.log(domain.high)
     value = math.exp(low + (high - low) * (place + 0.5) / count)
     return float(min(max(value, domain.low), domain.high))
@@ -304,8 +299,8 @@ def _covering_order(count: int) -> list[int]:
     return [place for place in reversed_bits if place < count]
 
 
-def _coprime(count: int) -> int:
-    candidates = range(max(1, round(count * 0.618)), count + 1)
+def _coprime(count: int, share: float) -> int:
+    candidates = range(max(1, round(count * share)), count + 1)
     return next((step for step in candidates if math.gcd(step, count) == 1), 1)
 
 
@@ -358,6 +353,9 @@ def _pruner(kind: str, epochs: int, trials: int) -> BasePruner:
     return _Hyperband(epochs, trials)
 
 
-def _rate(trial: FrozenTrial) -> Rate:
-    rate, scale = trial.params["learning_rate"], trial.params.get("backbone_scale")
-    return Rate(trial.number, rate, None if scale is None else rate * scale)
+def _trial_of(frozen: FrozenTrial) -> Trial:
+    params: dict[str, float | None] = dict(frozen.params)
+    scale = params.pop("backbone_scale", None)
+    rate = frozen.params["learning_rate"]
+    params["backbone_learning_rate"] = None if scale is None else rate * scale
+    return Trial(frozen.number, params)

@@ -9,7 +9,7 @@ from typing import Any
 from sweep.base.identity import canonical_hash
 from sweep.records.folder import SweepFolder
 from sweep.space.model import Cell, Space
-from sweep.train.learner import EpochScore, Rate
+from sweep.train.learner import EpochScore, Trial
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def node_cache(drivers: Path) -> Path:
 class Wave:
     """The trials of one cell that run together, or one confirmation.
 
-    A confirmation trains all of its `rates`, and its own validation split chooses among them.
+    A confirmation trains all of its `trials`, and its own validation split chooses among them.
 
     Attributes:
         key: identity, the same when the wave is dealt again; names its checkpoint.
@@ -64,15 +64,15 @@ class Wave:
         fold: which part of the dataset is the test split, where it is cut into folds.
         partition: which cut of the other samples into train and val.
         index: of a confirmation, among those of its cell; of a trial that is dealt to one, that.
-        chosen_by: how a confirmation came to its rates; see `search/confirmation.py`.
+        chosen_by: how a confirmation came to its trials; see `search/confirmation.py`.
         round: of a confirmation; above 0 where it was done again, as a larger budget gave other
-            rates to choose from.
+            trials to choose from.
     """
 
     key: str
     kind: str
     cell: Cell
-    rates: tuple[Rate, ...]
+    trials: tuple[Trial, ...]
     seed: int
     fold: int = 0
     partition: int = 0
@@ -83,17 +83,17 @@ class Wave:
     @property
     def choice(self) -> str:
         """The identity of what a confirmation chooses from."""
-        return choice_identity(self.rates)
+        return choice_identity(self.trials)
 
     @property
     def runs(self) -> int:
         """How many results it gives: one for each trial, one for a confirmation."""
-        return len(self.rates) if self.kind == "trial" else 1
+        return len(self.trials) if self.kind == "trial" else 1
 
 
-def choice_identity(rates: tuple[Rate, ...]) -> str:
+def choice_identity(trials: tuple[Trial, ...]) -> str:
     """Return the identity of what a confirmation chooses from."""
-    return canonical_hash(sorted({rate.identity for rate in rates}))
+    return canonical_hash(sorted({trial.identity for trial in trials}))
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Report:
         scores: of every epoch since the last report; of all, after a checkpoint.
         done: no member of the wave learns any more.
         seconds: spent in training so far.
-        chosen: of a confirmation, the number of the rate that validation chose.
+        chosen: of a confirmation, the number of the trial that validation chose.
         test, predictions, model: of a confirmation, when it is done.
         validation: of a trial that is done, the file of its validation predictions.
         paused: the sweep is being stopped; the wave goes on from its checkpoint next time.
@@ -137,9 +137,9 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def kept_model(folder: SweepFolder, cell: Cell, index: int, rate: Rate) -> Path:
+def kept_model(folder: SweepFolder, cell: Cell, index: int, trial: Trial) -> Path:
     """Return where a trial that is dealt to a confirmation leaves its model for it."""
-    return folder.file("kept", f"{cell.name}:{index}:{rate.identity}", ".pt")
+    return folder.file("kept", f"{cell.name}:{index}:{trial.identity}", ".pt")
 
 
 def rungs(epochs: int) -> list[int]:

@@ -18,7 +18,7 @@ from sweep.space.catalog import (
     timm_models,
     timm_tags,
 )
-from sweep.space.ranges import LearningRate, Part
+from sweep.space.ranges import LearningRate, Part, Range
 
 _LONGEST_NAME = 100
 FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
@@ -310,6 +310,13 @@ def cell_name(dataset: str, backbone: str, freeze: str, train_fraction: float) -
     return f"{dataset}/{backbone}/{freeze}{suffix}"
 
 
+class Search(Part):
+    """The domains of the hyper-parameters that are searched; others are fixed by the recipe."""
+
+    learning_rate: LearningRate | None = None
+    weight_decay: Range | None = None
+
+
 class Space(Part):
     """The axes, the learning-rate domain, the budget and the recipe of a sweep."""
 
@@ -320,6 +327,7 @@ class Space(Part):
     train_fraction: list[Fraction] = Field(default=[1.0], min_length=1)
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     learning_rate: LearningRate = LearningRate(low=1e-5, high=1e-1)
+    search: Search = Search()
     budget: Budget = Budget()
     # extend: where the best value of a range lies at its edge, search a power of ten beyond it.
     edges: Literal["extend", "keep"] = "extend"
@@ -331,6 +339,18 @@ class Space(Part):
     split: Split = Split()
     leaks: Leaks = "drop"
     recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _settle_learning_rate(self) -> Self:
+        """Take ``search: {learning_rate: ...}`` as ``learning_rate``, its short form."""
+        if (domain := self.search.learning_rate) is None:
+            return self
+        if "learning_rate" in self.model_fields_set:
+            raise ValueError("learning_rate stands at the top and in search: keep one of them")
+        rest = self.search.model_copy(update={"learning_rate": None})
+        object.__setattr__(self, "learning_rate", domain)  # as it is read, not after
+        object.__setattr__(self, "search", rest)
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -352,6 +372,15 @@ class Space(Part):
             if dataset.leaks is None:
                 self.datasets[index] = dataset.model_copy(update={"leaks": self.leaks})
         return self
+
+    def domains(self) -> dict[str, Range]:
+        """Return the range of each hyper-parameter that is searched, by its name in Optuna."""
+        searched = {
+            "learning_rate": self.learning_rate,
+            "backbone_scale": self.learning_rate.backbone_scale,
+            "weight_decay": self.search.weight_decay,
+        }
+        return {name: domain for name, domain in searched.items() if domain is not None}
 
     def without_places(self) -> "Space":
         """Return the space without paths and file names, which are nobody else's business."""

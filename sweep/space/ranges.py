@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 End = Literal["lower", "upper"]
 
+IN_WORDS = {
+    "learning_rate": "learning rate",
+    "backbone_scale": "share of the backbone's rate",
+    "weight_decay": "weight decay",
+}
 _EDGE = 0.1  # of a logarithmic range, at either end
 
 

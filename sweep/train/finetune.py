@@ -20,7 +20,7 @@ from sweep.backbones.freeze import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.model import Recipe
 from sweep.train.features import autocast, normalise
-from sweep.train.learner import BestEpoch, EpochScore, Rate, State, validation
+from sweep.train.learner import BestEpoch, EpochScore, State, Trial, validation
 from sweep.train.schedule import (
     BETAS,
     EPSILON,
@@ -65,7 +65,7 @@ class FineTuning:
         labels: dict[str, Tensor],
         classes: int,
         mode: str,
-        rate: Rate,
+        trial: Trial,
         recipe: Recipe,
         epochs: int,
         objective: str,
@@ -78,15 +78,15 @@ class FineTuning:
         self.epoch = 0
         self._units = units
         self.micro_batch = recipe.batch_size
-        self.best = {rate.number: BestEpoch(objective)}
-        self._number, self._stopped = rate.number, False
+        self.best = {trial.number: BestEpoch(objective)}
+        self._number, self._stopped = trial.number, False
         self._mode, self._recipe, self._epochs, self._seed = mode, recipe, epochs, seed
         self._rows, self._labels, self._device = rows, labels, device
         self._preprocessing = backbone.preprocessing
         self._network = backbone.network(classes, seed).to(device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self._network, mode)
-        self.optimizer = _optimizer(self._network, rate, recipe, device)
+        self.optimizer = _optimizer(self._network, trial, recipe, device)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # of the validation split
         self._images = _Images(store, device, progress)
@@ -255,15 +255,15 @@ class _Images:
 
 
 def _optimizer(
-    network: Network, rate: Rate, recipe: Recipe, device: torch.device
+    network: Network, trial: Trial, recipe: Recipe, device: torch.device
 ) -> torch.optim.Optimizer:
     head = list(network.head.parameters())
     trunk = [p for p in network.trunk.parameters() if p.requires_grad]
-    trunk_rate = rate.backbone_learning_rate or rate.learning_rate
-    groups = [{"params": head, "lr": rate.learning_rate}]
+    trunk_rate = trial.value("backbone_learning_rate", trial.learning_rate)
+    groups = [{"params": head, "lr": trial.learning_rate}]
     if trunk:
         groups.append({"params": trunk, "lr": trunk_rate})
-    decay = recipe.weight_decay
+    decay = trial.value("weight_decay", recipe.weight_decay)
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=decay, fused=True)

@@ -1,6 +1,7 @@
 """What a probe and a fine-tuning have in common: epochs, scores, the best epoch, a state."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,25 +16,36 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rate:
-    """The choice of a trial: its number in the study and its learning rates."""
+class Trial:
+    """One choice of hyper-parameters in a cell.
+
+    Attributes:
+        number: in the study of the cell.
+        params: the choice, by name: ``learning_rate``, and whatever else is searched.
+    """
 
     number: int
-    learning_rate: float
-    backbone_learning_rate: float | None = None
+    params: Mapping[str, float | None]
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.identity))
 
     @property
-    def params(self) -> dict[str, float | None]:
-        """What was chosen, without the number."""
-        return {
-            "learning_rate": self.learning_rate,
-            "backbone_learning_rate": self.backbone_learning_rate,
-        }
+    def learning_rate(self) -> float:
+        """The learning rate of what has no other one."""
+        rate = self.params["learning_rate"]
+        assert rate is not None
+        return rate
 
     @property
     def identity(self) -> str:
         """The hash of all that was chosen: two choices are the same if this is."""
-        return canonical_hash(self.params)
+        return canonical_hash({"backbone_learning_rate": None, **self.params})
+
+    def value(self, name: str, fixed: float) -> float:
+        """Return a hyper-parameter, the fixed one of the recipe where it was not searched."""
+        chosen = self.params.get(name)
+        return fixed if chosen is None else chosen
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from sweep.backbones.backbone import Backbone, Network, initial_head
 from sweep.space.model import Recipe
-from sweep.train.learner import BestEpoch, EpochScore, Rate, State, validation
+from sweep.train.learner import BestEpoch, EpochScore, State, Trial, validation
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
 
 class BatchedLinearProbe:
-    """Linear heads that differ in their learning rate alone; a Learner.
+    """Linear heads that differ in their learning rate and weight decay alone; a Learner.
 
     Each member gets, within rounding, the weights that it would get alone: the members share
     the initial weights and the order of the samples, and no operation mixes them.
@@ -27,7 +27,7 @@ class BatchedLinearProbe:
     Args:
         features: per split, float32 (N, D) on the CPU.
         labels: per split, class indices (N,).
-        rates: the members.
+        trials: the members.
         seed: of the initial weights and of the order of the samples.
         units: which unit of scoring each validation sample belongs to, where they are pooled.
     """
@@ -38,7 +38,7 @@ class BatchedLinearProbe:
         features: dict[str, Tensor],
         labels: dict[str, Tensor],
         classes: int,
-        rates: list[Rate],
+        trials: list[Trial],
         recipe: Recipe,
         epochs: int,
         objective: str,
@@ -48,16 +48,19 @@ class BatchedLinearProbe:
     ) -> None:
         self.epoch = 0
         self._units = units
-        self.best = {rate.number: BestEpoch(objective) for rate in rates}
+        self.best = {trial.number: BestEpoch(objective) for trial in trials}
         self._backbone, self._recipe, self._epochs, self._seed = backbone, recipe, epochs, seed
         self._features = {name: item.to(device) for name, item in features.items()}
         self._labels, self._classes = labels, classes
         self._train_labels = labels["train"].to(device)
-        self._numbers = [rate.number for rate in rates]
-        self._rates = torch.tensor([rate.learning_rate for rate in rates], device=device)
+        self._numbers = [trial.number for trial in trials]
+        self._rates = torch.tensor([trial.learning_rate for trial in trials], device=device)
+        decays = [trial.value("weight_decay", recipe.weight_decay) for trial in trials]
+        self._decays = torch.tensor(decays, device=device)
+        self._decaying = any(decays)
         weight_CD = initial_head(classes, backbone.features, seed)
         head_EC = torch.cat([weight_CD.T, torch.zeros(1, classes)])  # E = D + 1: the bias below
-        self._weights = head_EC.repeat(1, len(rates)).to(device)
+        self._weights = head_EC.repeat(1, len(trials)).to(device)
         self._first_moment = torch.zeros_like(self._weights)
         self._second_moment = torch.zeros_like(self._weights)
         self._best_weights = self._weights.clone()
@@ -82,13 +85,14 @@ class BatchedLinearProbe:
         """Take the steps of one epoch; return each active member's mean loss."""
         rates_K = self._rates * rate_factor(self._recipe.schedule, epoch, self._epochs)
         rates_P = rates_K.repeat_interleave(self._classes)
+        decays_P = self._decays.repeat_interleave(self._classes)
         features_ND, labels_N = self._features["train"], self._train_labels
         gradient = torch.empty_like(self._weights)
         losses_K = torch.zeros_like(rates_K, dtype=torch.float64)
         for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._seed, epoch):
             rows = batch.to(labels_N.device)
             losses_K += self._gradient(features_ND[rows], labels_N[rows], gradient)
-            self._step(gradient, rates_P)
+            self._step(gradient, rates_P, decays_P)
         return [float(loss) for loss in losses_K / len(labels_N)]
 
     def drop(self, numbers: list[int]) -> None:
@@ -98,7 +102,7 @@ class BatchedLinearProbe:
             return
         columns = self._columns(kept)
         self._numbers = [self._numbers[i] for i in kept]
-        self._rates = self._rates[kept]
+        self._rates, self._decays = self._rates[kept], self._decays[kept]
         for name in ("_weights", "_first_moment", "_second_moment", "_best_weights"):
             setattr(self, name, getattr(self, name)[:, columns].contiguous())
 
@@ -167,14 +171,16 @@ class BatchedLinearProbe:
         torch.sum(error_BP, dim=0, out=gradient[-1])
         return losses_K
 
-    def _step(self, gradient: Tensor, rates_P: Tensor) -> None:
-        """Take one step of Adam, AdamW or SGD with each member's own rate, as torch.optim does."""
+    def _step(self, gradient: Tensor, rates_P: Tensor, decays_P: Tensor) -> None:
+        """Take one step of Adam, AdamW or SGD with each member's own rate and weight decay.
+
+        As torch.optim does it.
+        """
         self._steps += 1
-        decay = self._recipe.weight_decay
         if self._recipe.optimizer == "adamw":
-            self._weights.mul_(1 - rates_P * decay)
-        elif decay:
-            gradient.add_(self._weights, alpha=decay)
+            self._weights.mul_(1 - rates_P * decays_P)
+        elif self._decaying:
+            gradient.addcmul_(self._weights, decays_P)
         if self._recipe.optimizer == "sgd":
             if self._steps == 1:
                 self._first_moment.copy_(gradient)

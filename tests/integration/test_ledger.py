@@ -7,9 +7,11 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 from optuna.storages import RDBStorage
@@ -19,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from sweep.errors import Interrupted
 from sweep.records.record import RunRecord
 from sweep.search.ledger import Ledger
+from sweep.search.mending import mend
 from sweep.search.studies import CellStudy
 from sweep.space.model import Space
 from tests.servers import PostgreSQL, postgresql
@@ -114,8 +117,56 @@ def test_a_backbone_scale_gives_a_second_rate(tmp_path: Path) -> None:
     own = study(tmp_path, space(learning_rate=domain))
     for _ in range(8):
         rate = own.ask("wave")
-        assert rate.backbone_learning_rate is not None
-        assert 0.0099 < rate.backbone_learning_rate / rate.learning_rate <= 1
+        of_backbone = rate.params["backbone_learning_rate"]
+        assert of_backbone is not None
+        assert 0.0099 < of_backbone / rate.learning_rate <= 1
+
+
+SEARCH = {"weight_decay": {"low": 1e-6, "high": 1e-2}}
+
+
+def test_weight_decay_is_searched_over_its_own_range(tmp_path: Path) -> None:
+    own = study(tmp_path, space(search=SEARCH, budget={"trials": 16, "epochs": 27}))
+    for number in range(16):
+        trial = own.ask("wave")
+        assert 1e-6 <= trial.params["weight_decay"] <= 1e-2
+        near = abs(math.log10(trial.params["weight_decay"]) + 3)
+        own.tell(record(number, -near - abs(math.log10(trial.learning_rate) + 2.2)))
+    best = own.best()
+    assert abs(math.log10(best.params["weight_decay"]) + 3) < 1
+    assert abs(math.log10(best.learning_rate) + 2.2) < 1
+
+
+def test_the_first_trials_cover_every_pair_of_ranges(tmp_path: Path) -> None:
+    scale = {"low": 1e-4, "high": 1e-1, "backbone_scale": {"low": 0.01, "high": 1}}
+    of = space(search=SEARCH, learning_rate=scale, budget={"trials": 32, "epochs": 27})
+    own = study(tmp_path, of)
+    places = []
+    for _ in range(16):
+        params = own.ask("wave").params
+        share = params["backbone_learning_rate"] / params["learning_rate"]
+        values = (params["learning_rate"], share, params["weight_decay"])
+        ends = ((1e-4, 1e-1), (0.01, 1), (1e-6, 1e-2))
+        places.append([
+            math.log(v / low) / math.log(high / low)
+            for v, (low, high) in zip(values, ends, strict=True)
+        ])  # fmt: skip
+    for first, second in itertools.combinations(zip(*places, strict=True), 2):
+        quarters = {(int(a * 2), int(b * 2)) for a, b in zip(first, second, strict=True)}
+        assert len(quarters) == 4
+        assert abs(np.corrcoef(first, second)[0, 1]) < 0.5
+
+
+def test_a_lost_ledger_is_made_anew_with_every_hyper_parameter(tmp_path: Path) -> None:
+    of = space(search=SEARCH)
+    own, cell = study(tmp_path, of), of.cells()[0]
+    trial = own.ask("wave")
+    told = replace(record(0, 0.5), params={**of.recipe.model_dump(), **trial.params})
+    own.tell(told)
+    (tmp_path / "anew").mkdir()
+    written = Ledger(url(tmp_path / "anew"), of.name).study(cell.name)
+    mend(written, cell, of, {0: told})
+    assert CellStudy(written, cell, of).best() == trial
 
 
 def test_trials_left_unfinished_are_found_with_their_rates_and_wave(tmp_path: Path) -> None:
@@ -124,7 +175,7 @@ def test_trials_left_unfinished_are_found_with_their_rates_and_wave(tmp_path: Pa
     own.tell(record(0, 0.5))
     again = study(tmp_path)
     left = again.without_record({0})
-    assert [item.rate for item in left] == asked[1:]
+    assert [item.trial for item in left] == asked[1:]
     assert [item.wave for item in left] == ["first", "second"]
     assert again.trials() == 3
 

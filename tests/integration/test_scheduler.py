@@ -19,6 +19,7 @@ from sweep.search.ray.worker import WaveTrainable
 from sweep.search.scheduler import GIVE_UP_AFTER, Scheduler
 from sweep.search.wave import Report, SweepContext, Wave
 from sweep.space.model import Space
+from sweep.tracking.schema import params_of
 from sweep.train.learner import EpochScore
 
 pytestmark = pytest.mark.integration
@@ -30,7 +31,7 @@ class DriverDiedError(Exception):
     """Stands for kill -9: nothing after it is done."""
 
 
-def surroundings(tmp_path: Path, **changes: object) -> SweepContext:
+def sweep_context(tmp_path: Path, **changes: object) -> SweepContext:
     document = {
         "name": "s",
         "datasets": ["digits"],
@@ -86,7 +87,7 @@ def outcomes(context: SweepContext) -> dict[str, tuple[object, ...]]:
 
 
 def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> None:
-    context = surroundings(tmp_path)
+    context = sweep_context(tmp_path)
     dealt = run_here(context)
     records = context.folder.records()
     assert Counter((r.freeze, r.kind) for r in records) == {
@@ -98,12 +99,30 @@ def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> Non
     assert len({record.key for record in records}) == len(records)
     assert new_scheduler(context).finished
     frozen = [wave for wave in dealt if wave.cell.freeze == "frozen" and wave.kind == "trial"]
-    assert [len(wave.rates) for wave in frozen] == [3, 3]  # the second learns from the first
+    assert [len(wave.trials) for wave in frozen] == [3, 3]  # the second learns from the first
     assert dealt[0].cell != dealt[1].cell  # early results cover the grid
 
 
+def test_weight_decay_is_searched_with_the_learning_rate(tmp_path: Path) -> None:
+    search = {"weight_decay": {"low": 1e-5, "high": 1e-1}}
+    context = sweep_context(tmp_path, search=search, recipe={"optimizer": "adamw"}, edges="extend")
+    run_here(context)
+    for freeze in ("frozen", "last:1"):
+        own = [r for r in context.folder.records() if r.freeze == freeze]
+        tried = {r.params["weight_decay"] for r in own if r.kind == "trial"}
+        assert len(tried) == sum(r.kind == "trial" for r in own) >= 3
+        assert {r.params["weight_decay"] for r in own if r.kind == "confirmation"} <= tried
+        first = next(r for r in own if r.kind == "trial" and r.number == 0)
+        assert params_of(first)["weight_decay"] == repr(first.params["weight_decay"])
+    before = outcomes(context)
+    assert new_scheduler(context).finished
+    Path(context.folder.ledger_url.removeprefix("sqlite:///")).unlink()
+    assert new_scheduler(context).finished  # the ledger is made anew from the records
+    assert outcomes(context) == before
+
+
 def test_confirmations_have_partitions_and_seeds_of_their_own(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, seeds=3)
+    context = sweep_context(tmp_path, seeds=3)
     run_here(context)
     for freeze in ("frozen", "last:1"):
         own = [r for r in context.folder.records() if r.freeze == freeze]
@@ -121,16 +140,16 @@ def test_confirmations_have_partitions_and_seeds_of_their_own(tmp_path: Path) ->
 def test_each_confirmation_of_a_frozen_cell_chooses_among_all_rates_that_were_tried(
     tmp_path: Path,
 ) -> None:
-    context = surroundings(tmp_path, freeze=["frozen"])
+    context = sweep_context(tmp_path, freeze=["frozen"])
     dealt = run_here(context)
     trials = [r for r in context.folder.records() if r.kind == "trial"]
     for wave in (wave for wave in dealt if wave.kind == "confirmation"):
-        assert {rate.learning_rate for rate in wave.rates} == {
+        assert {rate.learning_rate for rate in wave.trials} == {
             r.params["learning_rate"] for r in trials
         }
         alone = {}
-        for rate in wave.rates:  # the plain way: one training after the other
-            worker = begin(context, replace(wave, key=f"alone {rate.number}", rates=(rate,)))
+        for rate in wave.trials:  # the plain way: one training after the other
+            worker = begin(context, replace(wave, key=f"alone {rate.number}", trials=(rate,)))
             report = worker.step()["report"]
             best = max(
                 report.scores, key=lambda s: (s.metrics["val/auroc"], -s.metrics["val/loss"])
@@ -144,7 +163,7 @@ def test_each_confirmation_of_a_frozen_cell_chooses_among_all_rates_that_were_tr
 
 
 def test_the_first_confirmation_of_another_cell_takes_the_best_trial(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"], seeds=4)
+    context = sweep_context(tmp_path, freeze=["last:1"], seeds=4)
     run_here(context)
     records = context.folder.records()
     trials = [r for r in records if r.kind == "trial" and r.state == "complete"]
@@ -156,7 +175,7 @@ def test_the_first_confirmation_of_another_cell_takes_the_best_trial(tmp_path: P
 
 
 def test_frozen_trials_are_never_pruned(tmp_path: Path) -> None:
-    context = surroundings(
+    context = sweep_context(
         tmp_path, freeze=["frozen"], budget={"trials": 6, "epochs": 30, "pruner": "hyperband"}
     )
     run_here(context)
@@ -166,7 +185,7 @@ def test_frozen_trials_are_never_pruned(tmp_path: Path) -> None:
 
 def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
     low, high = 1e-6, 1e-4  # too low by far: the best is at the upper end
-    context = surroundings(
+    context = sweep_context(
         tmp_path,
         freeze=["frozen"],
         edges="extend",
@@ -189,7 +208,7 @@ def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
 def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
     tmp_path: Path, moment: int
 ) -> None:
-    whole, broken = surroundings(tmp_path / "whole"), surroundings(tmp_path / "broken")
+    whole, broken = sweep_context(tmp_path / "whole"), sweep_context(tmp_path / "broken")
     run_here(whole)
 
     def dies(reports: int) -> None:
@@ -211,7 +230,7 @@ def test_a_trial_goes_on_from_its_checkpoint(
 ) -> None:
     monkeypatch.setattr("sweep.search.ray.worker._MIN_CHECKPOINT_INTERVAL_S", 0.0)
     monkeypatch.setattr("sweep.search.ray.worker._CHECKPOINT_SHARE", 1e9)
-    context = surroundings(tmp_path, freeze=["last:1"])
+    context = sweep_context(tmp_path, freeze=["last:1"])
     wave = new_scheduler(context).next_wave()
     assert wave is not None
     first = begin(context, wave)
@@ -223,7 +242,7 @@ def test_a_trial_goes_on_from_its_checkpoint(
 
 
 def test_a_result_that_was_written_but_not_told_is_told(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"])
+    context = sweep_context(tmp_path, freeze=["last:1"])
     wave = new_scheduler(context).next_wave()
     assert wave is not None
     context.folder.write_record(
@@ -233,11 +252,11 @@ def test_a_result_that_was_written_but_not_told_is_told(tmp_path: Path) -> None:
     assert again.progress[0].trials == {"pruned": 1}
     following = again.next_wave()
     assert following is not None
-    assert following.rates[0].number == 1
+    assert following.trials[0].number == 1
 
 
 def test_a_failing_wave_is_tried_again_and_given_up_with_its_reason(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
+    context = sweep_context(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
     scheduler = new_scheduler(context)
     for _ in range(context.retries + 1):
         wave = scheduler.next_wave()
@@ -250,7 +269,7 @@ def test_a_failing_wave_is_tried_again_and_given_up_with_its_reason(tmp_path: Pa
 
 
 def test_what_cannot_succeed_is_not_tried_again(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
+    context = sweep_context(tmp_path, freeze=["last:1"], budget={"trials": 1, "epochs": 1})
     scheduler = new_scheduler(context)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -259,13 +278,13 @@ def test_what_cannot_succeed_is_not_tried_again(tmp_path: Path) -> None:
 
 
 def ended(wave: Wave) -> Report:
-    told = [EpochScore(r.number, 1, {"val/auroc": 0.5, "val/loss": 1.0}) for r in wave.rates]
+    told = [EpochScore(r.number, 1, {"val/auroc": 0.5, "val/loss": 1.0}) for r in wave.trials]
     return Report(told, 1, done=True)
 
 
 def test_a_cell_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
     context = replace(
-        surroundings(tmp_path, freeze=["last:1", "last:2"], budget={"trials": 8, "epochs": 1}),
+        sweep_context(tmp_path, freeze=["last:1", "last:2"], budget={"trials": 8, "epochs": 1}),
         retries=0,
     )
     scheduler, dealt = new_scheduler(context), Counter[str]()
@@ -283,7 +302,7 @@ def test_a_cell_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path: Pa
 
 
 def test_a_reason_that_holds_for_the_whole_cell_gives_it_up_at_once(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 8, "epochs": 1})
+    context = sweep_context(tmp_path, freeze=["last:1"], budget={"trials": 8, "epochs": 1})
     scheduler = new_scheduler(context)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -293,7 +312,7 @@ def test_a_reason_that_holds_for_the_whole_cell_gives_it_up_at_once(tmp_path: Pa
 
 
 def test_failed_trials_can_be_begun_anew(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 2, "epochs": 1}, seeds=1)
+    context = sweep_context(tmp_path, freeze=["last:1"], budget={"trials": 2, "epochs": 1}, seeds=1)
     scheduler = new_scheduler(context)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -305,7 +324,7 @@ def test_failed_trials_can_be_begun_anew(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_is_made_up_for_once(tmp_path: Path) -> None:
-    context = surroundings(tmp_path, freeze=["last:1"], budget={"trials": 3, "epochs": 1}, seeds=1)
+    context = sweep_context(tmp_path, freeze=["last:1"], budget={"trials": 3, "epochs": 1}, seeds=1)
     scheduler = new_scheduler(context)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -342,7 +361,7 @@ SMALL = {"budget": {"trials": 2, "epochs": 2, "frozen": {"trials": 4, "epochs": 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
     """What a sweep gives that nothing happened to."""
-    context = surroundings(tmp_path_factory.mktemp("whole"), **SMALL)
+    context = sweep_context(tmp_path_factory.mktemp("whole"), **SMALL)
     run_here(context)
     return outcomes(context)
 
@@ -353,7 +372,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, .
 def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
     tmp_path: Path, whole: dict[str, tuple[object, ...]], how: str, at: int
 ) -> None:
-    context = surroundings(tmp_path, **SMALL)
+    context = sweep_context(tmp_path, **SMALL)
 
     def dies(reports: int) -> None:
         if reports == at:
@@ -374,7 +393,7 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
     else:
         damaged(ledger, how)
     dealt = run_here(context)
-    again = {f"id:{w.cell.name}:trial:{rate.number}" for w in dealt for rate in w.rates
+    again = {f"id:{w.cell.name}:trial:{rate.number}" for w in dealt for rate in w.trials
              if w.kind == "trial"}  # fmt: skip
     assert not again & before
     assert outcomes(context) == whole
@@ -383,7 +402,7 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
 def test_a_record_that_is_lost_is_made_again_and_no_other(
     tmp_path: Path, whole: dict[str, tuple[object, ...]]
 ) -> None:
-    context = surroundings(tmp_path, **SMALL)
+    context = sweep_context(tmp_path, **SMALL)
     run_here(context)
     lost = [record.key for record in context.folder.records()][::3]
     for key in lost:
@@ -399,7 +418,7 @@ def test_a_record_that_is_lost_is_made_again_and_no_other(
 def test_a_value_in_the_ledger_that_is_not_the_records_is_mended(
     tmp_path: Path, whole: dict[str, tuple[object, ...]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    context = surroundings(tmp_path, **SMALL)
+    context = sweep_context(tmp_path, **SMALL)
     run_here(context)
     with closing(sqlite3.connect(context.folder.path / "ledger.db")) as ledger, ledger:
         ledger.execute("UPDATE trial_values SET value = 2 WHERE trial_id = 1")
@@ -416,7 +435,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
     tmp_path: Path, how: str
 ) -> None:
     sound, context = (
-        surroundings(tmp_path / name, **SMALL, freeze=["last:1"]) for name in ("sound", "damaged")
+        sweep_context(tmp_path / name, **SMALL, freeze=["last:1"]) for name in ("sound", "damaged")
     )
     run_here(sound)
     scheduler = new_scheduler(context)
@@ -433,7 +452,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
 
 
 def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> None:
-    context = surroundings(
+    context = sweep_context(
         tmp_path,
         freeze=["last:1"],
         budget={"trials": 1, "epochs": 1},
@@ -453,7 +472,7 @@ def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> No
 
 
 def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
-    whole, broken = surroundings(tmp_path / "whole"), surroundings(tmp_path / "broken")
+    whole, broken = sweep_context(tmp_path / "whole"), sweep_context(tmp_path / "broken")
     run_here(whole)
     scheduler = new_scheduler(broken)
     wave = scheduler.next_wave()
@@ -476,7 +495,7 @@ def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -
 
 
 def test_a_worker_that_sees_the_stop_before_the_driver_stops_the_sweep(tmp_path: Path) -> None:
-    scheduler = new_scheduler(surroundings(tmp_path))
+    scheduler = new_scheduler(sweep_context(tmp_path))
     waves = [scheduler.next_wave(), scheduler.next_wave()]
     for wave in waves:
         assert wave is not None
@@ -491,10 +510,10 @@ def test_a_larger_budget_keeps_the_first_scores_and_confirms_what_is_chosen_othe
     tmp_path: Path, freeze: str, confirmed_again: int
 ) -> None:
     shared = {"freeze": [freeze], "learning_rate": {"low": 1e-7, "high": 1e-1}}
-    small = surroundings(tmp_path, budget={"trials": 1, "epochs": 1}, **shared)
+    small = sweep_context(tmp_path, budget={"trials": 1, "epochs": 1}, **shared)
     run_here(small)
     first = {record.key: record for record in small.folder.records()}
-    large = surroundings(tmp_path, budget={"trials": 4, "epochs": 1}, **shared)
+    large = sweep_context(tmp_path, budget={"trials": 4, "epochs": 1}, **shared)
     dealt = run_here(large)
     after = {record.key: record for record in large.folder.records()}
     trials = [record for record in after.values() if record.kind == "trial"]
@@ -514,9 +533,9 @@ def test_a_larger_budget_keeps_the_first_scores_and_confirms_what_is_chosen_othe
 def test_a_choice_is_the_same_only_if_all_its_params_are(tmp_path: Path) -> None:
     shared = {"freeze": ["last:1"], "seeds": 1}
     rate = {"low": 1e-2, "high": 1e-2, "backbone_scale": {"low": 1e-4, "high": 1.0}}
-    small = surroundings(tmp_path, learning_rate=rate, budget={"trials": 1, "epochs": 2}, **shared)
+    small = sweep_context(tmp_path, learning_rate=rate, budget={"trials": 1, "epochs": 2}, **shared)
     run_here(small)
-    large = surroundings(tmp_path, learning_rate=rate, budget={"trials": 6, "epochs": 2}, **shared)
+    large = sweep_context(tmp_path, learning_rate=rate, budget={"trials": 6, "epochs": 2}, **shared)
     run_here(large)
     records = large.folder.records()
     trials = [r for r in records if r.kind == "trial" and r.state == "complete"]
@@ -527,7 +546,7 @@ def test_a_choice_is_the_same_only_if_all_its_params_are(tmp_path: Path) -> None
 
 
 def test_diverged_trials_are_results(tmp_path: Path) -> None:
-    context = surroundings(
+    context = sweep_context(
         tmp_path,
         freeze=["frozen"],
         learning_rate={"low": 1e38, "high": 3e38},
@@ -542,7 +561,7 @@ def test_diverged_trials_are_results(tmp_path: Path) -> None:
 def test_a_wave_that_fails_for_a_reason_outside_of_the_sweep_is_left_as_it_is(
     tmp_path: Path,
 ) -> None:
-    context = surroundings(tmp_path)
+    context = sweep_context(tmp_path)
     scheduler = new_scheduler(context)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -561,7 +580,7 @@ def test_a_wave_that_fails_for_a_reason_outside_of_the_sweep_is_left_as_it_is(
 
 
 def test_data_that_changed_since_the_launch_fails_no_trial(tmp_path: Path) -> None:
-    context = replace(surroundings(tmp_path), inputs={"samples digits": "another hash"})
+    context = replace(sweep_context(tmp_path), inputs={"samples digits": "another hash"})
     wave = new_scheduler(context).next_wave()
     assert wave is not None
     report = begin(context, wave).step()["report"]
@@ -572,7 +591,7 @@ def test_data_that_changed_since_the_launch_fails_no_trial(tmp_path: Path) -> No
 def test_a_failure_is_recorded_without_the_names_of_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = surroundings(tmp_path)
+    context = sweep_context(tmp_path)
     file = tmp_path / "patient_17" / "scan 3.png"
 
     def fail(*_: object, **__: object) -> None:
@@ -592,7 +611,7 @@ def test_a_failure_is_recorded_without_the_names_of_data(
 def repeated(tmp_path: Path, **changes: object) -> SweepContext:
     """Return a sweep whose trials are dealt to its confirmations: four for each."""
     budget = {"trials": 8, "epochs": 2}
-    return surroundings(tmp_path, freeze=["last:1"], budget=budget, seeds=2, **changes)
+    return sweep_context(tmp_path, freeze=["last:1"], budget=budget, seeds=2, **changes)
 
 
 def test_trials_are_dealt_to_the_confirmations_each_with_its_own_partition(tmp_path: Path) -> None:

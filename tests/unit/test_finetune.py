@@ -10,7 +10,7 @@ from sweep.space.model import BackboneSpec, Recipe
 from sweep.train import finetune
 from sweep.train.features import normalise
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 from sweep.train.schedule import BETAS, EPSILON, epoch_batches, halving_memory
 
 SIZE, COUNT = 32, 60
@@ -32,9 +32,10 @@ def learner(
 ) -> FineTuning:
     rows = {"train": np.arange(0, 37), "val": np.arange(37, 50), "test": np.arange(50, 60)}
     labels = {split: torch.from_numpy(own % 2) for split, own in rows.items()}
-    rate = Rate(0, 1e-3, recipe.pop("backbone_rate", None))
+    of_backbone = recipe.pop("backbone_rate", None)
+    trial = Trial(0, {"learning_rate": 1e-3, "backbone_learning_rate": of_backbone})
     return FineTuning(
-        BACKBONE, made_up_store(), rows, labels, 2, mode, rate,
+        BACKBONE, made_up_store(), rows, labels, 2, mode, trial,
         Recipe.model_validate({"batch_size": 8, **recipe}), 4, "auroc", seed, CPU, keep_best,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Which code made a result."""
+"""Which code made a result, and which choice of hyper-parameters."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import sweep
-from sweep.base.identity import commit_of
+from sweep.base.identity import canonical_hash, commit_of
+from sweep.train.learner import Trial
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -56,3 +57,13 @@ def test_this_checkout_is_told_apart_from_its_installation() -> None:
     commit = commit_of(folder, "sweep-backbones")
     assert commit is not None
     assert commit.rstrip("+") == git(folder, "rev-parse", "HEAD")
+
+
+def test_two_choices_that_differ_in_weight_decay_alone_are_two() -> None:
+    one, other = (Trial(0, {"learning_rate": 0.1, "weight_decay": d}) for d in (0.0, 0.1))
+    assert one.identity != other.identity
+
+
+def test_the_identity_of_a_choice_of_rates_is_that_of_version_0_1() -> None:
+    params = {"learning_rate": 0.1, "backbone_learning_rate": None}
+    assert Trial(3, {"learning_rate": 0.1}).identity == canonical_hash(params)

@@ -36,8 +36,8 @@ from sweep.backbones.backbone import load_backbone
 from sweep.data.dataset import open_dataset
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
-from sweep.train.learner import Rate
-from sweep.train.probe import ProbeWave
+from sweep.train.learner import Trial
+from sweep.train.probe import BatchedLinearProbe
 
 cpu, here = torch.device("cpu"), Path({str(tmp_path)!r})
 backbone = load_backbone(BackboneSpec.model_validate("lite0"), 32, None)
@@ -46,7 +46,8 @@ features = open_features(backbone, digits.store, here, cpu)
 rows = {{split: digits.rows(split) for split in ("train", "val", "test")}}
 labels = {{split: torch.from_numpy(digits.labels[own]) for split, own in rows.items()}}
 inputs = {{split: features.rows(own) for split, own in rows.items()}}
-wave = ProbeWave(backbone, inputs, labels, 10, [Rate(0, 0.01)], Recipe(), 5, "auroc", 0, cpu)
+trials = [Trial(0, {{"learning_rate": 0.01}})]
+wave = BatchedLinearProbe(backbone, inputs, labels, 10, trials, Recipe(), 5, "auroc", 0, cpu)
 for _ in range(5):
     wave.train_epoch()
 assert wave.best[0].value > 0.97, wave.best

@@ -6,7 +6,7 @@ import torch
 
 from sweep.backbones.backbone import initial_head, load_backbone
 from sweep.space.model import BackboneSpec, Recipe
-from sweep.train.learner import Rate
+from sweep.train.learner import Trial
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
@@ -28,8 +28,12 @@ def made_up() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
 
 
 def wave(rates: list[float], recipe: Recipe | None = None, first: int = 0) -> BatchedLinearProbe:
+    members = [Trial(first + number, {"learning_rate": rate}) for number, rate in enumerate(rates)]
+    return wave_of(members, recipe)
+
+
+def wave_of(members: list[Trial], recipe: Recipe | None = None) -> BatchedLinearProbe:
     features, labels = made_up()
-    members = [Rate(first + number, rate) for number, rate in enumerate(rates)]
     return BatchedLinearProbe(
         BACKBONE, features, labels, CLASSES, members, recipe or Recipe(), EPOCHS, "auroc", SEED,
         torch.device("cpu"),
@@ -78,6 +82,28 @@ def test_members_get_the_weights_that_plain_pytorch_gives(
     for member, rate in enumerate(RATES):
         alone = plain_pytorch(rate, recipe)
         torch.testing.assert_close(together[:, member], alone, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_members_with_weight_decays_of_their_own_are_what_they_are_alone(optimizer: str) -> None:
+    recipe = Recipe.model_validate({"optimizer": optimizer, "batch_size": 16})
+    chosen = [(1e-3, 0.0), (1e-2, 1e-3), (1e-2, 0.3)]
+    members = [
+        Trial(number, {"learning_rate": rate, "weight_decay": decay})
+        for number, (rate, decay) in enumerate(chosen)
+    ]
+    together = train(wave_of(members, recipe)).weights()
+    for member, (rate, decay) in enumerate(chosen):
+        alone = plain_pytorch(rate, recipe.model_copy(update={"weight_decay": decay}))
+        torch.testing.assert_close(together[:, member], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_a_dropped_member_takes_its_weight_decay_along() -> None:
+    members = [Trial(n, {"learning_rate": 1e-2, "weight_decay": 10.0**-n}) for n in range(3)]
+    whole, thinned = train(wave_of(members)), train(wave_of(members), 2)
+    thinned.drop([1])
+    train(thinned, EPOCHS - 2)
+    torch.testing.assert_close(thinned.weights(), whole.weights()[:, [0, 2]], rtol=1e-5, atol=1e-6)
 
 
 def test_a_member_is_the_same_with_and_without_company() -> None:

@@ -213,3 +213,35 @@ def test_medmnist_goes_by_name_in_every_size() -> None:
     assert [dataset.path for dataset in sizes] == ["bloodmnist.npz", "bloodmnist_224.npz"]
     with pytest.raises(ValueError, match="unknown dataset 'bloodmnist_300'"):
         space_of(datasets=["bloodmnist_300"])
+
+
+def test_the_learning_rate_may_stand_among_what_is_searched(tmp_path: Path) -> None:
+    domains = {
+        "learning_rate": {"low": 1e-4, "high": 1e-2},
+        "weight_decay": {"low": 1e-6, "high": 0.1},
+    }
+    space = load_space(write(tmp_path, small(search=domains)))
+    assert space.learning_rate.low == 1e-4
+    assert list(space.domains()) == ["learning_rate", "weight_decay"]
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"weight_decays": {"low": 1, "high": 2}}, "did you mean weight_decay"),
+        ({"weight_decay": {"low": 1, "high": 0.1}}, "swap the two"),
+        ({"weight_decay": {"low": 0, "high": 0.1}}, "greater than 0"),
+        ({"learning_rate": {"low": 1, "high": 0.1}}, "swap the two"),
+        ({"learning_rate": {"lo": 1, "high": 2}}, "learning_rate.lo: unknown key"),
+        ({"weight_decay": 3}, "search.weight_decay"),
+        ("weight_decay", "search"),
+    ],
+)
+def test_what_is_wrong_in_a_search_is_named(tmp_path: Path, search: object, said: str) -> None:
+    assert said in problem(tmp_path, small(search=search))
+
+
+def test_a_learning_rate_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    domain = {"low": 1e-4, "high": 1e-2}
+    text = problem(tmp_path, small(learning_rate=domain, search={"learning_rate": domain}))
+    assert "keep one" in text

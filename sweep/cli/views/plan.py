@@ -28,7 +28,7 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
     plans = plan_cells(space, data_root)
     table = Table(title=_title(space), title_justify="left")
     table.add_column("Cell", overflow="fold")
-    for name in ("Pixels", "Parameters", "Learn", "Trials", "Epochs", "Image passes"):
+    for name in ("Pixels", "Parameters", "Trainable", "Trials", "Epochs", "Image passes"):
         table.add_column(name, justify="right")
     for plan in plans:
         table.add_row(

@@ -105,6 +105,7 @@ def _search(row: Row) -> dict[str, Any]:
     cell = row.cell
     return {
         "learning_rate": cell.learning_rate,
+        "weight_decay": cell.chosen("weight_decay"),
         "trials": cell.states.total(),
         "pruned": cell.states["pruned"],
         "failed": cell.states["failed"],

@@ -12,7 +12,7 @@ from sweep.compare.costs import cost, work
 from sweep.compare.ranks import Ranks
 from sweep.compare.report.svg import COLOURS, INK, LINE, as_svg, grid, panel, plain_numbers, style
 from sweep.compare.text import title
-from sweep.space.ranges import Range
+from sweep.space.ranges import IN_WORDS, Range
 from sweep.train.metrics import CALIBRATION_BINS, Floats, Labels, calibration_gaps, sided
 
 _ROC_POINTS = 60
@@ -62,15 +62,15 @@ def cost_and_quality(dataset: str, rows: list[Row], front: list[Row], choices: C
         return as_svg(figure, f"{dataset}: {title(metric)} against work, and the Pareto front")
 
 
-def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) -> str:
-    """Draw the best validation score of every trial over its learning rate, a panel a cell."""
+def search_response(dataset: str, rows: list[Row], name: str, domain: Range, objective: str) -> str:
+    """Draw the best validation score of every trial over a hyper-parameter, a panel a cell."""
     with style():
         figure, panels = grid(len(rows))
         for axes, row in zip(panels, rows, strict=True):
             for state, marker, filled in (("complete", "o", True), ("pruned", "o", False)):
                 found = [t for t in row.cell.trials if t.state == state and t.best]
                 axes.plot(
-                    [t.params["learning_rate"] for t in found],
+                    [t.params[name] for t in found],
                     [t.best["value"] for t in found],
                     marker,
                     color=COLOURS[0],
@@ -78,23 +78,25 @@ def rate_response(dataset: str, rows: list[Row], domain: Range, objective: str) 
                 )
             lost = [t for t in row.cell.trials if not t.best]
             axes.plot(
-                [t.params["learning_rate"] for t in lost],
+                [t.params[name] for t in lost],
                 [0.02] * len(lost),
                 "x",
                 color=COLOURS[1],
                 transform=axes.get_xaxis_transform(),
             )
-            if row.cell.learning_rate:
-                axes.axvline(row.cell.learning_rate, color=COLOURS[2], linewidth=1)
+            if chosen := row.cell.chosen(name):
+                axes.axvline(chosen, color=COLOURS[2], linewidth=1)
             axes.set_title(row.label)
             axes.set_xscale("log")
-            tried = [t.params["learning_rate"] for t in row.cell.trials]
+            tried = [t.params[name] for t in row.cell.trials]
             low, high = min(domain.low, *tried), max(domain.high, *tried)
             axes.set_xlim(low / 1.5, high * 1.5)
             plain_numbers(axes.xaxis)
-        figure.supxlabel("learning rate", fontsize=8)
+        figure.supxlabel(IN_WORDS[name], fontsize=8)
         figure.supylabel(f"best val/{objective}", fontsize=8)
-        return as_svg(figure, f"{dataset}: validation score of every trial over its learning rate")
+        return as_svg(
+            figure, f"{dataset}: validation score of every trial over its {IN_WORDS[name]}"
+        )
 
 
 def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool = False) -> str:

@@ -10,6 +10,7 @@ from sweep.compare.comparison import Comparison, Row
 from sweep.compare.text import count, title
 from sweep.errors import shortened
 from sweep.records.results import CellResult, SweepResults
+from sweep.space.ranges import IN_WORDS
 
 _PARTS = ("train", "val", "test")
 _SHARED = "a tenth"
@@ -121,15 +122,19 @@ def _search(sweep: SweepResults) -> str:
             f" (frozen: {frozen.trials or budget.trials} trials of "
             f"{frozen.epochs or budget.epochs} epochs)"
         )
-    scale = rate.backbone_scale
-    second = f", the backbone's share of it in [{scale.low:g}, {scale.high:g}]" if scale else ""
+    others = "".join(
+        f", {IN_WORDS[name]} in [{domain.low:g}, {domain.high:g}]"
+        for name, domain in space.domains().items()
+        if name != "learning_rate"
+    )
+    decay = "" if space.search.weight_decay else f", weight decay {recipe.weight_decay:g}"
     return (
         f"In {sweep.name} every cell (data set, backbone, freeze mode) had its own search: "
         f"{budget.trials} trials of {budget.epochs} epochs{special}, learning rates log-uniform "
-        f"in [{rate.low:g}, {rate.high:g}]{second}, half of them spread evenly and half proposed "
+        f"in [{rate.low:g}, {rate.high:g}]{others}, half of them spread evenly and half proposed "
         f"by Optuna's TPE{_edges(sweep)}; pruner {budget.pruner} (frozen cells are not pruned; of "
         f"others a third of the trials is completed); {recipe.optimizer}, batch "
-        f"{recipe.batch_size}, weight decay {recipe.weight_decay:g}, schedule {recipe.schedule}, "
+        f"{recipe.batch_size}{decay}, schedule {recipe.schedule}, "
         f"augmentation {recipe.augment}. {_confirmations(sweep)}"
     )
 

@@ -34,6 +34,8 @@ from sweep.train.metrics import LOWER_IS_BETTER
 _MOST_CLASSES = 20  # of a confusion matrix
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
 
+_TRIED = {"learning_rate": "Learning rates tried", "weight_decay": "Weight decays tried"}
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -129,7 +131,6 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     choices = comparison.choices
     fewest, equal = at_equal_budget(rows)
     objective = comparison.sweeps[0].space.objective
-    domain = _rates(comparison, rows)
     shown: dict[str, str | None] = {
         "Scores with their intervals": figures.forest(name, rows, choices),
         "Quality and cost": figures.cost_and_quality(name, rows, pareto(comparison, name), choices),
@@ -142,7 +143,11 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     }
     if searched:
         away |= {
-            "Learning rates tried": figures.rate_response(name, searched, domain, objective),
+            **{
+                heading: figures.search_response(name, searched, parameter, domain, objective)
+                for parameter, heading in _TRIED.items()
+                if (domain := _domain(comparison, rows, parameter)) is not None
+            },
             "Expected score at equal budget": figures.expected_scores(
                 name, searched, fewest, objective
             ),
@@ -164,10 +169,13 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     )
 
 
-def _rates(comparison: Comparison, rows: list[Row]) -> Range:
-    """Return the range that holds those of all sweeps of these rows."""
+def _domain(comparison: Comparison, rows: list[Row], parameter: str) -> Range | None:
+    """Return the range that holds those of all sweeps of these rows; None if one has none."""
     names = {row.cell.sweep for row in rows}
-    found = [sweep.space.learning_rate for sweep in comparison.sweeps if sweep.name in names]
+    spaces = [sweep.space for sweep in comparison.sweeps if sweep.name in names]
+    if not all(parameter in space.domains() for space in spaces):
+        return None
+    found = [space.domains()[parameter] for space in spaces]
     return Range(low=min(item.low for item in found), high=max(item.high for item in found))
 
 

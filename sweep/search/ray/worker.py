@@ -214,7 +214,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
                 {split: features.rows(rows[split]) for split in SPLITS},
                 labels,
                 classes,
-                list(self._wave.rates),
+                list(self._wave.trials),
                 space.recipe,
                 cell.epochs,
                 space.objective,
@@ -229,7 +229,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             labels,
             classes,
             cell.freeze,
-            self._wave.rates[0],
+            self._wave.trials[0],
             space.recipe,
             cell.epochs,
             space.objective,
@@ -252,7 +252,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         if state is None or self._learner is None:
             return False
         self._learner.restore(state["learner"])
-        members = {rate.number for rate in self._wave.rates}
+        members = {trial.number for trial in self._wave.trials}
         self._history = [item for item in state["history"] if item.number in members]
         self._unsent = list(self._history)
         self._seconds = state["seconds"]
@@ -278,7 +278,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
     @property
     def _kept_path(self) -> Path:
         wave = self._wave
-        return kept_model(self._context.folder, wave.cell, wave.index, wave.rates[0])
+        return kept_model(self._context.folder, wave.cell, wave.index, wave.trials[0])
 
     def _keep_model(self, learner: FineTuning) -> None:
         """Leave what was trained for the confirmation that this trial was dealt to."""
