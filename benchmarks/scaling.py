@@ -40,9 +40,9 @@ from sweep.search.ledger import Ledger
 from sweep.search.ray import tuner
 from sweep.search.ray.resources import ModelSize, Node, ResourcePlanner
 from sweep.search.scheduler import Scheduler
-from sweep.search.wave import Report, SweepContext, Wave
 from sweep.space.model import Space
 from sweep.train.learner import EpochScore
+from sweep.train.wave import Report, SweepContext, Wave
 
 
 class Sleeping(tune.Trainable):

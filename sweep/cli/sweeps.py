@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # these take seconds to import
     from sweep.run.launch import Outcome
 
 _DETACH = click.option("--detach", is_flag=True, help="Submit the job, and do not follow it.")
+_LOCAL = click.option(
+    "--local", is_flag=True, help="Run one wave after the other in this process, without Ray."
+)
 _RETRIES = click.option(
     "--retries", type=click.IntRange(0), help="How often a failed wave is tried again. [default: 2]"
 )
@@ -46,6 +49,7 @@ _RETRIES = click.option(
 @CLUSTER
 @_DETACH
 @_RETRIES
+@_LOCAL
 @click.option(
     "--ledger", metavar="URL", help="Optuna storage of the search. [default: a file under --home]"
 )
@@ -65,6 +69,7 @@ def launch(
     address: str | None,
     detach: bool,
     retries: int | None,
+    local: bool,
     ledger: str | None,
     keep_going: bool,
     dry_run: bool,
@@ -72,6 +77,7 @@ def launch(
     """Run a sweep to its end: search, confirm, compare."""
     from sweep.remote.request import is_remote
 
+    _refuse_an_address(local, address)
     space = load_space_file(space_name, overrides, only, name)
     left_out: list[str] = []
     if keep_going and not is_remote(address):
@@ -97,7 +103,7 @@ def launch(
 
     tries = 2 if retries is None else retries
     where = (data_root, weights_dir, tracking_uri, address)
-    settings = launching.new_settings(*where, tries, ledger)
+    settings = launching.new_settings(*where, tries, ledger, local)
     listener = TerminalListener()
     _end(launching.launch(space, home_of(home), settings, listener), listener, left_out)
 
@@ -122,6 +128,7 @@ def launch(
 @CLUSTER
 @_DETACH
 @_RETRIES
+@_LOCAL
 def resume(
     name: str,
     overrides: tuple[str, ...],
@@ -133,10 +140,12 @@ def resume(
     address: str | None,
     detach: bool,
     retries: int | None,
+    local: bool,
 ) -> None:
     """Go on with a sweep, on this machine or another; with a larger budget, if you like."""
     from sweep.remote.request import is_remote
 
+    _refuse_an_address(local, address)
     if is_remote(address):
         begin_on_head(str(address), name, None, detach)
         return
@@ -155,6 +164,7 @@ def resume(
         "tracking_uri": kept_address(tracking_uri) if tracking_uri else None,
         "address": address,
         "retries": retries,
+        "local": local if local or address else None,
     }
     changed = {key: value for key, value in settings.items() if value is not None}
     changes = launching.Changes(overrides, changed, retry_failed)
@@ -340,6 +350,11 @@ def _confirm(question: str) -> None:
 def _refuse_detaching(detach: bool) -> None:
     if detach:
         raise SweepError("--detach needs a cluster to run on: --address http://HOST:8265")
+
+
+def _refuse_an_address(local: bool, address: str | None) -> None:
+    if local and address:
+        raise SweepError(f"--local runs in this process: leave the address {address} out")
 
 
 def _end(outcome: "Outcome", listener: "TerminalListener", left_out: Sequence[str] = ()) -> None:

@@ -37,7 +37,11 @@ from sweep.space.model import Space, check_name
 
 @dataclass(frozen=True)
 class Settings:
-    """How a sweep was launched; kept so that it can be resumed by its name alone."""
+    """How a sweep was launched; kept so that it can be resumed by its name alone.
+
+    Attributes:
+        local: in one process, without Ray.
+    """
 
     id: str
     created: str
@@ -47,6 +51,7 @@ class Settings:
     address: str | None
     retries: int = 2
     ledger: str | None = None
+    local: bool = False
 
 
 _LOCK_TIMEOUT_S = 1.0  # who only looks holds the lock for a moment

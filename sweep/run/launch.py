@@ -4,9 +4,10 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,15 @@ from sweep.run.listener import Decoding, Listener
 from sweep.run.plan import plan_cells, prepare
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
+from sweep.search.local import search_here
 from sweep.search.ray.connection import cluster, plan_resources
 from sweep.search.ray.nodes import unwritable
-from sweep.search.ray.resources import ModelSize, ResourcePlanner
+from sweep.search.ray.resources import ModelSize
 from sweep.search.ray.tuner import search
-from sweep.search.wave import SweepContext
 from sweep.space.model import Space
 from sweep.tracking.store import default_tracking_uri, refuse_tracking
 from sweep.tracking.writer import Tracker
+from sweep.train.wave import SweepContext
 
 _TELL_EVERY_S = 1.0
 
@@ -48,6 +50,7 @@ def new_settings(
     address: str | None,
     retries: int = 2,
     ledger: str | None = None,
+    local: bool = False,
 ) -> Settings:
     """Return the settings of a sweep that is launched now."""
     return Settings(
@@ -59,6 +62,7 @@ def new_settings(
         address=address,
         retries=retries,
         ledger=ledger,
+        local=local,
     )
 
 
@@ -191,15 +195,21 @@ def _prepare_and_run(
         plan.cell.name: ModelSize(plan.parameters, plan.learning)
         for plan in plan_cells(space, data_root)
     }
-    advice = how_to_go_on(folder.name)
-    with cluster(settings.address, course.lose, advice), _logged(folder, listener):
-        planner = plan_resources(context, sizes, shared=bool(settings.address))
+    with contextlib.ExitStack() as stack:
+        if not settings.local:
+            advice = how_to_go_on(folder.name)
+            stack.enter_context(cluster(settings.address, course.lose, advice))
+        stack.enter_context(_logged(folder, listener))
+        run_waves = search_here
+        if not settings.local:
+            planner = plan_resources(context, sizes, shared=bool(settings.address))
+            run_waves = partial(search, planner=planner)
         remember(folder, inputs)
         folder.create(space, settings)
         folder.reopen(forget_failures)
         course.begun = True
         listener.begin(without_password(settings.tracking_uri))
-        return _run(context, planner, settings, listener, course)
+        return _run(context, run_waves, settings, listener, course)
 
 
 def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Inputs:
@@ -230,7 +240,7 @@ def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Li
 
 def _run(
     context: SweepContext,
-    planner: ResourcePlanner,
+    run_waves: Callable[..., bool],
     settings: Settings,
     listener: Listener,
     course: LaunchState,
@@ -248,7 +258,7 @@ def _run(
                 show(cells)
 
             log.info("the search begins: %d cells", len(space.cells()))
-            if not search(context, planner, watch):
+            if not run_waves(context, watch=watch):
                 raise Interrupted(f"stopped; go on with: sweep resume {folder.name}")
         comparison = _compared(folder)
         for row in comparison.rows:

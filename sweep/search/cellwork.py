@@ -6,9 +6,9 @@ from collections.abc import Callable
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.search.studies import CellStudy
-from sweep.search.wave import Wave, choice_identity
 from sweep.space.model import Cell
 from sweep.train.learner import Trial
+from sweep.train.wave import Wave, choice_identity
 
 
 class CellWork:

@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.records.record import RunRecord
 from sweep.search.ledger import WrittenStudy
 from sweep.search.studies import BEYOND, STATES
-from sweep.search.wave import rungs
 from sweep.space.model import Cell, Space
 from sweep.space.ranges import Range, extended
+from sweep.train.wave import rungs
 
 log = logging.getLogger("sweep.search")
 
@@ -42,8 +42,10 @@ def contradicts(trial: FrozenTrial, record: RunRecord) -> bool:
     shared = trial.params.keys() & record.params.keys()
     if not shared or any(trial.params[name] != record.params[name] for name in shared):
         return True
-    value = record.best.get("value") if record.state == "complete" else None
-    return bool(STATES[record.state] != trial.state or trial.value != value)
+    if STATES[record.state] != trial.state:
+        return True
+    # Optuna gives a trial that was pruned the last value that it reported.
+    return record.state == "complete" and bool(trial.value != record.best.get("value"))
 
 
 def _trials(

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 
 from sweep.records.record import RunRecord
-from sweep.search.wave import Report, Wave
 from sweep.space.model import Space
 from sweep.train.learner import BestEpoch, EpochScore
+from sweep.train.wave import Report, Wave
 
 
 @dataclass

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
+from sweep.errors import Interrupted, listing
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
@@ -20,9 +21,9 @@ from sweep.search.mending import mend
 from sweep.search.running import RunningWave, as_record
 from sweep.search.stalls import forget_signs
 from sweep.search.studies import CellStudy
-from sweep.search.wave import Report, SweepContext, Wave, kept_model
 from sweep.space.model import Cell
 from sweep.train.learner import BestEpoch, Trial
+from sweep.train.wave import Report, SweepContext, Wave, kept_model
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
 
@@ -79,6 +80,15 @@ class Scheduler:
     def blocked(self) -> dict[str, str]:
         """Why cells are left as they are, though the others have gone on, by the cell's name."""
         return {name: work.blocked for name, work in self._work.items() if work.blocked}
+
+    def refuse_blocked(self) -> None:
+        """Raise Interrupted, which names them, if cells were left as they are."""
+        if self.blocked:
+            reasons = [f"{cell}: {reason}" for cell, reason in self.blocked.items()]
+            raise Interrupted(
+                f"cells are left as they are:\n{listing(reasons)}\nPut that right; what was done "
+                f"is kept; go on with: sweep resume {self._folder.name}"
+            )
 
     def drain(self) -> None:
         """Deal no more; what is under way may end or pause."""
@@ -433,3 +443,15 @@ def _title(wave: Wave) -> str:
         return f"confirmation {wave.index}"
     numbers = ", ".join(str(rate.number) for rate in wave.trials)
     return f"{wave.kind}{'s' if len(wave.trials) > 1 else ''} {numbers}"
+
+
+def open_scheduler(context: SweepContext, changed: Callable[[], None]) -> Scheduler:
+    """Return the scheduler of a sweep, as its ledger and its records say how far it is.
+
+    Args:
+        changed: called after every change.
+    """
+    own = context.ledger == context.folder.ledger_url
+    aside = context.folder.put_aside if own else None
+    ledger = Ledger(context.ledger, context.space.name, context.sweep_id, aside)
+    return Scheduler(context, ledger, changed)

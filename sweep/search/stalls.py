@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sweep.records.folder import SweepFolder
-from sweep.search.wave import Wave
+from sweep.train.wave import Wave
 
 LIMIT = "SWEEP_MAX_SILENCE"  # seconds, in place of what is measured
 _LEAST_S = 120.0

@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from sweep.errors import Interrupted
 from sweep.records.record import RunRecord
 from sweep.search.ledger import Ledger
-from sweep.search.mending import mend
+from sweep.search.mending import contradicts, mend
 from sweep.search.studies import CellStudy
 from sweep.space.model import Space
 from tests.servers import PostgreSQL, postgresql
@@ -167,6 +167,25 @@ def test_a_lost_ledger_is_made_anew_with_every_hyper_parameter(tmp_path: Path) -
     written = Ledger(url(tmp_path / "anew"), of.name).study(cell.name)
     mend(written, cell, of, {0: told})
     assert CellStudy(written, cell, of).best() == trial
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned", "diverged", "failed"])
+def test_a_record_and_its_trial_in_the_ledger_agree_however_it_ended(
+    tmp_path: Path, state: str
+) -> None:
+    own = study(tmp_path)
+    trial = own.ask("wave")
+    own.report(0, 1, 0.25)
+    told = replace(record(0, 0.5, state), params=dict(trial.params))
+    own.tell(told)
+    (written,) = Ledger(url(tmp_path), "s").study(space().cells()[0].name).read()
+    assert not contradicts(written, told)
+    assert contradicts(written, replace(told, params={"learning_rate": 1.0}))
+    assert contradicts(
+        written, replace(told, state="pruned" if state != "pruned" else "failed")
+    ) != (
+        state == "diverged"  # which is pruned to Optuna
+    )
 
 
 def test_trials_left_unfinished_are_found_with_their_rates_and_wave(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
 from sweep.search.ledger import Ledger
-from sweep.search.ray.worker import WaveTrainable
 from sweep.search.scheduler import GIVE_UP_AFTER, Scheduler
-from sweep.search.wave import Report, SweepContext, Wave
 from sweep.space.model import Space
 from sweep.tracking.schema import params_of
+from sweep.train.cell import WaveRun
 from sweep.train.learner import EpochScore
+from sweep.train.wave import Report, SweepContext, Wave
 
 pytestmark = pytest.mark.integration
 
@@ -54,10 +54,8 @@ def new_scheduler(context: SweepContext) -> Scheduler:
     return Scheduler(context, ledger)
 
 
-def begin(context: SweepContext, wave: Wave) -> WaveTrainable:
-    worker = WaveTrainable.__new__(WaveTrainable)  # as on an actor, without Ray's own set-up
-    worker.setup({"context": context, "wave": wave, "threads": 2})
-    return worker
+def begin(context: SweepContext, wave: Wave) -> WaveRun:
+    return WaveRun(context, wave, threads=2)
 
 
 def run_here(context: SweepContext, dies: Dies = lambda _: None) -> list[Wave]:
@@ -67,7 +65,7 @@ def run_here(context: SweepContext, dies: Dies = lambda _: None) -> list[Wave]:
         dealt.append(wave)
         worker, over = begin(context, wave), False
         while not over:
-            report = worker.step()["report"]
+            report = worker.step()
             dies(reports)
             reports += 1
             pruned, over = scheduler.on_report(wave.key, report)
@@ -150,7 +148,7 @@ def test_each_confirmation_of_a_frozen_cell_chooses_among_all_rates_that_were_tr
         alone = {}
         for rate in wave.trials:  # the plain way: one training after the other
             worker = begin(context, replace(wave, key=f"alone {rate.number}", trials=(rate,)))
-            report = worker.step()["report"]
+            report = worker.step()
             best = max(
                 report.scores, key=lambda s: (s.metrics["val/auroc"], -s.metrics["val/loss"])
             )
@@ -228,17 +226,17 @@ def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
 def test_a_trial_goes_on_from_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.search.ray.worker._MIN_CHECKPOINT_INTERVAL_S", 0.0)
-    monkeypatch.setattr("sweep.search.ray.worker._CHECKPOINT_SHARE", 1e9)
+    monkeypatch.setattr("sweep.train.cell._MIN_CHECKPOINT_INTERVAL_S", 0.0)
+    monkeypatch.setattr("sweep.train.cell._CHECKPOINT_SHARE", 1e9)
     context = sweep_context(tmp_path, freeze=["last:1"])
     wave = new_scheduler(context).next_wave()
     assert wave is not None
     first = begin(context, wave)
-    early = first.step()["report"].scores + first.step()["report"].scores
+    early = first.step().scores + first.step().scores
     second = begin(context, wave)
-    told_again = second.step()["report"]
+    told_again = second.step()
     assert (told_again.scores, told_again.epoch) == (early, 2)
-    assert second.step()["report"].epoch == 3
+    assert second.step().epoch == 3
 
 
 def test_a_result_that_was_written_but_not_told_is_told(tmp_path: Path) -> None:
@@ -442,7 +440,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
     wave = scheduler.next_wave()
     assert wave is not None
     worker = begin(context, wave)
-    scheduler.on_report(wave.key, worker.step()["report"])
+    scheduler.on_report(wave.key, worker.step())
     worker._write_checkpoint(1.0)
     damaged(worker._checkpoint_path, how)
     run_here(context)
@@ -478,10 +476,10 @@ def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -
     wave = scheduler.next_wave()
     assert wave is not None
     worker = begin(broken, wave)
-    scheduler.on_report(wave.key, worker.step()["report"])
+    scheduler.on_report(wave.key, worker.step())
     (broken.folder.path / "stop").touch()
     worker._looked = -math.inf
-    report = worker.step()["report"]
+    report = worker.step()
     assert report.paused
     scheduler.drain()
     scheduler.on_complete(wave.key, report)
@@ -583,7 +581,7 @@ def test_data_that_changed_since_the_launch_fails_no_trial(tmp_path: Path) -> No
     context = replace(sweep_context(tmp_path), inputs={"samples digits": "another hash"})
     wave = new_scheduler(context).next_wave()
     assert wave is not None
-    report = begin(context, wave).step()["report"]
+    report = begin(context, wave).step()
     assert report.blocked
     assert "digits is not what it was when the sweep was launched" in report.error
 
@@ -597,10 +595,10 @@ def test_a_failure_is_recorded_without_the_names_of_data(
     def fail(*_: object, **__: object) -> None:
         raise FileNotFoundError(2, "No such file", str(file))
 
-    monkeypatch.setattr("sweep.search.loading._open_dataset", fail)
+    monkeypatch.setattr("sweep.train.loading._open_dataset", fail)
     wave = new_scheduler(context).next_wave()
     assert wave is not None
-    report = begin(context, wave).step()["report"]
+    report = begin(context, wave).step()
     (log,) = (context.folder.path / "logs").glob("*.log")
     for text in (report.error, log.read_text()):
         assert "FileNotFoundError" in text
@@ -636,12 +634,12 @@ def test_a_confirmation_of_its_own_trial_trains_nothing_and_scores_what_training
     scheduler, confirmed = new_scheduler(context), 0
     while (wave := scheduler.next_wave()) is not None:
         worker = begin(context, wave)
-        report = worker.step()["report"]
+        report = worker.step()
         confirmed += wave.kind == "confirmation"
         assert report.epoch == 2 or wave.kind == "trial"  # at once, by the model that was kept
         while not report.done:
             scheduler.on_report(wave.key, report)
-            report = worker.step()["report"]
+            report = worker.step()
         scheduler.on_complete(wave.key, report)
         if confirmed == 0:
             assert len(list((context.folder.path / "kept").glob("*.pt"))) <= 2

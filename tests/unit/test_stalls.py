@@ -8,8 +8,8 @@ import pytest
 from sweep.records.folder import SweepFolder
 from sweep.search import stalls as module
 from sweep.search.stalls import StallDetector, WorkerHeartbeat, forget_signs, progress_file
-from sweep.search.wave import Wave
 from sweep.space.model import Space
+from sweep.train.wave import Wave
 
 KEY = "id:d/b/full:wave:0"
 

@@ -25,7 +25,7 @@ from sweep.search.ray.nodes import (
     working_nodes,
 )
 from sweep.search.ray.resources import Node
-from sweep.search.wave import node_cache
+from sweep.train.wave import node_cache
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from sweep.errors import SweepError
 from sweep.search.ray.nodes import check_nodes, unwritable, working_nodes
 from sweep.search.ray.resources import ModelSize, ResourcePlanner, seen
 from sweep.search.ray.watchdog import Watchdog
-from sweep.search.wave import SweepContext
+from sweep.train.wave import SweepContext
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _LONGEST_FOLDER = 40  # of 107 characters of a socket's path

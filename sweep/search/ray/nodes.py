@@ -23,7 +23,7 @@ from sweep.base.checksums import sha256
 from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError, listing
 from sweep.search.ray.resources import Node
-from sweep.search.wave import SweepContext
+from sweep.train.wave import SweepContext
 
 GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell: a MIG slice, say
 _ACCELERATOR = "accelerator_type:"

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from sweep.errors import Interrupted, SweepError, listing
+from sweep.errors import Interrupted, SweepError
 from sweep.search.ray.connection import seconds_to_wait  # before ray: it sets Ray's environment
 
 # isort: split
@@ -26,15 +26,14 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep.records.progress import CellProgress
-from sweep.search.ledger import Ledger
 from sweep.search.ray.compat import patience
 from sweep.search.ray.heartbeat import HeartbeatWriter
 from sweep.search.ray.nodes import NodeWatcher
 from sweep.search.ray.resources import ResourcePlanner, seen
 from sweep.search.ray.worker import WaveTrainable
-from sweep.search.scheduler import Scheduler
+from sweep.search.scheduler import Scheduler, open_scheduler
 from sweep.search.stalls import StallDetector
-from sweep.search.wave import SweepContext, Wave
+from sweep.train.wave import SweepContext, Wave
 
 _LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "stalls": 5.0}
 _WAIT_FOR_NODES_S = 1800.0
@@ -74,9 +73,7 @@ def _run(
         if watch:
             watch(scheduler.progress)
 
-    aside = context.folder.put_aside if context.ledger == context.folder.ledger_url else None
-    ledger = Ledger(context.ledger, context.space.name, context.sweep_id, aside)
-    scheduler = Scheduler(context, ledger, changed)
+    scheduler = open_scheduler(context, changed)
     if scheduler.finished:
         return True, scheduler.progress
     for record in context.folder.records():  # of a driver before this one
@@ -108,12 +105,7 @@ def _run(
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if scheduler.blocked:
-        reasons = [f"{cell}: {reason}" for cell, reason in scheduler.blocked.items()]
-        raise Interrupted(
-            f"cells are left as they are:\n{listing(reasons)}\nPut that right; what was done is "
-            f"kept; go on with: sweep resume {context.folder.name}"
-        )
+    scheduler.refuse_blocked()
     return not scheduler.unfinished, scheduler.progress
 
 

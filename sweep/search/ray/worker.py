@@ -1,77 +1,31 @@
-"""The worker: a Tune Trainable that runs one wave after the other on a warm actor."""
+"""What runs on a node: a Ray Tune actor that trains one wave after the other."""
 
-import json
-import math
-import re
 import time
-import traceback
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-from numpy.typing import NDArray
 from ray import tune
-from safetensors.torch import save_file
 
-from sweep.backbones.backbone import Network, exported
-from sweep.base.atomic import write_atomically, write_text
-from sweep.base.checksums import sha256
-from sweep.base.identity import canonical_hash
-from sweep.base.outages import loss_of
-from sweep.data.layouts import location
-from sweep.data.manifest import SPLITS
-from sweep.errors import BackboneError, DamagedError, DataError, SweepError
-from sweep.records.folder import hashed_id
-from sweep.search.checkpoints import read_checkpoint, write_checkpoint
-from sweep.search.facts import facts_of
-from sweep.search.loading import open_counted_features, open_inputs
 from sweep.search.stalls import WorkerHeartbeat, progress_file
-from sweep.search.wave import Report, SweepContext, Wave, kept_model, rungs
-from sweep.train.allocator import keep_freed_memory, release_freed_memory
-from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
-from sweep.train.finetune import FineTuning
-from sweep.train.learner import EpochScore, Learner, chosen
-from sweep.train.metrics import pooled, score
-from sweep.train.probe import BatchedLinearProbe
+from sweep.train.cell import WaveRun
+from sweep.train.wave import SweepContext, Wave
 
-_CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
-_MIN_CHECKPOINT_INTERVAL_S = 1.0
-_LOOK_EVERY_S = 1.0
 _SHOW_EVERY_S = 10.0
-
 
 _heartbeat = WorkerHeartbeat()
 
 
 class WaveTrainable(tune.Trainable):  # type: ignore[misc]
-    """Trains the wave in its config; each step goes on to the next report.
-
-    Keeps the last datasets, backbones and features loaded, so that the next wave of a cell
-    starts at once. Everything that makes a result comes from the wave: see `reset_config`.
-    """
+    """Trains the wave in its config; each step goes on to the next report."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Begin the wave of `config`; failures are told by the first step."""
         self._context: SweepContext = config["context"]
         self._wave: Wave = config["wave"]
-        self._learner: Learner | None = None
-        self._unsent: list[EpochScore] = []
-        self._history: list[EpochScore] = []
-        self._notes: list[str] = []
-        self._seconds, self._speed, self._computed = 0.0, 0.0, 0
-        self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
-        self._looked, self._stopping, self._shown = -math.inf, False, -math.inf
+        self._shown = -_SHOW_EVERY_S
         _heartbeat.begin(self._context.folder, self._wave.key)
-        torch.set_num_threads(max(1, int(config["threads"])))
-        keep_freed_memory()
-        release_freed_memory()  # of the wave before
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        self.__dict__.pop("_run", None)  # the network of the wave before, from memory
+        self._run = WaveRun(self._context, self._wave, int(config["threads"]), self._show_life)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another wave on this actor; nothing of the last one is left."""
@@ -80,52 +34,12 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train up to the next report, or to the end of the wave."""
-        if self._is_stopping():
-            self._pause()
-            report = Report(paused=True, done=True)
-            return {"report": report, "epoch": 0, "done": True}
-        try:
-            report = self._work()
-            if self._stopping and not report.done:  # its scores are told again next time
-                self._pause()
-                report = Report(paused=True, done=True)
-        except DataError:  # it names files, which records must not
-            text = (
-                f"dataset {self._wave.cell.dataset.name} is not what it was when the sweep was "
-                "launched, or is decoded otherwise on this node: see sweep data check"
-            )
-            report = Report(error=text, retry=False, blocked=True, done=True)
-        except BackboneError as error:
-            report = Report(error=str(error), retry=False, blocked=True, done=True)
-        except SweepError as error:
-            report = Report(error=str(error), retry=False, done=True)
-        except Exception as error:
-            report = self._failed(error)
+        report = self._run.step()
         return {"report": report, "epoch": report.epoch, "done": report.done}
-
-    def _failed(self, error: Exception) -> Report:
-        """Return what is told of an unexpected error: the loss of a disk is none of the sweep's."""
-        folders = (self._context.folder.home, self._context.node_cache())
-        name = error.filename if isinstance(error, OSError) else None
-        own = name is None or any(Path(name).is_relative_to(folder) for folder in folders)
-        if own and (loss := loss_of(error, isinstance(error, OSError), folders)):
-            return Report(error=loss, blocked=True, done=True)
-        log = self._log()
-        first_line = str(error).splitlines()[0] if str(error) else ""
-        text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
-        return Report(error=text, done=True, log=log.name)
 
     def drop(self, numbers: list[int]) -> None:
         """Give up these members; called by the driver between two steps."""
-        if self._learner is not None:
-            self._learner.drop(numbers)
-
-    def _is_stopping(self) -> bool:
-        """Tell whether the sweep is to be stopped; looks once a second."""
-        now = time.monotonic()
-        if now - self._looked >= _LOOK_EVERY_S:
-            self._looked, self._stopping = now, self._context.folder.is_asked_to_stop()
-        return self._stopping
+        self._run.drop(numbers)
 
     def _show_life(self) -> None:
         """Tell the driver, now and then, that this process computes, between two reports."""
@@ -134,246 +48,3 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
             self._shown = now
             with suppress(OSError):
                 progress_file(self._context.folder, self._wave.key).touch()
-
-    def _pause(self) -> None:
-        if self._learner is not None and self._learner.epoch:
-            self._write_checkpoint(self._seconds)
-
-    def _log(self) -> Path:
-        """Keep the traceback of a failure; return where."""
-        folder = self._context.folder
-        path = folder.path / "logs" / f"{canonical_hash(self._wave.key)}.log"
-        with suppress(OSError):  # a full disk is to be told as what it is, by the driver
-            write_text(path, self._without_names(traceback.format_exc()))
-        return path
-
-    def _without_names(self, text: str) -> str:
-        """Cut the paths of data out of a message: they may name patients."""
-        roots = {
-            self._context.data_root,
-            location(self._wave.cell.dataset, self._context.data_root),
-        }
-        for root in sorted(map(str, roots)):
-            text = re.sub(re.escape(root) + r"[^'\"\n]*", "DATA", text)
-        return text
-
-    def _work(self) -> Report:
-        started = time.perf_counter()
-        resumed = False
-        if self._learner is None:
-            self._learner = self._begin()
-            resumed = self._resume()
-        learner, cell = self._learner, self._wave.cell
-        fused = cell.fused
-        end = next((r for r in rungs(cell.epochs) if r > learner.epoch), cell.epochs)
-        end = end if fused else min(learner.epoch + 1, cell.epochs)
-        if self._wave.kind == "confirmation" and fused:
-            end = cell.epochs
-        elif resumed and (not fused or learner.epoch in rungs(cell.epochs)):
-            end = learner.epoch  # to be judged where it would have been
-        while learner.active and learner.epoch < end and not self._is_stopping():
-            scores = learner.train_epoch()
-            self._unsent += scores
-            self._history += scores
-            self._show_life()
-            self._keep(time.perf_counter() - started)
-        done = not learner.active or learner.epoch >= cell.epochs
-        report = Report(self._unsent, learner.epoch, done)
-        if done and self._wave.kind == "confirmation":
-            self._confirm(report)
-        elif done and isinstance(learner, FineTuning) and cell.repeated:
-            self._keep_model(learner)
-        elif done and isinstance(learner, FineTuning):
-            self._keep_validation(learner, report)
-        self._seconds += time.perf_counter() - started
-        self._unsent = []
-        if report.model:  # after the clock was read: it is no part of the training
-            self._speed = self._throughput(learner.network())
-        images = self._computed
-        if not fused:
-            images += learner.epoch * sum(len(self._dataset.rows(s)) for s in ("train", "val"))
-        report.notes, self._notes = self._notes, []
-        return replace(report, seconds=self._seconds, facts=self._facts(), images=images)
-
-    def _begin(self) -> Learner:
-        space, cell = self._context.space, self._wave.cell
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._backbone, self._dataset = open_inputs(self._context, self._wave, self._show_life)
-        rows = {split: self._dataset.rows(split) for split in SPLITS}
-        labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
-        classes = len(self._dataset.classes)
-        units = self._dataset.units("val") if self._dataset.pooled else None
-        if cell.fused:
-            where = (self._context.node_cache(), device)
-            store = self._dataset.store
-            features, self._computed = open_counted_features(
-                self._backbone, store, *where, self._show_life
-            )
-            return BatchedLinearProbe(
-                self._backbone,
-                {split: features.rows(rows[split]) for split in SPLITS},
-                labels,
-                classes,
-                list(self._wave.trials),
-                space.recipe,
-                cell.epochs,
-                space.objective,
-                self._wave.seed,
-                device,
-                units,
-            )
-        return FineTuning(
-            self._backbone,
-            self._dataset.store,
-            rows,
-            labels,
-            classes,
-            cell.freeze,
-            self._wave.trials[0],
-            space.recipe,
-            cell.epochs,
-            space.objective,
-            self._wave.seed,
-            device,
-            keep_best=self._wave.kind == "confirmation" or cell.repeated,
-            units=units,
-            progress=self._show_life,
-        )
-
-    def _resume(self) -> bool:
-        """Go on from the wave's checkpoint, if there is one, and tell its history again.
-
-        One that is damaged, or of other data or weights, is put aside: the wave begins anew.
-        """
-        paths = [self._checkpoint_path]
-        if self._wave.chosen_by == "repeat":
-            paths.append(self._kept_path)
-        state = next((state for path in paths if (state := self._read(path))), None)
-        if state is None or self._learner is None:
-            return False
-        self._learner.restore(state["learner"])
-        members = {trial.number for trial in self._wave.trials}
-        self._history = [item for item in state["history"] if item.number in members]
-        self._unsent = list(self._history)
-        self._seconds = state["seconds"]
-        return True
-
-    def _read(self, path: Path) -> dict[str, Any] | None:
-        if not path.is_file():
-            return None
-        try:
-            state = read_checkpoint(path)
-            if state["of"] != self._inputs():
-                raise DamagedError(path, "it is of other data or weights")
-        except DamagedError as error:
-            self._context.folder.put_aside(path)
-            self._notes.append(f"{error.path.name} {error.reason}: put aside, it begins anew")
-            return None
-        return state
-
-    def _inputs(self) -> str:
-        """Return the identity of what the wave learns from and begins with."""
-        return canonical_hash([self._dataset.fingerprint(), self._backbone.weights_hash])
-
-    @property
-    def _kept_path(self) -> Path:
-        wave = self._wave
-        return kept_model(self._context.folder, wave.cell, wave.index, wave.trials[0])
-
-    def _keep_model(self, learner: FineTuning) -> None:
-        """Leave what was trained for the confirmation that this trial was dealt to."""
-        more = {"seconds": 0.0, "of": self._inputs()}
-        write_checkpoint(self._kept_path, learner.result(), self._history, **more)
-
-    def _keep(self, running: float) -> None:
-        """Write a checkpoint, unless that would take too large a share of the time."""
-        assert self._learner is not None
-        since = time.monotonic() - self._last_checkpoint
-        if since < max(self._checkpoint_cost / _CHECKPOINT_SHARE, _MIN_CHECKPOINT_INTERVAL_S):
-            return
-        began = time.monotonic()
-        self._write_checkpoint(self._seconds + running)
-        self._last_checkpoint = time.monotonic()
-        self._checkpoint_cost = self._last_checkpoint - began
-
-    def _write_checkpoint(self, seconds: float) -> None:
-        assert self._learner is not None
-        more = {"seconds": seconds, "of": self._inputs()}
-        write_checkpoint(self._checkpoint_path, self._learner.state(), self._history, **more)
-
-    @property
-    def _checkpoint_path(self) -> Path:
-        return self._context.folder.file("checkpoints", self._wave.key, ".pt")
-
-    def _confirm(self, report: Report) -> None:
-        """Score the test split with what validation chose; keep the predictions and the model."""
-        learner = self._learner
-        assert learner is not None
-        report.chosen = chosen(learner)
-        if report.chosen is None:
-            return  # all diverged: there is nothing to test
-        learner.drop([number for number in learner.active if number != report.chosen])
-        table = self._predictions("test", learner.probabilities("test"))
-        probabilities_NC = table.filter(regex="^p_").to_numpy()
-        report.test = score(table["label"].to_numpy(), probabilities_NC)
-        folder, key = self._context.folder, self._wave.key
-        path = folder.file("predictions", key, ".parquet")
-        write_atomically(path, lambda file: table.to_parquet(file, index=False))
-        report.predictions = path.name
-        report.checksums[f"predictions/{path.name}"] = sha256(path)
-        if self._wave.index:  # the first confirmation is the model that is kept
-            return
-        state, about = exported(
-            learner.network(),
-            self._wave.cell.backbone,
-            self._dataset.store.size,
-            self._dataset.classes,
-        )
-        model = folder.file("models", key, "")
-        write_atomically(model / "model.safetensors", lambda file: save_file(state, file))
-        write_text(model / "model.json", json.dumps(about, indent=1))
-        report.model = model.name
-        for path in (model / "model.safetensors", model / "model.json"):
-            report.checksums[f"models/{model.name}/{path.name}"] = sha256(path)
-
-    def _keep_validation(self, learner: FineTuning, report: Report) -> None:
-        """Keep what a trial said of the validation split: confirmations choose by it."""
-        probabilities_NC = learner.validation_probabilities()
-        if not len(probabilities_NC):
-            return
-        table = self._predictions("val", probabilities_NC)
-        path = self._context.folder.file("validation", self._wave.key, ".parquet")
-        write_atomically(path, lambda file: table.to_parquet(file, index=False))
-        report.validation = path.name
-        report.checksums[f"validation/{path.name}"] = sha256(path)
-
-    def _throughput(self, network: Network) -> float:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        images = self._dataset.store.rows(self._dataset.rows("test")[:THROUGHPUT_IMAGES])
-        return images_per_second(network, images, self._backbone.preprocessing, device)
-
-    def _predictions(self, split: str, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
-        """Return what is kept of a split: a row for each unit of scoring, its ids hashed."""
-        dataset, key = self._dataset, self._context.ids_key
-        manifest, name = dataset.manifest, self._wave.cell.dataset.name
-        rows, units_N = dataset.rows(split), dataset.units(split)
-        scored = (dataset.labels[rows], probabilities_NC[None])
-        labels_U, probabilities_KUC = pooled(*scored, units_N if dataset.pooled else None)
-        first_U = rows[np.unique(units_N, return_index=True)[1]]
-        ids = manifest.groups if dataset.pooled else manifest.ids
-        columns: dict[str, Any] = {
-            "sample": [hashed_id(key, f"{name}/{ids[row]}") for row in first_U],
-            "group": [hashed_id(key, f"{name}/{dataset.clusters[row]}") for row in first_U],
-            "label": labels_U,
-        }
-        for index, label in enumerate(dataset.classes):
-            columns[f"p_{label}"] = probabilities_KUC[0, :, index]
-        return pd.DataFrame(columns)
-
-    def _facts(self) -> dict[str, Any]:
-        micro_batch = getattr(self._learner, "micro_batch", None)
-        return {
-            **facts_of(self._backbone, self._dataset, self._wave.cell),
-            **({"micro_batch": micro_batch} if micro_batch else {}),
-            **({"images_per_second": self._speed} if self._speed else {}),
-        }

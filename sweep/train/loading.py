@@ -10,9 +10,9 @@ from sweep.backbones.backbone import Backbone, input_size, load_backbone
 from sweep.data.dataset import Dataset, open_dataset, samples_hash
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
-from sweep.search.wave import SweepContext, Wave
 from sweep.space.model import DatasetSpec
 from sweep.train.features import Features, open_features
+from sweep.train.wave import SweepContext, Wave
 
 # A warm worker keeps what the next wave of a cell needs again.
 _open_dataset = lru_cache(maxsize=2)(open_dataset)
