@@ -1,1 +1,1 @@
-"""The search: studies in the ledger, waves dealt out of them, Ray Tune that runs the waves."""
+"""The search: studies in the ledger, waves made of their trials, Ray Tune that runs the waves."""

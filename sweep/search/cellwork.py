@@ -1,4 +1,4 @@
-"""What is left to do of one cell: trials to deal, trials beyond an edge, confirmations."""
+"""What is left to do of one cell: trials to begin, trials beyond an edge, confirmations."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sweep.train.wave import Wave, choice_identity
 
 
 class CellWork:
-    """The waves of one cell: what is left to deal, what is under way.
+    """The waves of one cell: what is left to begin, what is under way.
 
     Args:
         choices: returns the rates that a confirmation, by its index, chooses from.
@@ -35,7 +35,7 @@ class CellWork:
         self.waves = 0
         self.failures: Counter[str] = Counter()
         self.lost_in_a_row = 0
-        self.blocked = ""  # why nothing more of it is dealt, though something is left
+        self.blocked = ""  # why nothing more of it begins, though something is left
         self.paused = 0  # waves that a stop has left for the next time
         self._choices = choices
         self._chosen: dict[int, tuple[Trial, ...]] = {}
@@ -43,7 +43,7 @@ class CellWork:
 
     @property
     def searched(self) -> bool:
-        """Whether nothing of the budget is left to deal or under way."""
+        """Whether nothing of the budget is left to begin or under way."""
         return not (self.left or self.searching or self.again)
 
     @property
@@ -57,7 +57,7 @@ class CellWork:
 
     @property
     def unfinished(self) -> bool:
-        """Tell whether the cell still has something to deal that can be dealt."""
+        """Tell whether the cell still has something that can begin."""
         if not self.searched or self.paused or self.left_beyond:
             return True
         return bool(self.unconfirmed())

@@ -11,7 +11,7 @@ from sweep.train.wave import Report, Wave
 
 @dataclass
 class RunningWave:
-    """A wave that was dealt: what was heard of its members."""
+    """A wave that has begun, and the reports of its trials so far."""
 
     wave: Wave
     sweep_id: str

@@ -1,6 +1,6 @@
 """The scheduler: which wave of which cell runs next, and what its reports mean.
 
-Knows nothing of Ray: waves go out by `deal`, reports come in by `hear` and `finish`.
+Knows nothing of Ray: `next_wave` gives a wave, reports come in by `on_report` and `on_complete`.
 """
 
 import logging
@@ -27,7 +27,7 @@ from sweep.train.wave import Report, SweepContext, Wave, kept_model
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
 
-_REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is dealt to one
+_REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is for one
 
 log = logging.getLogger("sweep.search")
 
@@ -68,7 +68,7 @@ class Scheduler:
 
     @property
     def finished(self) -> bool:
-        """Tell whether nothing is left to deal or to wait for."""
+        """Tell whether nothing is left to begin or to wait for."""
         return not self._underway and all(self._next(w) is None for w in self._work.values())
 
     @property
@@ -93,7 +93,7 @@ class Scheduler:
     def drain(self) -> None:
         """Deal no more; what is under way may end or pause."""
         if not self._draining:
-            log.info("stopping: waves under way keep a checkpoint, no more are dealt")
+            log.info("stopping: waves under way keep a checkpoint, no more begin")
         self._draining = True
 
     def next_wave(self) -> Wave | None:
@@ -118,7 +118,7 @@ class Scheduler:
         )
         self._underway[wave.key] = underway
         work.progress.running += _running(underway)
-        log.info("%s: %s begins", wave.cell.name, _title(wave))
+        log.info("%s: %s", wave.cell.name, _title(wave, "begins"))
         self._changed()
         return wave
 
@@ -166,7 +166,7 @@ class Scheduler:
         del self._underway[key]
         self._forget_checkpoint(key)
         work.lost_in_a_row = 0
-        log.info("%s: %s ends", wave.cell.name, _title(wave))
+        log.info("%s: %s", wave.cell.name, _title(wave, "ends"))
         self._changed()
 
     def on_failure(
@@ -178,7 +178,7 @@ class Scheduler:
         counts: bool = True,
         blocked: bool = False,
     ) -> None:
-        """Take note that a wave died; it is dealt again, so often as the settings say.
+        """Take note that a wave died; it runs again, so often as the settings say.
 
         Args:
             counts: it is one of those times; else the next try is under other conditions.
@@ -229,7 +229,7 @@ class Scheduler:
         work = self._work[underway.wave.cell.name]
         work.progress.running -= _running(underway)
         work.paused += 1
-        log.info("%s: %s pauses", underway.wave.cell.name, _title(underway.wave))
+        log.info("%s: %s", underway.wave.cell.name, _title(underway.wave, "pauses"))
         self._changed()
 
     def _next(self, work: CellWork) -> Callable[[], Wave] | None:
@@ -271,7 +271,7 @@ class Scheduler:
         return self._wave(work.cell, key, trials)
 
     def _wave_key(self, work: CellWork) -> str:
-        """Return the key of a cell's next wave of trials; it holds to which repeat it is dealt."""
+        """Return the key of a cell's next wave of trials; it holds which repeat it is for."""
         count = work.study.trials()
         repeat = f"repeat:{count % work.cell.confirmations}:" if work.cell.repeated else ""
         return f"{self._context.sweep_id}:{work.cell.name}:{repeat}wave:{count}"
@@ -283,7 +283,7 @@ class Scheduler:
         return self._repeat(Wave(key, "trial", cell, trials, 0), int(dealt[1]))
 
     def _repeat(self, wave: Wave, index: int) -> Wave:
-        """Return a wave with the data and the seed of a confirmation, and of trials dealt to it."""
+        """Return a wave with the data and the seed of a confirmation, or of a trial for it."""
         fold = index if self._space.split.folds else 0
         seed = self._seed(wave.cell, index)
         return replace(wave, seed=seed, fold=fold, partition=1 + index, index=index)
@@ -397,7 +397,7 @@ class Scheduler:
         """Take up a cell where the ledger and the records say it was left.
 
         A trial whose result was written but not told is told now; the others that were begun, or
-        whose records are gone, are dealt again in the waves they were in, so that these find their
+        whose records are gone, run again in the waves they were in, so that these find their
         checkpoints.
         """
         ended = _by_number(records)
@@ -432,17 +432,18 @@ def _running(underway: RunningWave) -> int:
 
 
 def _share_dealt(work: CellWork) -> float:
-    """Return how much of a cell was dealt: the least served cell comes first."""
+    """Return the share of a cell that has begun: the cell with the least comes first."""
     asked = work.cell.trials - work.left - sum(len(wave.trials) for wave in work.again)
     confirming = len(work.confirming) + len(work.confirmed)
     return (asked + confirming) / (work.progress.trials_total + work.progress.seeds)
 
 
-def _title(wave: Wave) -> str:
-    if wave.kind == "confirmation":
-        return f"confirmation {wave.index}"
-    numbers = ", ".join(str(rate.number) for rate in wave.trials)
-    return f"{wave.kind}{'s' if len(wave.trials) > 1 else ''} {numbers}"
+def _title(wave: Wave, verb: str = "") -> str:
+    """Return what runs in a wave, and with a verb in the singular a sentence on it."""
+    one = wave.kind == "confirmation" or len(wave.trials) == 1
+    numbers = [trial.number for trial in wave.trials] if wave.kind == "trial" else [wave.index]
+    title = f"{wave.kind}{'' if one else 's'} {', '.join(map(str, numbers))}"
+    return f"{title} {verb if one else verb.removesuffix('s')}".rstrip()
 
 
 def open_scheduler(context: SweepContext, changed: Callable[[], None]) -> Scheduler:

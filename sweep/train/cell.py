@@ -270,7 +270,7 @@ class WaveRun:
         return kept_model(self._context.folder, wave.cell, wave.index, wave.trials[0])
 
     def _keep_model(self, learner: FineTuning) -> None:
-        """Leave what was trained for the confirmation that this trial was dealt to."""
+        """Leave what was trained for the confirmation that this trial belongs to."""
         more = {"seconds": 0.0, "of": self._inputs()}
         write_checkpoint(self._kept_path, learner.result(), self._history, **more)
 

@@ -58,12 +58,12 @@ class Wave:
     A confirmation trains all of its `trials`, and its own validation split chooses among them.
 
     Attributes:
-        key: identity, the same when the wave is dealt again; names its checkpoint.
+        key: identity, the same when the wave runs again; names its checkpoint.
         kind: trial or confirmation.
         seed: of the initial head and of the order of the samples.
         fold: which part of the dataset is the test split, where it is cut into folds.
         partition: which cut of the other samples into train and val.
-        index: of a confirmation, among those of its cell; of a trial that is dealt to one, that.
+        index: of a confirmation, among those of its cell; of a trial that belongs to one, that.
         chosen_by: how a confirmation came to its trials; see `search/confirmation.py`.
         round: of a confirmation; above 0 where it was done again, as a larger budget gave other
             trials to choose from.
@@ -138,7 +138,7 @@ class Report:
 
 
 def kept_model(folder: SweepFolder, cell: Cell, index: int, trial: Trial) -> Path:
-    """Return where a trial that is dealt to a confirmation leaves its model for it."""
+    """Return where a trial that belongs to a confirmation leaves its model for it."""
     return folder.file("kept", f"{cell.name}:{index}:{trial.identity}", ".pt")
 
 

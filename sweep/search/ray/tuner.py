@@ -1,4 +1,4 @@
-"""Ray Tune over the studies: a Searcher that deals waves, a scheduler that hears reports.
+"""Ray Tune over the studies: a Searcher that suggests waves, a scheduler that takes reports.
 
 The ledger is the truth; Tune's own experiment state is thrown away.
 """
@@ -215,7 +215,7 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
     def _may_be_the_node(self) -> bool:
         """Tell whether a wave may have failed for want of something on a node that has come.
 
-        As long as such a node has not told what it lacks, nothing is dealt that might go there.
+        As long as such a node has not told what it lacks, nothing begins that might go there.
         """
         self._follow_nodes()
         self._holding = self._roster.is_asking
