@@ -32,7 +32,7 @@ from sweep.base.settings import default_cache
 from sweep.compare.stats.difference import can_be_equivalent, weighted_sum
 from sweep.compare.stats.influence import midranks, rank_influences
 from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import Sampled, sampled_metric
+from sweep.compare.stats.sampling import MetricEstimate, sampled_metric
 from sweep.data.dataset import open_dataset
 from sweep.data.manifest import SPLITS
 from sweep.records.predictions import Predictions
@@ -139,7 +139,7 @@ def _grouped(rng: np.random.Generator, setting: Setting, shape: tuple[int, int])
     return np.sqrt(0.5) * alone + np.sqrt(0.5) * together
 
 
-def auroc_of(cell: list[Predictions]) -> Sampled:
+def auroc_of(cell: list[Predictions]) -> MetricEstimate:
     """Return the AUROC of a cell as the product has it, without its other metrics."""
     found = []
     for item in cell if cell[0] is not cell[-1] else cell[:1]:

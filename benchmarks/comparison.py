@@ -19,7 +19,7 @@ from sklearn import metrics as sk
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sweep.compare.comparison import Choices, compared
+from sweep.compare.comparison import Choices, compare
 from sweep.train.metrics import calibration_gaps
 from tests.simulated import classifier, sweep_of
 
@@ -44,7 +44,7 @@ def ours(classes: int) -> float:
     for cell in sweep.cells:
         cell.predictions()
     began = time.perf_counter()
-    comparison = compared([sweep], Choices("auroc"))
+    comparison = compare([sweep], Choices("auroc"))
     intervals = sum(len(row.metrics) for row in comparison.rows)
     pairs = sum(len(found) for found in comparison.pairs.values())
     seconds = time.perf_counter() - began

@@ -27,7 +27,7 @@ from torch.nn.functional import cross_entropy
 from sweep.backbones.backbone import Backbone, load_backbone
 from sweep.base.settings import default_cache
 from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import sampled
+from sweep.compare.stats.sampling import estimate
 from sweep.data.dataset import Dataset, open_dataset
 from sweep.records.results import Predictions
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
@@ -73,7 +73,7 @@ def intervals() -> None:
     right = np.stack([hits_N == (labels_N == 0), hits_N == (labels_N == 1)], axis=1) * 1.0
     item = Predictions(labels_N, np.arange(624), right)
     counts = Counts.of(labels_N, np.arange(624), 2)
-    ours = interval("accuracy", sampled([item] * 3)["accuracy"], counts)
+    ours = interval("accuracy", estimate([item] * 3)["accuracy"], counts)
     exact = binomtest(int(hits_N.sum()), 624).proportion_ci(method="wilson")
     print("\n| interval | low | high | width | holds the truth |\n|---|---|---|---|---|")
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy
 
 from sweep.backbones.backbone import load_backbone
 from sweep.compare.stats.difference import weighted_sum
-from sweep.compare.stats.sampling import sampled
+from sweep.compare.stats.sampling import estimate
 from sweep.data.dataset import open_dataset
 from sweep.data.splits import carve
 from sweep.records.predictions import Predictions
@@ -138,7 +138,7 @@ def main() -> None:
             procedures.append(way(run, np.exp(np.log(1e-5) + np.log(1e4) * places)))
         for shared in (0.0, 0.1):
             cells = [
-                sampled([Predictions(labels_N, groups_N, p) for p in found], None, shared)["auroc"]
+                estimate([Predictions(labels_N, groups_N, p) for p in found], None, shared)["auroc"]
                 for found in procedures
             ]
             called = [weighted_sum([(1, a), (-1, b)]).p < 0.05

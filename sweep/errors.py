@@ -57,7 +57,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     return f"; did you mean {', '.join(by_lower[match] for match in matches)}?" if matches else ""
 
 
-def gathered(items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
+def collect(items: Iterable[Item], work: Callable[[Item], Result]) -> list[Result]:
     """Return what `work` gives for every item.
 
     Raises SweepError with all their errors as one.
@@ -81,7 +81,7 @@ def listing(items: list[str], shown: int = 10) -> str:
     return "\n".join(lines)
 
 
-def shortened(items: Sequence[str], shown: int = 10) -> str:
+def shorten(items: Sequence[str], shown: int = 10) -> str:
     """Return the first `shown` items in one line, and how many more there are."""
     more = f" and {len(items) - shown} more" if len(items) > shown else ""
     return ", ".join(items[:shown]) + more

@@ -29,7 +29,7 @@ from sweep.backbones.weights import (
     weights_file,
     weights_hash,
 )
-from sweep.errors import BackboneError, nearest, shortened
+from sweep.errors import BackboneError, nearest, shorten
 from sweep.space.catalog import timm_tags
 from sweep.space.model import BackboneSpec
 
@@ -172,7 +172,7 @@ def _channels_last(trunk: nn.Module, spec: BackboneSpec) -> nn.Module:
         ) from None
 
 
-def exported(
+def export_state(
     network: Network, spec: BackboneSpec, image_size: int, classes: list[str]
 ) -> tuple[StateDict, dict[str, Any]]:
     """Return a network's weights under timm's own names, and how to load them with timm."""
@@ -253,7 +253,7 @@ def _build(
 def _unknown_tag(spec: BackboneSpec) -> BackboneError:
     architecture, _, tag = spec.model.partition(".")
     known = timm_tags(architecture)
-    there = f"there are {shortened(known)}" if known else "it has none"
+    there = f"there are {shorten(known)}" if known else "it has none"
     near = nearest(spec.model, known)
     return BackboneError(
         f"backbone {spec.name}: timm knows no weights {tag!r} of {architecture}; {there}{near}"

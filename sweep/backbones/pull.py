@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from sweep.backbones.weights import fetch_weights, full_name, hub_model, weights_file
 from sweep.base import checksums
 from sweep.base.atomic import write_atomically
-from sweep.errors import BackboneError, gathered
+from sweep.errors import BackboneError, collect
 from sweep.space.model import BackboneSpec
 
 
@@ -23,7 +23,7 @@ def pull(backbones: list[BackboneSpec], folder: Path) -> list[str]:
         BackboneError: weights cannot be had, or a file there is damaged; all of them are named.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return gathered(backbones, lambda spec: f"{spec.name}: {_pull(spec, folder)}")
+    return collect(backbones, lambda spec: f"{spec.name}: {_pull(spec, folder)}")
 
 
 def _pull(spec: BackboneSpec, folder: Path) -> str:

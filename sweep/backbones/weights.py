@@ -16,7 +16,7 @@ from sweep.backbones import hub
 from sweep.backbones.misfit import misfit
 from sweep.base import checksums
 from sweep.base.lfs import refuse_pointer
-from sweep.errors import BackboneError, listing, nearest, shortened
+from sweep.errors import BackboneError, listing, nearest, shorten
 from sweep.space.model import BackboneSpec
 
 StateDict = dict[str, Tensor]
@@ -90,7 +90,7 @@ def refuse_bad_numbers(trunk: nn.Module, spec: BackboneSpec) -> None:
     if bad:
         raise BackboneError(
             f"backbone {spec.name}: {len(bad)} of its weights hold values that are not numbers: "
-            f"{shortened(bad, 3)}; the file is damaged, or of a training that diverged"
+            f"{shorten(bad, 3)}; the file is damaged, or of a training that diverged"
         )
 
 

@@ -45,7 +45,7 @@ class Look:
     pad_edge: bool = True
 
 
-def fitted(
+def fit_table(
     columns: Sequence[Column], lines: Sequence[Line], width: int, look: Look = Look()
 ) -> RenderableType:
     """Return a table that is at most so wide.

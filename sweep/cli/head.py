@@ -15,12 +15,12 @@ from pathlib import Path
 
 from sweep import __version__
 from sweep.cli import main as run_command
-from sweep.remote.request import Answer, Request, unpacked, written
+from sweep.remote.request import Answer, Request, unpack, write_answer
 
 
 def main() -> None:
     """Run the request of the command line; exit as `sweep` would."""
-    request = unpacked(sys.argv[-1])
+    request = unpack(sys.argv[-1])
     for name, value in request.environment.items():
         os.environ.setdefault(name, value)
     os.environ.pop("SWEEP_ADDRESS", None)  # it is here
@@ -47,12 +47,12 @@ def main() -> None:
         if not request.answered:
             run_command()
             return
-        print(written(_answer(places["output"])))
+        print(write_answer(_answer(places["output"])))
 
 
 def _refuse(request: Request, told: str) -> None:
     if request.answered:
-        print(written(Answer(2, "", f"Error: {told}")))
+        print(write_answer(Answer(2, "", f"Error: {told}")))
         sys.exit(0)
     sys.stderr.write(f"Error: {told}")
     sys.exit(2)

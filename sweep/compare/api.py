@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sweep.base.atomic import write_atomically, write_text
 from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, compared
+from sweep.compare.comparison import Choices, Comparison, compare
 from sweep.compare.formats import latex, tables
 from sweep.errors import SweepError, nearest
 from sweep.records.results import SweepResults
@@ -41,12 +41,12 @@ def compare_sweeps(
 ) -> tuple[str, list[str]]:
     """Return the comparison as text, and what to know about it; write it to a file if asked.
 
-    Raises SweepError for an unknown format, for Parquet without a file, and what `compared` does.
+    Raises SweepError for an unknown format, for Parquet without a file, and what `compare` does.
     """
     _require(style, FORMATS, "format")
     if style == "parquet" and output is None:
         raise SweepError("parquet is not for a terminal: say --output FILE.parquet")
-    comparison = compared(sweeps, choices)
+    comparison = compare(sweeps, choices)
     require_scores(comparison)
     if style == "parquet":
         from sweep.compare.formats import frames as tabular
@@ -86,7 +86,7 @@ def write_report(
     """
     from sweep.compare.report.page import report
 
-    comparison = compared(sweeps, choices)
+    comparison = compare(sweeps, choices)
     require_scores(comparison)
     write_text(output, report(comparison, progress))
     notes = caveats(comparison)

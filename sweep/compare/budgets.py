@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from sweep.compare.comparison import Comparison, Row
-from sweep.compare.text import listed
+from sweep.compare.text import join_names
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, SweepResults
 from sweep.space.ranges import IN_WORDS, Range, end_of
@@ -76,7 +76,7 @@ def searched_less(comparison: Comparison) -> list[str]:
         most = max(counts.values(), default=0)
         less = sorted(f"{label} ({count})" for label, count in counts.items() if count < most)
         if less:
-            found[f"searched with fewer trials than others ({most}): {listed(less)}"].append(
+            found[f"searched with fewer trials than others ({most}): {join_names(less)}"].append(
                 dataset
             )
     return [
@@ -94,7 +94,7 @@ def few_complete(comparison: Comparison) -> list[str]:
     ]
     if not found:
         return []
-    return [f"fewer than {_LEAST_COMPLETE} complete trials to choose from: {listed(found)}"]
+    return [f"fewer than {_LEAST_COMPLETE} complete trials to choose from: {join_names(found)}"]
 
 
 def rates_at_an_edge(sweeps: list[SweepResults]) -> list[str]:
@@ -108,7 +108,7 @@ def rates_at_an_edge(sweeps: list[SweepResults]) -> list[str]:
         for end, names in found.items():
             notes.append(
                 f"{sweep.name}: the chosen {end} of what was searched; a wider range may give "
-                f"better models: {listed(names)}"
+                f"better models: {join_names(names)}"
             )
     return notes
 

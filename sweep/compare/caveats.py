@@ -9,7 +9,7 @@ from sweep.compare.budgets import few_complete, rates_at_an_edge, searched_less
 from sweep.compare.comparison import Comparison, Row
 from sweep.compare.costs import unlike_devices
 from sweep.compare.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
-from sweep.compare.text import listed, number, title
+from sweep.compare.text import join_names, number, title
 
 _FEW_GROUPS = 10  # of the rarest class
 _CALIBRATION_SAMPLES = 500  # below, a calibration error says little
@@ -57,10 +57,10 @@ def _few_groups(comparison: Comparison, dataset: str, rows: list[Row]) -> str | 
 def _at_a_bound(comparison: Comparison, dataset: str, rows: list[Row]) -> str | None:
     metrics = list(dict.fromkeys((comparison.choices.metric, "accuracy")))
     perfect = {
-        name: [row.label for row in rows if row.sampled[name].point in (0.0, 1.0)]
+        name: [row.label for row in rows if row.estimates[name].point in (0.0, 1.0)]
         for name in metrics
     }
-    said = [f"{title(name)} of {listed(labels)}" for name, labels in perfect.items() if labels]
+    said = [f"{title(name)} of {join_names(labels)}" for name, labels in perfect.items() if labels]
     if not said:
         return None
     return (
@@ -72,7 +72,7 @@ def _at_a_bound(comparison: Comparison, dataset: str, rows: list[Row]) -> str | 
 def _no_equivalence(comparison: Comparison, dataset: str, rows: list[Row]) -> str | None:
     metric, margin = comparison.choices.metric, comparison.choices.margin
     judged = [pair for pair in comparison.pairs[dataset] if pair.verdict.word != "unjudged"]
-    if not judged or can_be_equivalent(rows[0].sampled[metric].grain, margin):
+    if not judged or can_be_equivalent(rows[0].estimates[metric].grain, margin):
         return None
     return (
         f"{dataset}: the test split is too small to call cells equivalent within {margin:g} "
@@ -96,7 +96,7 @@ def _few_confirmations(comparison: Comparison, dataset: str, rows: list[Row]) ->
         return None
     return (
         f"{dataset}: fewer than {LEAST_CONFIRMATIONS} confirmations, so that nothing is known of "
-        f"how chance in training moves the scores; estimates, no verdicts: {listed(few)}"
+        f"how chance in training moves the scores; estimates, no verdicts: {join_names(few)}"
     )
 
 
@@ -114,8 +114,9 @@ def _validation_unlike_test(comparison: Comparison, dataset: str, rows: list[Row
     if 2 * len(found) <= len(rows):
         return None
     return (
-        f"{dataset}: the best validation score is far above the test interval in {listed(found)}. "
-        "Are patients on both sides of the validation split (say how the name tells: 'group:')? "
+        f"{dataset}: the best validation score is far above the test interval in "
+        f"{join_names(found)}. Are patients on both sides of the validation split (say how the "
+        "name tells: 'group:')? "
         "Is the test set from elsewhere?"
     )
 
@@ -134,7 +135,7 @@ def _confirmed_again(comparison: Comparison) -> list[str]:
         return []
     return [
         "the test split was scored again after its first scores were known, as the budget was "
-        f"raised: {listed(found)}"
+        f"raised: {join_names(found)}"
     ]
 
 

@@ -1,6 +1,6 @@
 """The comparison: every cell with its intervals, and the verdicts on pairs of cells.
 
-`compared` is where a comparison begins; questions, costs, ranks and tables are made from what it
+`compare` is where a comparison begins; questions, costs, ranks and tables are made from what it
 returns, and quote its verdicts.
 """
 
@@ -20,10 +20,10 @@ from sweep.compare.stats.difference import (
     weighted_sum,
 )
 from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import Sampled, sampled
+from sweep.compare.stats.sampling import MetricEstimate, estimate
 from sweep.compare.stats.verdict import ALPHA, Verdict, holm, verdicts
-from sweep.compare.text import listed
-from sweep.errors import SweepError, shortened
+from sweep.compare.text import join_names
+from sweep.errors import SweepError, shorten
 from sweep.records.predictions import Predictions
 from sweep.records.results import CellResult, SweepResults
 from sweep.train.metrics import LOWER_IS_BETTER
@@ -73,7 +73,7 @@ class Row:
 
     label: str
     cell: CellResult
-    sampled: dict[str, Sampled]
+    estimates: dict[str, MetricEstimate]
     counts: Counts | None
 
     @cached_property
@@ -81,16 +81,16 @@ class Row:
         """Each metric with its interval."""
         if self.counts is None:
             return {}
-        return {name: interval(name, item, self.counts) for name, item in self.sampled.items()}
+        return {name: interval(name, item, self.counts) for name, item in self.estimates.items()}
 
     @cached_property
     def spread(self) -> dict[str, float]:
         """Standard deviation of each metric over the confirmations; NaN for one."""
-        return {name: item.spread for name, item in self.sampled.items()}
+        return {name: item.spread for name, item in self.estimates.items()}
 
     def half_width(self, metric: str) -> float:
         """Return the half width that the confirmations alone give an interval; NaN below three."""
-        item = self.sampled[metric]
+        item = self.estimates[metric]
         if item.confirmations < LEAST_CONFIRMATIONS:
             return float("nan")
         return float(quantile(item.confirmations - 1) * np.sqrt(item.training_variance))
@@ -165,7 +165,7 @@ class Comparison:
         """
         name = metric or self.choices.metric
         sign = direction(name)
-        return weighted_sum([(sign * weight, row.sampled[name]) for weight, row in terms])
+        return weighted_sum([(sign * weight, row.estimates[name]) for weight, row in terms])
 
     @cached_property
     def pairs(self) -> dict[str, list[Pair]]:
@@ -221,7 +221,7 @@ class Comparison:
         return result
 
 
-def compared(sweeps: list[SweepResults], choices: Choices) -> Comparison:
+def compare(sweeps: list[SweepResults], choices: Choices) -> Comparison:
     """Compute the intervals of every cell of the sweeps, and put the best first.
 
     Raises SweepError if the sweeps cannot be compared.
@@ -279,7 +279,7 @@ def _row(label: str, cell: CellResult, predictions: list[Predictions]) -> Row:
     ways = {record.params.get("chosen_by") for record in cell.confirmations}
     shared = _SHARED_CHOICE if "resample" in ways else 0.0
     counts = Counts.of(first.labels_N, first.groups_N, first.probabilities_NC.shape[1])
-    return Row(label, cell, sampled(predictions, cell.predictions_by_fold(), shared), counts)
+    return Row(label, cell, estimate(predictions, cell.predictions_by_fold(), shared), counts)
 
 
 def _labels(cells: list[CellResult]) -> dict[CellResult, str]:
@@ -321,14 +321,14 @@ def _test_notes(
         return []
 
     def named(found: list[CellResult]) -> str:
-        return listed([labels[cell] for cell in found])
+        return join_names([labels[cell] for cell in found])
 
     first, notes = read[cells[0]][0], []
     counts = np.bincount(first.labels_N, minlength=len(cells[0].classes))
     absent = [name for name, count in zip(cells[0].classes, counts, strict=True) if not count]
     if absent:
         notes.append(
-            f"{dataset} has no test sample of {shortened(absent)}: AUROC, AUPRC and balanced "
+            f"{dataset} has no test sample of {shorten(absent)}: AUROC, AUPRC and balanced "
             "accuracy are means over the other classes"
         )
     constant = [
@@ -345,9 +345,9 @@ def _test_notes(
 
 
 def _rank(row: Row, choices: Choices) -> float:
-    if not row.sampled or np.isnan(row.sampled[choices.metric].point):
+    if not row.estimates or np.isnan(row.estimates[choices.metric].point):
         return float("-inf")
-    return choices.sign * row.sampled[choices.metric].point
+    return choices.sign * row.estimates[choices.metric].point
 
 
 def _same_tests(rows: list[Row]) -> list[Row]:

@@ -102,10 +102,10 @@ def pareto(comparison: Comparison, dataset: str) -> list[Row]:
     best = -np.inf
     by_cost = sorted(
         comparison.datasets[dataset],
-        key=lambda r: (work(r.cell), -choices.sign * r.sampled[choices.metric].point),
+        key=lambda r: (work(r.cell), -choices.sign * r.estimates[choices.metric].point),
     )
     for row in by_cost:
-        value = choices.sign * row.sampled[choices.metric].point
+        value = choices.sign * row.estimates[choices.metric].point
         if value > best:
             best = value
             front.append(row)

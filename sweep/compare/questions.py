@@ -15,9 +15,9 @@ from itertools import combinations
 import numpy as np
 
 from sweep.compare.comparison import Comparison, Pair, Row
-from sweep.compare.stats.difference import Difference, averaged
+from sweep.compare.stats.difference import Difference, average
 from sweep.compare.stats.verdict import Verdict, Word, verdicts
-from sweep.compare.text import losses, told
+from sweep.compare.text import describe, losses
 
 Terms = list[tuple[float, Row]]
 
@@ -209,7 +209,7 @@ def _contrasts(
     contrasts = [item for items in found.values() for item in items]
     for what, items in found.items():
         if len(items) > 1:
-            gain = averaged([item.gain for item in items])
+            gain = average([item.gain for item in items])
             where, parts = f"{_EVERYWHERE} {len(items)}", tuple(item.gain.point for item in items)
             contrasts.append(Contrast(where, what, first, second, gain, None, parts))
     return contrasts
@@ -219,7 +219,7 @@ def _finding(
     comparison: Comparison, item: Contrast, verdict: Verdict, pair: Pair | None
 ) -> ContrastResult:
     choices = comparison.choices
-    text = f"{item.where}, {item.what}: {told(item.first, item.second, verdict, choices)}"
+    text = f"{item.where}, {item.what}: {describe(item.first, item.second, verdict, choices)}"
     if pair is not None and item.rows is not None:
         first, second = item.rows
         text += losses([(item.first, pair.lost_by(first)), (item.second, pair.lost_by(second))])

@@ -61,7 +61,7 @@ def _scores(comparison: Comparison) -> pd.DataFrame:
     metric, sign = comparison.choices.metric, comparison.choices.sign
     table = pd.DataFrame(
         {
-            dataset: {row.label: sign * row.sampled[metric].point for row in rows}
+            dataset: {row.label: sign * row.estimates[metric].point for row in rows}
             for dataset, rows in comparison.datasets.items()
         }
     ).T

@@ -58,7 +58,7 @@ def interval(item: Interval | None, line_break: str = " ") -> str:
     return f"{item.mean:.3f}{line_break}[{item.low:.3f}, {item.high:.3f}]"
 
 
-def signed(item: Interval) -> str:
+def format_signed(item: Interval) -> str:
     """Return a difference and its interval, with its sign."""
     if not math.isfinite(item.low):
         return f"{number(item.mean)} [unknown]"
@@ -77,9 +77,9 @@ def both_p(verdict: Verdict) -> str:
     return f"{p_value(verdict.p)}, adjusted p {adjusted}"
 
 
-def told(first: str, second: str, verdict: Verdict, choices: Reading) -> str:
+def describe(first: str, second: str, verdict: Verdict, choices: Reading) -> str:
     """Say a verdict in words, with the interval that agrees with it."""
-    amount = f"{title(choices.metric)} {signed(raw(verdict.interval, choices.sign))}"
+    amount = f"{title(choices.metric)} {format_signed(raw(verdict.interval, choices.sign))}"
     margin, word = f"{choices.margin:g}", verdict.word
     if word == "unjudged":
         gain = choices.sign * verdict.gain.point
@@ -122,7 +122,7 @@ def short_p(p: float) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def listed(names: list[str], shown: int = 3) -> str:
+def join_names(names: list[str], shown: int = 3) -> str:
     """Return names in a sentence, the first few of many."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more

@@ -88,14 +88,14 @@ class Inputs:
         return found
 
 
-def remember(folder: SweepFolder, inputs: Inputs) -> None:
+def write_inputs(folder: SweepFolder, inputs: Inputs) -> None:
     """Write down in the folder of a sweep what it learns from."""
     content = zlib.compress(json.dumps(asdict(inputs)).encode())
     sealed = _fernet(folder).encrypt(content)
     write_atomically(folder.path / _FILE, lambda file: file.write_bytes(sealed))
 
 
-def remembered(folder: SweepFolder) -> Inputs | None:
+def read_inputs(folder: SweepFolder) -> Inputs | None:
     """Return what a sweep learnt from before; None if that is not known.
 
     It is not in a home with another key than the one in which the sweep was launched.
@@ -113,7 +113,7 @@ def remembered(folder: SweepFolder) -> Inputs | None:
 
 def refuse_changes(folder: SweepFolder, now: Inputs) -> None:
     """Raise SweepError, naming all that has changed, if a sweep would go on with other inputs."""
-    before = remembered(folder)
+    before = read_inputs(folder)
     if before is None:
         changes = list(_against_records(folder.records(), now))
     else:

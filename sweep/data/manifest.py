@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from sweep.errors import shortened
+from sweep.errors import shorten
 
 SPLITS = ("train", "val", "test")
 UNUSED = "unused"  # of samples that no split has: leaks, or beyond the train fraction
@@ -83,7 +83,7 @@ class Manifest:
         """Return the numbers of samples by split and class, as one line."""
         parts = []
         for part, found in self.counts().items():
-            of_class = shortened([f"{label} {count:,}" for label, count in found.items()])
+            of_class = shorten([f"{label} {count:,}" for label, count in found.items()])
             parts.append(f"{part} {sum(found.values()):,} ({of_class})")
         return ", ".join(parts)
 

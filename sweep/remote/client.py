@@ -30,7 +30,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from sweep.errors import Interrupted, SweepError
-from sweep.remote.request import BEGUN, Answer, Request, found_answer, packed
+from sweep.remote.request import BEGUN, Answer, Request, found_answer, pack
 
 Result = TypeVar("Result")
 
@@ -65,7 +65,7 @@ class Head:
         Args:
             name: what it is, for people who read the dashboard.
         """
-        entrypoint = f"{_PYTHON} -m sweep.cli.head {shlex.quote(name)} {packed(request)}"
+        entrypoint = f"{_PYTHON} -m sweep.cli.head {shlex.quote(name)} {pack(request)}"
         wanted = f"sweep-{uuid.uuid4().hex[:12]}"
         end = time.monotonic() + _WAIT_S
         with _told(self.address):

@@ -79,17 +79,17 @@ def environment_here(home: Path | None) -> dict[str, str]:
     return places
 
 
-def packed(request: Request) -> str:
+def pack(request: Request) -> str:
     """Return a request as one word for a command line."""
     return base64.urlsafe_b64encode(zlib.compress(json.dumps(asdict(request)).encode())).decode()
 
 
-def unpacked(word: str) -> Request:
-    """Return the request that `packed` made a word of."""
+def unpack(word: str) -> Request:
+    """Return the request that `pack` made a word of."""
     return Request(**json.loads(zlib.decompress(base64.urlsafe_b64decode(word))))
 
 
-def written(answer: Answer) -> str:
+def write_answer(answer: Answer) -> str:
     """Return an answer as one line that `found_answer` knows among others."""
     text = json.dumps(asdict(answer))
     return f"{_ANSWER}{base64.b64encode(zlib.compress(text.encode())).decode()}"

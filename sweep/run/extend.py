@@ -10,7 +10,7 @@ from sweep.space.model import Space
 MAY_GROW = ("budget.trials", "budget.frozen.trials", "seeds")
 
 
-def extended(folder: SweepFolder, overrides: list[str]) -> Space:
+def extend(folder: SweepFolder, overrides: list[str]) -> Space:
     """Return a sweep's space with ``--set`` applied: more trials, or more confirmations.
 
     Anything else would make the new trials another experiment than those that are done.

@@ -14,15 +14,15 @@ from typing import Any
 from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_text
 from sweep.base.settings import default_cache
-from sweep.compare.comparison import Choices, Comparison, Row, compared
-from sweep.data.inputs import Inputs, refuse_changes, remember
+from sweep.compare.comparison import Choices, Comparison, Row, compare
+from sweep.data.inputs import Inputs, refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder, hashing_key, new_id
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, home_results
 from sweep.records.soundness import faults, set_right
-from sweep.run.extend import extended
+from sweep.run.extend import extend
 from sweep.run.interruption import LaunchState, how_to_go_on, interruptible
 from sweep.run.listener import Decoding, Listener
 from sweep.run.plan import plan_cells, prepare
@@ -114,7 +114,7 @@ def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()
     What is missing or damaged of what it has left is run again.
     """
     folder.refuse_other_name()
-    space = extended(folder, list(changes.overrides))
+    space = extend(folder, list(changes.overrides))
     settings = replace(folder.settings(), **changes.settings)
     more = changes.retry_failed or space != folder.space()
     with interruptible(folder) as course, folder.locked():
@@ -204,7 +204,7 @@ def _prepare_and_run(
         if not settings.local:
             planner = plan_resources(context, sizes, shared=bool(settings.address))
             run_waves = partial(search, planner=planner)
-        remember(folder, inputs)
+        write_inputs(folder, inputs)
         folder.create(space, settings)
         folder.reopen(forget_failures)
         course.begun = True
@@ -388,7 +388,7 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
 
 def _compared(folder: SweepFolder) -> Comparison:
     results = replace(home_results(folder), finished=True)
-    return compared([results], Choices(results.space.objective, results.space.margin))
+    return compare([results], Choices(results.space.objective, results.space.margin))
 
 
 def _weights_dir(settings: Settings) -> Path | None:

@@ -14,7 +14,7 @@ from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan, release_workers
-from sweep.errors import SweepError, gathered
+from sweep.errors import SweepError, collect
 from sweep.space.catalog import KNOWN_SIZES
 from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
 from sweep.train.flops import forward_flops, step_flops
@@ -69,7 +69,7 @@ def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
     Raises SweepError with everything that cannot be: sizes, freeze modes, datasets' trees.
     """
     manifests = _manifests(space, data_root)
-    return gathered(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
+    return collect(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
 
 
 def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool) -> list[str]:
@@ -132,7 +132,7 @@ def check_networks(space: Space, weights_dir: Path | None) -> None:
         random = backbone.model_copy(update={"weights": "none"})
         load_backbone(backbone if there else random, size, weights_dir)
 
-    gathered(space.backbones, check)
+    collect(space.backbones, check)
     load_backbone.cache_clear()
 
 
@@ -200,7 +200,7 @@ def prepare(
         loaded = load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
         inputs.take_backbone(loaded, weights_dir)
 
-    gathered(space.backbones, load)
+    collect(space.backbones, load)
     load_backbone.cache_clear()
 
     def decode(item: Decoding) -> list[str]:
@@ -215,7 +215,7 @@ def prepare(
         told = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
         return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]
 
-    said = gathered(decodings(space), decode)
+    said = collect(decodings(space), decode)
     release_workers()
     return Prepared(inputs, list(dict.fromkeys(line for lines in said for line in lines)))
 
@@ -234,7 +234,7 @@ def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
             return None
         return dataset.name, read_manifest(dataset, space.split, data_root)
 
-    return dict(item for item in gathered(space.datasets, read) if item)
+    return dict(item for item in collect(space.datasets, read) if item)
 
 
 def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> CellPlan:

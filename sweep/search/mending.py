@@ -12,7 +12,7 @@ from sweep.records.record import RunRecord
 from sweep.search.ledger import WrittenStudy
 from sweep.search.studies import BEYOND, STATES
 from sweep.space.model import Cell, Space
-from sweep.space.ranges import Range, extended
+from sweep.space.ranges import Range, extend_range
 from sweep.train.wave import rungs
 
 log = logging.getLogger("sweep.search")
@@ -66,7 +66,7 @@ def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | N
     outside = {n: d for n, d in own.items() if not d.low <= params[n] <= d.high}
     ranges: dict[str, Range] = dict(own)
     for name, domain in outside.items():
-        ranges[name] = extended(domain, "lower" if params[name] < domain.low else "upper")
+        ranges[name] = extend_range(domain, "lower" if params[name] < domain.low else "upper")
     notes = {"wave": f"{record.key}:again"}
     if old is not None and old.params == params:
         notes = dict(old.user_attrs)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweep.records.record import RunRecord
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.space.model import Cell, Space
-from sweep.space.ranges import End, Range, end_of, extended
+from sweep.space.ranges import End, Range, end_of, extend_range
 from sweep.train.learner import Trial
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -131,7 +131,8 @@ class CellStudy:
             return {name: Range(low=item.low, high=item.high) for name, item in found}
         ends = self._at_an_edge()
         return {
-            name: extended(domain, ends.get(name)) for name, domain in self._space.domains().items()
+            name: extend_range(domain, ends.get(name))
+            for name, domain in self._space.domains().items()
         }
 
     def _at_an_edge(self) -> dict[str, End]:

@@ -43,7 +43,7 @@ def end_of(domain: Range, value: float) -> End | None:
     return "lower" if place < _EDGE else "upper" if place > 1 - _EDGE else None
 
 
-def extended(domain: Range, end: End | None) -> Range:
+def extend_range(domain: Range, end: End | None) -> Range:
     """Return the power of ten beyond an end of a range; the range itself for none."""
     if end is None:
         return Range(low=domain.low, high=domain.high)

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from sweep.backbones.backbone import Network, exported
+from sweep.backbones.backbone import Network, export_state
 from sweep.base.atomic import write_atomically, write_text
 from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
@@ -33,7 +33,7 @@ from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import EpochScore, Learner, chosen
 from sweep.train.loading import open_counted_features, open_inputs
-from sweep.train.metrics import pooled, score
+from sweep.train.metrics import pool, score
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.wave import Report, SweepContext, Wave, kept_model, rungs
 
@@ -312,7 +312,7 @@ class WaveRun:
         report.checksums[f"predictions/{path.name}"] = sha256(path)
         if self._wave.index:  # the first confirmation is the model that is kept
             return
-        state, about = exported(
+        state, about = export_state(
             learner.network(),
             self._wave.cell.backbone,
             self._dataset.store.size,
@@ -347,7 +347,7 @@ class WaveRun:
         manifest, name = dataset.manifest, self._wave.cell.dataset.name
         rows, units_N = dataset.rows(split), dataset.units(split)
         scored = (dataset.labels[rows], probabilities_NC[None])
-        labels_U, probabilities_KUC = pooled(*scored, units_N if dataset.pooled else None)
+        labels_U, probabilities_KUC = pool(*scored, units_N if dataset.pooled else None)
         first_U = rows[np.unique(units_N, return_index=True)[1]]
         ids = manifest.groups if dataset.pooled else manifest.ids
         columns: dict[str, Any] = {

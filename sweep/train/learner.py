@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweep.base.identity import canonical_hash
-from sweep.train.metrics import pooled, score_each
+from sweep.train.metrics import pool, score_each
 
 State = dict[str, Any]
 
@@ -147,7 +147,7 @@ def validation(
     sound = [
         math.isfinite(a) and math.isfinite(b) for a, b in zip(losses, train_losses, strict=True)
     ]
-    labels, probabilities = pooled(labels_N.numpy(), log_KNC[sound].exp().numpy(), units_N)
+    labels, probabilities = pool(labels_N.numpy(), log_KNC[sound].exp().numpy(), units_N)
     metrics = score_each(labels, probabilities)
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []

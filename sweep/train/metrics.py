@@ -44,7 +44,7 @@ def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]
     return {**of_confusion, **of_ranks, "ece": ece_K, "brier": brier_K}
 
 
-def pooled(
+def pool(
     labels_N: Labels, probabilities_KNC: Floats, units_N: Labels | None
 ) -> tuple[Labels, Floats]:
     """Return the label (U,) and the mean probabilities (K, U, C) of each unit of samples.

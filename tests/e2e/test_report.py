@@ -8,7 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-from sweep.compare.comparison import Choices, compared
+from sweep.compare.comparison import Choices, compare
 from sweep.compare.report.page import report
 from tests.simulated import sweep_of
 
@@ -42,7 +42,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
             AUROCS, "big", 300, shared=0.3, classes=4, names=HOSTILE, datasets=datasets,
             backbones=BACKBONES, budget={"trials": 16, "epochs": 30},
         )  # fmt: skip
-        comparison = compared([sweep], Choices("auroc"))
+        comparison = compare([sweep], Choices("auroc"))
         (folder / "report.html").write_text(report(comparison), encoding="utf-8")
     return folder / "report.html"
 

@@ -12,7 +12,7 @@ from sklearn.datasets import load_sample_image
 from sweep.backbones import backbone as backbones
 from sweep.backbones.backbone import (
     bare_network,
-    exported,
+    export_state,
     input_size,
     load_backbone,
     preprocessing,
@@ -160,7 +160,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, damage: str) -> Non
 def test_an_exported_model_loads_with_timm_as_its_json_says(tmp_path: Path, model: str) -> None:
     size = 160 if model == "test_vit" else 32
     network = load_backbone(small(model=model), size, None).network(3, 0).eval()
-    state, about = exported(network, small(model=model), size, ["a", "b", "c"])
+    state, about = export_state(network, small(model=model), size, ["a", "b", "c"])
     save_file(state, tmp_path / "model.safetensors")
     about = json.loads(json.dumps(about))
     images = torch.randn(2, 3, size, size)

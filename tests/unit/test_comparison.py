@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, compared
+from sweep.compare.comparison import Choices, Comparison
+from sweep.compare.comparison import compare as compare_sweeps
 from sweep.compare.stats.verdict import holm
 from sweep.errors import SweepError
 from sweep.records.results import CellResult, SweepResults
@@ -20,7 +21,7 @@ SIX = {
 
 
 def compare(*sweeps: SweepResults, metric: str = "auroc") -> Comparison:
-    return compared(list(sweeps), Choices(metric))
+    return compare_sweeps(list(sweeps), Choices(metric))
 
 
 def with_cells(sweep: SweepResults, **changes: object) -> SweepResults:
@@ -81,7 +82,7 @@ def test_choices_on_resamples_have_something_in_common() -> None:
     for cell in sweep.cells:
         for record in cell.confirmations:
             record.params["chosen_by"] = "partition" if cell.freeze == "frozen" else "resample"
-    rows = {row.label: row.sampled["auroc"] for row in compare(sweep).rows}
+    rows = {row.label: row.estimates["auroc"] for row in compare(sweep).rows}
     frozen, full = rows["small/frozen"], rows["small/full"]
     assert frozen.training_variance == pytest.approx(frozen.spread**2 / 3)
     assert full.training_variance == pytest.approx(full.spread**2 * (1 / 3 + 0.1))
@@ -184,7 +185,7 @@ def test_a_margin_that_the_test_split_cannot_judge_is_named() -> None:
 
 
 def test_a_margin_chosen_after_the_run_is_named() -> None:
-    comparison = compared([sweep_of(SIX)], Choices("auroc", 0.05, chosen_after=True))
+    comparison = compare([sweep_of(SIX)], Choices("auroc", 0.05, chosen_after=True))
     assert any("0.05 was chosen after the run" in note for note in caveats(comparison))
 
 
@@ -316,7 +317,7 @@ def test_a_sweep_is_not_compared_with_its_copy() -> None:
     with pytest.raises(
         SweepError, match="s and copy are one sweep, of which the folder was copied"
     ):
-        compared([one, copy], Choices("auroc"))
+        compare([one, copy], Choices("auroc"))
 
 
 @pytest.mark.parametrize(
@@ -330,4 +331,4 @@ def test_results_of_two_kinds_in_one_sweep_are_refused(fact: str, said: str) -> 
         for record in cell.confirmations:
             record.facts[fact] = "a" if cell.freeze == "frozen" else "b"
     with pytest.raises(SweepError, match=f"{said} changed while s ran: its results are of two"):
-        compared([one], Choices("auroc"))
+        compare([one], Choices("auroc"))

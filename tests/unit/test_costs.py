@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
 from sweep.compare.budgets import at_equal_budget, best_values, expected_best
-from sweep.compare.comparison import Choices, Comparison, compared
+from sweep.compare.comparison import Choices, Comparison, compare
 from sweep.compare.costs import cheapest_good, cheapest_sentence, cost, pareto, unlike_devices, work
 from sweep.compare.ranks import ranks
 from sweep.records.results import cell_result
@@ -19,7 +19,7 @@ from tests.unit.test_questions import DATASETS, cells, shifted
 
 
 def comparison(aurocs: dict[str, float], margin: float = 0.01, **changes: object) -> Comparison:
-    return compared([sweep_of(aurocs, **changes)], Choices("auroc", margin))
+    return compare([sweep_of(aurocs, **changes)], Choices("auroc", margin))
 
 
 def test_a_cell_costs_its_search_and_one_training() -> None:
@@ -68,7 +68,7 @@ def test_a_cheaper_cell_that_loses_in_another_metric_is_not_as_good() -> None:
     cell = sweep.cells[0]
     assert cell.name == "eyes/small/frozen"
     cell._tables[:] = [shifted(table) for table in cell._tables]
-    found = compared([sweep], Choices("auroc", 0.05))
+    found = compare([sweep], Choices("auroc", 0.05))
     assert cheapest_good(found, "eyes").row.label == "small/full"
     said = cheapest_sentence(found, "eyes")
     assert "small/frozen is cheaper and within the margin, but worse in accuracy 0." in said
@@ -100,7 +100,7 @@ def test_ranks_are_averages_over_the_datasets() -> None:
     assert {result.average.index[0], result.average.index[1]} == {"large/frozen", "large/full"}
     assert result.average.sum() == pytest.approx(1 + 2 + 3 + 4 + 5 + 6)
     scores = {
-        label: [r.sampled["auroc"].point for r in found.rows if r.label == label]
+        label: [r.estimates["auroc"].point for r in found.rows if r.label == label]
         for label in result.average.index
     }
     assert result.p == pytest.approx(friedmanchisquare(*scores.values()).pvalue)

@@ -13,12 +13,12 @@ from sklearn.metrics import roc_auc_score
 
 from sweep.compare.stats.difference import (
     Difference,
-    averaged,
+    average,
     can_be_equivalent,
     quantile,
     weighted_sum,
 )
-from sweep.compare.stats.sampling import Sampled, sampled
+from sweep.compare.stats.sampling import MetricEstimate, estimate
 from sweep.records.predictions import Predictions
 from tests.simulated import classifier
 
@@ -30,7 +30,7 @@ def alike(item: Predictions, count: int = 3) -> list[Predictions]:
 
 def gap(first: Predictions, second: Predictions, metric: str = "auroc") -> Difference:
     terms = ((1, first), (-1, second))
-    return weighted_sum([(weight, sampled(alike(item))[metric]) for weight, item in terms])
+    return weighted_sum([(weight, estimate(alike(item))[metric]) for weight, item in terms])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -53,7 +53,7 @@ def test_without_noise_of_the_test_set_it_is_welchs_t() -> None:
     rng = np.random.default_rng(1)
     first, second = rng.normal(0.80, 0.02, 10), rng.normal(0.78, 0.01, 5)
     items = [
-        Sampled(float(values.mean()), np.zeros((1, 9)), np.array([9]),
+        MetricEstimate(float(values.mean()), np.zeros((1, 9)), np.array([9]),
                 float(values.std(ddof=1)), len(values))
         for values in (first, second)
     ]  # fmt: skip
@@ -68,7 +68,7 @@ def test_without_noise_of_the_test_set_it_is_welchs_t() -> None:
 
 def test_both_errors_add_up_with_satterthwaites_degrees_of_freedom() -> None:
     cells = [[classifier(200, 0.8, 10 * c + k, shared=0.5) for k in range(5)] for c in (0, 1)]
-    one, two = (sampled(cell)["auroc"] for cell in cells)
+    one, two = (estimate(cell)["auroc"] for cell in cells)
     found = weighted_sum([(1, one), (-1, two)])
     training = (one.spread**2 + two.spread**2) / 5
     assert found.error**2 == pytest.approx(found.test + training)
@@ -80,7 +80,7 @@ def test_both_errors_add_up_with_satterthwaites_degrees_of_freedom() -> None:
 
 def test_fewer_than_three_confirmations_are_not_judged() -> None:
     cells = [[classifier(200, auroc, k) for k in range(2)] for auroc in (0.9, 0.6)]
-    found = weighted_sum([(w, sampled(c)["auroc"]) for w, c in zip((1, -1), cells, strict=True)])
+    found = weighted_sum([(w, estimate(c)["auroc"]) for w, c in zip((1, -1), cells, strict=True)])
     assert not found.judged
     assert found.p == 1
     assert found.equivalent(0.5) >= 0.5
@@ -154,7 +154,7 @@ def test_not_worse_and_equivalent_are_one_sided_tests() -> None:
 
 def test_a_mean_over_data_sets_has_the_errors_of_all() -> None:
     items = [Difference(0.1, 0.02**2, 0.01**2, 40.0), Difference(0.2, 0.04**2, 0.0, math.inf)]
-    found = averaged(items)
+    found = average(items)
     assert found.point == pytest.approx(0.15)
     assert found.error**2 == pytest.approx((0.02**2 + 0.01**2 + 0.04**2) / 4)
     assert found.freedom > 40

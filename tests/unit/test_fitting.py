@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from sweep.base.fitting import Column, Line, fitted
+from sweep.base.fitting import Column, Line, fit_table
 from sweep.cli.views.progress import Display
-from sweep.compare.comparison import Choices, compared
+from sweep.compare.comparison import Choices, compare
 from sweep.compare.formats.tables import terminal
 from sweep.records.progress import CellProgress
 from sweep.space.file import load_space
@@ -37,7 +37,7 @@ def printed(item: object, width: int, height: int = 24) -> list[str]:
 )
 def test_no_line_is_wider_and_every_name_is_there(names: list[str], width: int) -> None:
     columns = [Column("Cell", justify="left"), Column("A", 2), Column("B", 1)]
-    lines = printed(fitted(columns, [Line([name, "0.9", "12"]) for name in names], width), width)
+    lines = printed(fit_table(columns, [Line([name, "0.9", "12"]) for name in names], width), width)
     longest = max(cell_len(part) for name in names for part in re.split("(?<=/)", name))
     assert max(map(cell_len, lines)) <= max(width, longest + 2)
     whole = "".join(line.strip(" ┃│┏┡└┓┩┘━─┳╇┴") for line in lines)
@@ -49,15 +49,15 @@ def test_no_line_is_wider_and_every_name_is_there(names: list[str], width: int) 
 def test_the_columns_that_matter_least_go_first() -> None:
     columns = [Column("Cell", justify="left"), Column("Best", 1), Column("Training", 2)]
     lines = [Line(["a" * 20, "0.9", "1:00"])]
-    assert "Training" in printed(fitted(columns, lines, 60), 60)[1]
-    narrow = "\n".join(printed(fitted(columns, lines, 32), 32))
+    assert "Training" in printed(fit_table(columns, lines, 60), 60)[1]
+    narrow = "\n".join(printed(fit_table(columns, lines, 32), 32))
     assert "Best" in narrow
     assert "Training" not in narrow
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_comparison_fits_and_names_are_whole(width: int) -> None:
-    comparison = compared([sweep_of({"frozen": 0.9, "full": 0.8})], Choices("auroc"))
+    comparison = compare([sweep_of({"frozen": 0.9, "full": 0.8})], Choices("auroc"))
     table = terminal(comparison, width).partition("Which cell is best?")[0]
     lines = re.sub(r"\x1b\[[0-9;]*m", "", table).splitlines()
     assert max(map(len, lines)) <= width

@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 
 from sweep.compare.stats.difference import Interval
 from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import sampled
+from sweep.compare.stats.sampling import estimate
 from sweep.records.predictions import Predictions
 from tests.simulated import classifier
 
@@ -18,7 +18,7 @@ from tests.simulated import classifier
 def intervals(cell: list[Predictions]) -> dict[str, Interval]:
     first = cell[0]
     counts = Counts.of(first.labels_N, first.groups_N, first.probabilities_NC.shape[1])
-    return {name: interval(name, item, counts) for name, item in sampled(cell).items()}
+    return {name: interval(name, item, counts) for name, item in estimate(cell).items()}
 
 
 @settings(max_examples=40, deadline=None)

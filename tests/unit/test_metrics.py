@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from sweep.space.model import METRICS
-from sweep.train.metrics import LOWER_IS_BETTER, pooled, score, score_each
+from sweep.train.metrics import LOWER_IS_BETTER, pool, score, score_each
 
 
 @st.composite
@@ -110,7 +110,7 @@ def test_pooled_predictions_are_the_means_of_their_units() -> None:
     labels = np.array([1, 0, 1, 0, 1])
     units = np.array([2, 0, 2, 1, 2])
     probabilities = np.random.default_rng(0).dirichlet([1, 1], (3, 5))
-    of_units, means = pooled(labels, probabilities, units)
+    of_units, means = pool(labels, probabilities, units)
     assert of_units.tolist() == [0, 0, 1]
     assert means.shape == (3, 3, 2)
     np.testing.assert_allclose(means[:, 2], probabilities[:, [0, 2, 4]].mean(axis=1))
@@ -119,4 +119,4 @@ def test_pooled_predictions_are_the_means_of_their_units() -> None:
 
 def test_without_units_nothing_is_pooled() -> None:
     labels, probabilities = np.array([0, 1]), np.ones((1, 2, 2)) / 2
-    assert pooled(labels, probabilities, None) == (labels, probabilities)
+    assert pool(labels, probabilities, None) == (labels, probabilities)

@@ -11,7 +11,7 @@ import pytest
 
 from sweep.compare.api import FORMATS, render
 from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, compared
+from sweep.compare.comparison import Choices, Comparison, compare
 from sweep.compare.report.page import report
 from sweep.records.results import SweepResults
 from tests.simulated import broken, sweep_of
@@ -23,7 +23,7 @@ def shown(sweep: SweepResults) -> tuple[Comparison, str]:
     """Render everything; return the comparison and the text for the terminal."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        comparison = compared([sweep], Choices("auroc"))
+        comparison = compare([sweep], Choices("auroc"))
         texts = [render(comparison, style) for style in FORMATS[:-1]]
         assert report(comparison).endswith("</html>")
         return comparison, texts[0] + "\n".join(caveats(comparison))
@@ -84,7 +84,7 @@ def test_one_cell_alone(classes: int) -> None:
 
 def test_the_same_cell_in_two_sweeps_with_the_same_predictions() -> None:
     sweeps = [sweep_of(AUROCS, name) for name in ("a", "b")]
-    comparison = compared(sweeps, Choices("f1"))
+    comparison = compare(sweeps, Choices("f1"))
     twins = [
         pair for pair in comparison.pairs["eyes"] if pair.first.cell.name == pair.second.cell.name
     ]
@@ -95,7 +95,7 @@ def test_the_same_cell_in_two_sweeps_with_the_same_predictions() -> None:
 def test_a_thousand_classes_take_no_more_than_their_margins() -> None:
     many = sweep_of(AUROCS, samples=2000, classes=1000)
     tracemalloc.start()
-    comparison = compared([many], Choices("auroc"))
+    comparison = compare([many], Choices("auroc"))
     peak = tracemalloc.get_traced_memory()[1] / 2**30
     tracemalloc.stop()
     assert peak < 2

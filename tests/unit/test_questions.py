@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep.compare.comparison import Choices, compared
+from sweep.compare.comparison import Choices, compare
 from sweep.compare.questions import Question, questions
 from sweep.compare.stats.verdict import holm
 from tests.simulated import sweep_of
@@ -19,7 +19,7 @@ def asked(
     metric: str = "auroc",
     **changes: object,
 ) -> Question:
-    comparison = compared([sweep_of(aurocs, **changes)], Choices(metric, margin))
+    comparison = compare([sweep_of(aurocs, **changes)], Choices(metric, margin))
     (question,) = (item for item in questions(comparison) if word in item.asked)
     return question
 
@@ -79,7 +79,7 @@ def test_a_smaller_brier_score_is_better() -> None:
 
 
 def test_a_question_about_two_cells_quotes_the_verdict_on_that_pair() -> None:
-    comparison = compared([sweep_of(cells(0.80, 0.82, 0.6))], Choices("auroc"))
+    comparison = compare([sweep_of(cells(0.80, 0.82, 0.6))], Choices("auroc"))
     findings = [f for q in questions(comparison) for f in q.findings if f.contrast.rows]
     assert findings
     for finding in findings:
@@ -88,7 +88,7 @@ def test_a_question_about_two_cells_quotes_the_verdict_on_that_pair() -> None:
 
 
 def test_contrasts_of_several_cells_are_one_family_for_the_page() -> None:
-    comparison = compared([sweep_of(cells(0.80, 0.82, 0.6), datasets=DATASETS)], Choices("auroc"))
+    comparison = compare([sweep_of(cells(0.80, 0.82, 0.6), datasets=DATASETS)], Choices("auroc"))
     found = [f for q in questions(comparison) for f in q.findings if not f.contrast.rows]
     values = [finding.verdict.p for finding in found]
     assert [finding.verdict.adjusted for finding in found] == pytest.approx(holm(values))
@@ -100,7 +100,7 @@ def test_an_equivalent_cell_that_loses_in_another_metric_is_named_with_it() -> N
     for cell in sweep.cells:
         if cell.backbone == "small":  # the same ranks, another threshold
             cell._tables[:] = [shifted(table) for table in cell._tables]
-    comparison = compared([sweep], Choices("auroc", 0.05))
+    comparison = compare([sweep], Choices("auroc", 0.05))
     (question,) = (item for item in questions(comparison) if "small" in item.asked)
     assert question.findings[0].word == "equivalent"
     assert "small is worse in accuracy, balanced accuracy, F1" in question.findings[0].text
@@ -118,7 +118,7 @@ def test_one_backbone_and_mode_leave_nothing_to_ask() -> None:
     one = sweep_of(
         {"small/frozen": 0.8}, backbones=[{"name": "small", "model": "resnet18"}], freeze=["frozen"]
     )
-    assert questions(compared([one], Choices("auroc"))) == []
+    assert questions(compare([one], Choices("auroc"))) == []
 
 
 def test_a_metric_without_a_variance_has_no_verdicts() -> None:

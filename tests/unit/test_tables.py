@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from sweep.compare.api import FORMATS, checked_choices, compare_sweeps, render
-from sweep.compare.comparison import Choices, compared
-from sweep.compare.formats.latex import escaped
+from sweep.compare.comparison import Choices, compare
+from sweep.compare.formats.latex import escape
 from sweep.errors import SweepError
 from tests.simulated import sweep_of
 
@@ -28,7 +28,7 @@ CHOICES = Choices("auroc")
 def comparison():
     sweep = sweep_of(AUROCS)
     sweep.cells[0].states.update({"pruned": 5, "failed": 1})
-    return compared([sweep], CHOICES)
+    return compare([sweep], CHOICES)
 
 
 def test_json_has_the_fields_of_the_contract(comparison) -> None:
@@ -61,7 +61,7 @@ def test_json_holds_differences_questions_and_notes(comparison) -> None:
 
 
 def test_json_knows_no_nan() -> None:
-    text = render(compared([sweep_of(AUROCS, seeds=1)], CHOICES), "json")
+    text = render(compare([sweep_of(AUROCS, seeds=1)], CHOICES), "json")
     assert "NaN" not in text
     assert json.loads(text)["cells"][0]["spread"]["auroc"] is None
 
@@ -118,7 +118,7 @@ def test_latex_compiles_without_a_warning(tmp_path: Path, comparison) -> None:
 
 
 def test_latex_sees_no_command_in_a_name() -> None:
-    assert escaped(r"a_b&c%d$e#f{g}h~i^j\k") == (
+    assert escape(r"a_b&c%d$e#f{g}h~i^j\k") == (
         r"a\_b\&c\%d\$e\#f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k"
     )
 
@@ -137,12 +137,12 @@ def test_the_terminal_table_says_which_cell_wins_and_what_cannot_be_told(compari
     text = render(comparison, "table")
     assert "eyes: large/frozen has the highest test score" in text
     assert "it is better than every other cell for models trained on these patients." in text
-    close = compared([sweep_of({"small/frozen": 0.8, "large/frozen": 0.8})], CHOICES)
+    close = compare([sweep_of({"small/frozen": 0.8, "large/frozen": 0.8})], CHOICES)
     assert re.search(r"the data cannot tell it from (small|large)/frozen", render(close, "table"))
 
 
 def test_several_sweeps_get_a_column() -> None:
-    both = compared([sweep_of(AUROCS, "monday"), sweep_of(AUROCS, "tuesday")], CHOICES)
+    both = compare([sweep_of(AUROCS, "monday"), sweep_of(AUROCS, "tuesday")], CHOICES)
     for style in FORMATS[:-1]:
         assert "monday" in render(both, style)
 

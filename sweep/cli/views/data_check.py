@@ -26,7 +26,7 @@ from sweep.data.store.image_store import open_store
 from sweep.errors import DataError, SweepError
 from sweep.space.model import BackboneSpec, DatasetSpec
 from sweep.train.features import open_features
-from sweep.train.metrics import pooled, score
+from sweep.train.metrics import pool, score
 
 _SHOWN = 5  # items of a finding, in the terminal
 
@@ -91,7 +91,7 @@ def measure_impact(
         found_NC = probe.predict_proba(features.rows(held_out).numpy())
         probabilities_NC = np.zeros((len(held_out), len(manifest.classes)))
         probabilities_NC[:, probe.classes_] = found_NC
-        labels, of_units = pooled(manifest.labels[held_out], probabilities_NC[None], units)
+        labels, of_units = pool(manifest.labels[held_out], probabilities_NC[None], units)
         values = score(labels, of_units[0])
         return {name: round(values[name], 4) for name in ("auroc", "accuracy")}
 

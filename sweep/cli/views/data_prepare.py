@@ -11,7 +11,7 @@ from sweep.data.io.extras import extra
 from sweep.data.layouts import location, missing
 from sweep.data.store.building import Progress
 from sweep.data.store.image_store import open_store
-from sweep.errors import DataError, SweepError, gathered
+from sweep.errors import DataError, SweepError, collect
 from sweep.run.plan import Decoding, left_to_decode
 from sweep.space.catalog import is_medmnist
 from sweep.space.model import DatasetSpec, Split
@@ -60,7 +60,7 @@ def prepare_stores(
         SweepError: data is missing or wrong, or the disk cannot hold all of it; then nothing is
             decoded.
     """
-    plans = gathered(wanted, lambda item: item.store(split, data_root))
+    plans = collect(wanted, lambda item: item.store(split, data_root))
     require_space(left_to_decode(wanted, split, data_root))
     cache, lines = default_cache(), []
     for item, plan in zip(wanted, plans, strict=True):

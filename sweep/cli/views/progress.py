@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from sweep.base.fitting import Column, Line, fitted
+from sweep.base.fitting import Column, Line, fit_table
 from sweep.records.progress import CellProgress, Pace, runs_done
 from sweep.remote.request import BEGUN
 from sweep.run.listener import Decoding, Listener
@@ -131,7 +131,7 @@ class Display:
         width = self._console.width
         parts: list[RenderableType] = []
         if shown:
-            parts.append(fitted(columns, [_line(cell) for cell in shown[:room]], width))
+            parts.append(fit_table(columns, [_line(cell) for cell in shown[:room]], width))
         parts.append(Text(self._others(shown[:room])))
         return Group(*parts, Text(self._summary()))
 

@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sweep.base.fitting import Column, Line, Look, fitted
+from sweep.base.fitting import Column, Line, Look, fit_table
 from sweep.cli.views.progress import clock, time_left
 from sweep.errors import SweepError, nearest
 from sweep.records.folder import SweepFolder, existing
@@ -48,7 +48,7 @@ def print_status(home: Path, name: str | None, console: Console) -> None:
         Column("On disk", 3),
         Column("Waiting for MLflow", 5),
     ]
-    console.print(fitted(columns, [_row(status) for status in found], console.width))
+    console.print(fit_table(columns, [_row(status) for status in found], console.width))
     for line in (line for status in found for line in status.damaged.values()):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -151,7 +151,7 @@ def _one(status: SweepStatus, width: int) -> Group:
         Column("Training", 5),
     ]
     lines = [Line(_cells(cell)) for cell in status.cells]
-    table = fitted(columns, lines, width, Look(title)) if lines else Text(title)
+    table = fit_table(columns, lines, width, Look(title)) if lines else Text(title)
     return Group(table, *(Text(line) for line in _notes(status)))
 
 

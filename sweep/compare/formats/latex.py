@@ -37,13 +37,13 @@ def latex(comparison: Comparison) -> str:
             cell = row.cell
             own = [cell.sweep] if comparison.several else []
             task = cell.dataset if row is rows[0] else ""
-            names = [escaped(text) for text in (*own, task, cell.backbone, cell.mode)]
+            names = [escape(text) for text in (*own, task, cell.backbone, cell.mode)]
             values = [_value(row.metrics.get(name), best[name]) for name in shown]
             lines.append(" & ".join([*names, *values]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\endgroup"])
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return text in which LaTeX sees no command."""
     return "".join(_SPECIAL.get(character, character) for character in text)
 

@@ -6,7 +6,7 @@ import math
 from rich import box
 from rich.console import Console
 
-from sweep.base.fitting import Column, Line, Look, fitted
+from sweep.base.fitting import Column, Line, Look, fit_table
 from sweep.compare.caveats import positive_classes
 from sweep.compare.comparison import Comparison, Pair, Row
 from sweep.compare.costs import cheapest_sentence, cost
@@ -16,7 +16,7 @@ from sweep.compare.text import (
     count,
     flops,
     interval,
-    listed,
+    join_names,
     losses,
     number,
     seconds,
@@ -70,7 +70,7 @@ def _against_rivals(best: Row, rivals: list[Pair]) -> str:
     for word, start in said.items():
         names = [_other(pair, best).label for pair in rivals if pair.of(best).word == word]
         if names:
-            text += f"; {start} {listed(names)}"
+            text += f"; {start} {join_names(names)}"
     lost = [(_other(pair, best).label, pair.lost_by(_other(pair, best))) for pair in rivals]
     for pair in rivals:
         if pair.lost_by(best):
@@ -129,7 +129,7 @@ def terminal(comparison: Comparison, width: int | None) -> str:
     look = Look(None, caption, box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     buffer, room = io.StringIO(), width or _PIPE_WIDTH
     console = Console(file=buffer, width=room, force_terminal=width is not None)
-    console.print(fitted(columns_shown, lines, room, look))
+    console.print(fit_table(columns_shown, lines, room, look))
     for heading, said in sentences(comparison).items():
         console.print(heading, style="bold", highlight=False, markup=False, soft_wrap=True)
         for text in said:
@@ -160,7 +160,7 @@ def markdown(comparison: Comparison) -> str:
 
 def _positive_note(comparison: Comparison) -> str:
     named = positive_classes(comparison)
-    return f"; positive class: {listed(named)}" if named else ""
+    return f"; positive class: {join_names(named)}" if named else ""
 
 
 def _names(comparison: Comparison, row: Row) -> list[str]:

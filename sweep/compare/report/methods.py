@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sweep.compare.comparison import Comparison, Row
 from sweep.compare.text import count, title
-from sweep.errors import shortened
+from sweep.errors import shorten
 from sweep.records.results import CellResult, SweepResults
 from sweep.space.ranges import IN_WORDS
 
@@ -53,7 +53,7 @@ def _data(comparison: Comparison) -> str:
     for dataset, rows in comparison.datasets.items():
         if rows:
             cell = max((row.cell for row in rows), key=lambda cell: cell.train_fraction)
-            texts.append(f"{dataset}: {_numbers(cell)}; classes {shortened(cell.classes)}")
+            texts.append(f"{dataset}: {_numbers(cell)}; classes {shorten(cell.classes)}")
     splits = {
         f"val {sweep.space.split.val}, "
         + (

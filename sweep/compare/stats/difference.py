@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from sweep.compare.stats.sampling import Sampled, test_variance
+from sweep.compare.stats.sampling import MetricEstimate, test_variance
 from sweep.train.metrics import Floats
 
 LEVEL = 0.95
@@ -116,7 +116,7 @@ def can_be_equivalent(grain: float, margin: float) -> bool:
     return quantile(math.inf, 2 * LEVEL - 1) * math.sqrt(grain) < margin
 
 
-def weighted_sum(terms: Sequence[tuple[float, Sampled]]) -> Difference:
+def weighted_sum(terms: Sequence[tuple[float, MetricEstimate]]) -> Difference:
     """Return a weighted sum of one metric of cells that were tested on the same samples."""
     weights = np.array([weight for weight, _ in terms])
     items = [item for _, item in terms]
@@ -131,7 +131,7 @@ def weighted_sum(terms: Sequence[tuple[float, Sampled]]) -> Difference:
     return Difference(point, test, math.nan, math.inf, grain, judged=False)
 
 
-def averaged(items: Sequence[Difference]) -> Difference:
+def average(items: Sequence[Difference]) -> Difference:
     """Return the mean of differences on several test splits, which were drawn apart."""
     count = len(items)
     test = sum(item.test for item in items) / count**2
@@ -146,7 +146,7 @@ def averaged(items: Sequence[Difference]) -> Difference:
     return Difference(point, test, sum(parts), freedom, grain, judged)
 
 
-def satterthwaite(weights: Sequence[float] | Floats, items: Sequence[Sampled]) -> float:
+def satterthwaite(weights: Sequence[float] | Floats, items: Sequence[MetricEstimate]) -> float:
     """Return the degrees of freedom of a weighted sum's variance (Satterthwaite 1946)."""
     sums_SG = np.tensordot(np.asarray(weights), np.stack([i.sums_SG for i in items]), axes=1)
     test = test_variance(sums_SG, items[0].groups_S)

@@ -16,7 +16,7 @@ import numpy as np
 
 from sweep.compare.stats.difference import LEAST_CONFIRMATIONS, Interval, quantile, satterthwaite
 from sweep.compare.stats.influence import WITHOUT_VARIANCE
-from sweep.compare.stats.sampling import Sampled, test_variance
+from sweep.compare.stats.sampling import MetricEstimate, test_variance
 from sweep.train.metrics import Labels, sided
 
 _BISECTIONS = 50
@@ -52,7 +52,7 @@ class Counts:
         return cls(np.array(samples), np.array(groups), len(labels_N), of_all, classes)
 
 
-def interval(name: str, item: Sampled, counts: Counts) -> Interval:
+def interval(name: str, item: MetricEstimate, counts: Counts) -> Interval:
     """Return the 95 % interval of a metric; its ends are NaN where they are not known.
 
     With fewer than three confirmations it holds the error of the test groups alone.

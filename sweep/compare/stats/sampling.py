@@ -22,7 +22,7 @@ ENOUGH_GROUPS = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Sampled:
+class MetricEstimate:
     """One metric of one cell.
 
     Attributes:
@@ -55,16 +55,16 @@ class Sampled:
         return (1 / self.confirmations + self.shared) * self.spread**2
 
 
-def sampled(
+def estimate(
     cell: list[Predictions], by_fold: list[Predictions] | None = None, shared: float = 0.0
-) -> dict[str, Sampled]:
+) -> dict[str, MetricEstimate]:
     """Return every metric of a cell.
 
     Args:
         cell: predictions of each confirmation, on the same samples; those of folds pooled.
         by_fold: of folds, the predictions of each on its own samples. Their spread holds the
             error of their test samples, too, so that it errs on the safe side.
-        shared: see `Sampled`.
+        shared: see `MetricEstimate`.
     """
     scores = [score(item.labels_N, item.probabilities_NC) for item in cell]
     of_each = scores if by_fold is None else [
@@ -92,7 +92,7 @@ def sampled_metric(
     influences_FN: list[Floats],
     of_each: list[float],
     shared: float = 0.0,
-) -> Sampled:
+) -> MetricEstimate:
     """Return one metric of a cell from its values and influences.
 
     Args:
@@ -104,7 +104,7 @@ def sampled_metric(
     grain = float((1 / groups_C**2).sum()) / (1 if len(groups_C) == 2 else len(groups_C) ** 2)
     by_ranks, rarest = name == "auroc", int(groups_C.min())
     strata_N = test.labels_N if by_ranks else np.zeros_like(test.labels_N)
-    return Sampled(
+    return MetricEstimate(
         float(np.mean(values)),
         *_by_group(np.mean(influences_FN, axis=0), strata_N, test.groups_N),
         _spread(of_each),

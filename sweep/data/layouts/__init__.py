@@ -14,7 +14,7 @@ from sweep.data.layouts.lgg_mri import LGG_MRI
 from sweep.data.layouts.table import TABLE
 from sweep.data.manifest import Sample
 from sweep.data.words import written_differently
-from sweep.errors import DataError, listing, shortened
+from sweep.errors import DataError, listing, shorten
 from sweep.space.catalog import HOW_TO_GET
 from sweep.space.model import DatasetSpec
 
@@ -146,7 +146,7 @@ def _refuse_unknown_labels(spec: DatasetSpec, samples: list[Sample]) -> None:
         count = sum(sample.label == "-1" for sample in samples)
         raise DataError(
             f"dataset {spec.name}: {count} samples have the label -1, beside "
-            f"{shortened(sorted(others))}: where it means 'not known', leave them out; where it is "
+            f"{shorten(sorted(others))}: where it means 'not known', leave them out; where it is "
             "a class, give it a name"
         )
 

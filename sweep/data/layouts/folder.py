@@ -38,7 +38,7 @@ def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
             "Put images there, or remove the folders."
         )
     require_extras(root / sample.path for sample in samples)
-    return grouped(spec, samples)
+    return assign_groups(spec, samples)
 
 
 def seen_through(spec: DatasetSpec, root: Path) -> Path:
@@ -84,7 +84,7 @@ def _split_folders(spec: DatasetSpec, root: Path) -> Iterator[tuple[str | None, 
             yield split, part
 
 
-def grouped(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
+def assign_groups(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
     """Set the group of every sample by the pattern of the entry; without one each stands alone.
 
     The pattern is looked for in the names of the files; where it is not in all of them, in their

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sweep.data.io.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
-from sweep.data.layouts.folder import SPLIT_NAMES, grouped
+from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
 from sweep.data.manifest import Sample
 from sweep.data.words import is_missing, is_missing_id
 from sweep.errors import DataError, listing
@@ -41,7 +41,7 @@ def _read(spec: DatasetSpec, path: Path) -> list[Sample]:
     groups = table["group"] if "group" in table else table["path"]
     columns = (table["path"], table["label"], groups, parts)
     samples = [Sample(*row) for row in zip(*columns, strict=True)]
-    return samples if "group" in table else grouped(spec, samples)
+    return samples if "group" in table else assign_groups(spec, samples)
 
 
 def _found(root: Path, item: str) -> str:

@@ -13,7 +13,7 @@ from sweep.data.layouts import location
 from sweep.data.layouts.tree import files_below, is_image, is_of_a_system
 from sweep.data.manifest import Sample
 from sweep.data.words import clean, is_missing_id
-from sweep.errors import shortened
+from sweep.errors import shorten
 from sweep.space.model import DatasetSpec
 
 _OF_SEVERAL_PAGES = {".tif", ".tiff", ".gif", ".webp", ".apng", ".mpo"}
@@ -112,7 +112,7 @@ def _folders_below_classes(samples: Sequence[Sample]) -> Iterator[Remark]:
     if 1 < len(above) <= len(classes) and min(map(len, above.values())) > 1:
         text = (
             f"the {len(classes)} folders that are taken as classes hold folders of the same "
-            f"names ({shortened(sorted(above), 5)}): if these are the classes, move them above "
+            f"names ({shorten(sorted(above), 5)}): if these are the classes, move them above "
             "the others, or list the files in a csv"
         )
         yield Remark("same_folders_below_classes", text, sorted(folders))

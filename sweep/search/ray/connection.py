@@ -30,7 +30,7 @@ from ray.autoscaler.sdk import request_resources
 from sweep.base.outages import temporary_folder
 from sweep.errors import SweepError
 from sweep.search.ray.nodes import check_nodes, unwritable, working_nodes
-from sweep.search.ray.resources import ModelSize, ResourcePlanner, seen
+from sweep.search.ray.resources import ModelSize, ResourcePlanner, describe_nodes
 from sweep.search.ray.watchdog import Watchdog
 from sweep.train.wave import SweepContext
 
@@ -159,7 +159,7 @@ def plan_resources(
     if shared and not working_nodes():
         _wait_for_the_first(most)
     nodes = check_nodes(context, shared)
-    log.info("nodes: %s", seen(nodes))
+    log.info("nodes: %s", describe_nodes(nodes))
     return ResourcePlanner(nodes, sizes, most_nodes=most)
 
 

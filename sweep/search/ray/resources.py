@@ -233,7 +233,7 @@ class ResourcePlanner:
             )
 
 
-def seen(nodes: Iterable[Node]) -> str:
+def describe_nodes(nodes: Iterable[Node]) -> str:
     """Return what a cluster has, in words."""
     parts = []
     for node in nodes:

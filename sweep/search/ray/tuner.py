@@ -29,7 +29,7 @@ from sweep.records.progress import CellProgress
 from sweep.search.ray.compat import patience
 from sweep.search.ray.heartbeat import HeartbeatWriter
 from sweep.search.ray.nodes import NodeWatcher
-from sweep.search.ray.resources import ResourcePlanner, seen
+from sweep.search.ray.resources import ResourcePlanner, describe_nodes
 from sweep.search.ray.worker import WaveTrainable
 from sweep.search.scheduler import Scheduler, open_scheduler
 from sweep.search.stalls import StallDetector
@@ -195,7 +195,7 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
 
     def _follow_nodes(self) -> None:
         if self._roster.changed():
-            log.info("nodes: %s", seen(self._roster.nodes) or "none")
+            log.info("nodes: %s", describe_nodes(self._roster.nodes) or "none")
             self._planner.follow(self._roster.nodes)
         if self._roster.nodes:
             self._without_nodes = None
