@@ -29,10 +29,10 @@ from scipy.special import ndtri
 
 from sweep.backbones.backbone import Backbone, load_backbone
 from sweep.base.settings import default_cache
-from sweep.compare.stats.difference import can_be_equivalent, weighted_sum
-from sweep.compare.stats.influence import midranks, rank_influences
-from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import MetricEstimate, sampled_metric
+from sweep.comparison.stats.difference import can_be_equivalent, weighted_sum
+from sweep.comparison.stats.influence import midranks, rank_influences
+from sweep.comparison.stats.intervals import Counts, interval
+from sweep.comparison.stats.sampling import MetricEstimate, sampled_metric
 from sweep.data.dataset import open_dataset
 from sweep.data.manifest import SPLITS
 from sweep.records.predictions import Predictions

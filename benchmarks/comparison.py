@@ -19,7 +19,7 @@ from sklearn import metrics as sk
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sweep.compare.comparison import Choices, compare
+from sweep.comparison.comparison import Choices, compare
 from sweep.train.metrics import calibration_gaps
 from tests.simulated import classifier, sweep_of
 

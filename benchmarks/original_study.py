@@ -26,8 +26,8 @@ from torch.nn.functional import cross_entropy
 
 from sweep.backbones.backbone import Backbone, load_backbone
 from sweep.base.settings import default_cache
-from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import estimate
+from sweep.comparison.stats.intervals import Counts, interval
+from sweep.comparison.stats.sampling import estimate
 from sweep.data.dataset import Dataset, open_dataset
 from sweep.records.results import Predictions
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split

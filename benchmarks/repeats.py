@@ -21,8 +21,8 @@ from machine import data_root, describe, weights_dir
 from torch.nn.functional import cross_entropy
 
 from sweep.backbones.backbone import load_backbone
-from sweep.compare.stats.difference import weighted_sum
-from sweep.compare.stats.sampling import estimate
+from sweep.comparison.stats.difference import weighted_sum
+from sweep.comparison.stats.sampling import estimate
 from sweep.data.dataset import open_dataset
 from sweep.data.splits import carve
 from sweep.records.predictions import Predictions

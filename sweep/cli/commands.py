@@ -68,8 +68,8 @@ def compare(
     home: Path | None,
 ) -> None:
     """Compare the cells of one or several sweeps on the test split."""
-    from sweep.compare.api import checked_choices, compare_sweeps
-    from sweep.compare.sources import find_results
+    from sweep.comparison.api import checked_choices, compare_sweeps
+    from sweep.comparison.sources import find_results
 
     sweeps = find_results(names, home_of(home), tracking_uri)
     choices = checked_choices(sweeps, metric, margin)
@@ -109,8 +109,8 @@ def report(
     """Write the comparison as one HTML file: figures, tables, methods, a checklist."""
     from rich.console import Console
 
-    from sweep.compare.api import checked_choices, write_report
-    from sweep.compare.sources import find_results
+    from sweep.comparison.api import checked_choices, write_report
+    from sweep.comparison.sources import find_results
 
     sweeps = find_results(names, home_of(home), tracking_uri)
     choices = checked_choices(sweeps, metric, margin)

@@ -99,13 +99,12 @@ def launch(
     _refuse_detaching(detach)
     outlive_output()
     from sweep.cli.views.progress import TerminalListener
-    from sweep.run import launch as launching
+    from sweep.run.api import Places
+    from sweep.run.api import launch as run
 
-    tries = 2 if retries is None else retries
-    where = (data_root, weights_dir, tracking_uri, address)
-    settings = launching.new_settings(*where, tries, ledger, local)
+    places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
     listener = TerminalListener()
-    _end(launching.launch(space, home_of(home), settings, listener), listener, left_out)
+    _end(run(space, places, listener, 2 if retries is None else retries), listener, left_out)
 
 
 @click.command()
@@ -153,23 +152,14 @@ def resume(
     outlive_output()
     from sweep.records.folder import existing
 
-    folder = existing(home_of(home), name)
-    from sweep.base.addresses import kept_address
+    existing(home_of(home), name)  # before what takes seconds to import
     from sweep.cli.views.progress import TerminalListener
-    from sweep.run import launch as launching
+    from sweep.run.api import Places
+    from sweep.run.api import resume as run
 
-    settings = {
-        "data_root": str(data_root.absolute()) if data_root else None,
-        "weights_dir": str(weights_dir.absolute()) if weights_dir else None,
-        "tracking_uri": kept_address(tracking_uri) if tracking_uri else None,
-        "address": address,
-        "retries": retries,
-        "local": local if local or address else None,
-    }
-    changed = {key: value for key, value in settings.items() if value is not None}
-    changes = launching.Changes(overrides, changed, retry_failed)
+    places = Places(home, data_root, weights_dir, tracking_uri, address, local=local)
     listener = TerminalListener()
-    _end(launching.resume(folder, listener, changes), listener)
+    _end(run(name, places, listener, retries, overrides, retry_failed), listener)
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """The results of a sweep by cell: how the search went, and the test predictions of each seed.
 
-They come from the sweep's folder, or from MLflow alone (`compare/tracked.py`): the rest of the
+They come from the sweep's folder, or from MLflow alone (`tracking/reader.py`): the rest of the
 comparison does not know which.
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_text
 from sweep.base.settings import default_cache
-from sweep.compare.comparison import Choices, Comparison, Row, compare
+from sweep.comparison.comparison import Choices, Comparison, Row, compare
 from sweep.data.inputs import Inputs, refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder, hashing_key, new_id
@@ -26,6 +26,7 @@ from sweep.run.extend import extend
 from sweep.run.interruption import LaunchState, how_to_go_on, interruptible
 from sweep.run.listener import Decoding, Listener
 from sweep.run.plan import plan_cells, prepare
+from sweep.run.results import Results
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
 from sweep.search.local import search_here
@@ -93,6 +94,11 @@ class Outcome:
     comparison: Comparison
     failures: list[str]
     unsent: str | None = None
+
+    @property
+    def results(self) -> Results:
+        """What its runs have found, as data frames."""
+        return Results(self.comparison.sweeps[0])
 
 
 def launch(space: Space, home: Path, settings: Settings, listener: Listener) -> Outcome:

@@ -8,8 +8,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-from sweep.compare.comparison import Choices, compare
-from sweep.compare.report.page import report
+from sweep.comparison.comparison import Choices, compare
+from sweep.comparison.report.page import report
 from tests.simulated import sweep_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

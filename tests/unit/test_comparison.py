@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison
-from sweep.compare.comparison import compare as compare_sweeps
-from sweep.compare.stats.verdict import holm
+from sweep.comparison.caveats import caveats
+from sweep.comparison.comparison import Choices, Comparison
+from sweep.comparison.comparison import compare as compare_sweeps
+from sweep.comparison.stats.verdict import holm
 from sweep.errors import SweepError
 from sweep.records.results import CellResult, SweepResults
 from tests.simulated import as_table, broken, classifier, space, sweep_of

@@ -9,10 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
-from sweep.compare.budgets import at_equal_budget, best_values, expected_best
-from sweep.compare.comparison import Choices, Comparison, compare
-from sweep.compare.costs import cheapest_good, cheapest_sentence, cost, pareto, unlike_devices, work
-from sweep.compare.ranks import ranks
+from sweep.comparison.budgets import at_equal_budget, best_values, expected_best
+from sweep.comparison.comparison import Choices, Comparison, compare
+from sweep.comparison.costs import (
+    cheapest_good,
+    cheapest_sentence,
+    cost,
+    pareto,
+    unlike_devices,
+    work,
+)
+from sweep.comparison.ranks import ranks
 from sweep.records.results import cell_result
 from tests.simulated import sweep_of
 from tests.unit.test_questions import DATASETS, cells, shifted

@@ -11,14 +11,14 @@ from scipy.stats import t as student
 from scipy.stats import ttest_ind
 from sklearn.metrics import roc_auc_score
 
-from sweep.compare.stats.difference import (
+from sweep.comparison.stats.difference import (
     Difference,
     average,
     can_be_equivalent,
     quantile,
     weighted_sum,
 )
-from sweep.compare.stats.sampling import MetricEstimate, estimate
+from sweep.comparison.stats.sampling import MetricEstimate, estimate
 from sweep.records.predictions import Predictions
 from tests.simulated import classifier
 

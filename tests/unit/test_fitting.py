@@ -11,8 +11,8 @@ from rich.console import Console
 
 from sweep.base.fitting import Column, Line, fit_table
 from sweep.cli.views.progress import Display
-from sweep.compare.comparison import Choices, compare
-from sweep.compare.formats.tables import terminal
+from sweep.comparison.comparison import Choices, compare
+from sweep.comparison.formats.tables import terminal
 from sweep.records.progress import CellProgress
 from sweep.space.file import load_space
 from tests.simulated import sweep_of

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sweep.compare.stats.influence import WITHOUT_VARIANCE, influences
+from sweep.comparison.stats.influence import WITHOUT_VARIANCE, influences
 from sweep.train.metrics import score
 from tests.simulated import classifier
 

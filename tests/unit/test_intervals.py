@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from sweep.compare.stats.difference import Interval
-from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import estimate
+from sweep.comparison.stats.difference import Interval
+from sweep.comparison.stats.intervals import Counts, interval
+from sweep.comparison.stats.sampling import estimate
 from sweep.records.predictions import Predictions
 from tests.simulated import classifier
 

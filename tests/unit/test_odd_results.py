@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep.compare.api import FORMATS, render
-from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, compare
-from sweep.compare.report.page import report
+from sweep.comparison.api import FORMATS, render
+from sweep.comparison.caveats import caveats
+from sweep.comparison.comparison import Choices, Comparison, compare
+from sweep.comparison.report.page import report
 from sweep.records.results import SweepResults
 from tests.simulated import broken, sweep_of
 

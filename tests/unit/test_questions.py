@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sweep.compare.comparison import Choices, compare
-from sweep.compare.questions import Question, questions
-from sweep.compare.stats.verdict import holm
+from sweep.comparison.comparison import Choices, compare
+from sweep.comparison.questions import Question, questions
+from sweep.comparison.stats.verdict import holm
 from tests.simulated import sweep_of
 
 DATASETS = [{"name": name, "layout": "folder", "path": name} for name in ("eyes", "lungs", "skin")]

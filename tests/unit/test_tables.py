@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweep.compare.api import FORMATS, checked_choices, compare_sweeps, render
-from sweep.compare.comparison import Choices, compare
-from sweep.compare.formats.latex import escape
+from sweep.comparison.api import FORMATS, checked_choices, compare_sweeps, render
+from sweep.comparison.comparison import Choices, compare
+from sweep.comparison.formats.latex import escape
 from sweep.errors import SweepError
 from tests.simulated import sweep_of
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from sweep.compare.stats.difference import Difference
-from sweep.compare.stats.verdict import holm, verdicts
+from sweep.comparison.stats.difference import Difference
+from sweep.comparison.stats.verdict import holm, verdicts
 
 gains = st.lists(
     st.builds(

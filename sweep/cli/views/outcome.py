@@ -2,8 +2,8 @@
 
 from rich.console import Console
 
-from sweep.compare.caveats import caveats
-from sweep.compare.formats.tables import terminal
+from sweep.comparison.caveats import caveats
+from sweep.comparison.formats.tables import terminal
 from sweep.run.launch import Outcome
 from sweep.run.listener import Listener
 

@@ -7,18 +7,24 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, Pair, Row
-from sweep.compare.costs import cheapest_good, cost, pareto
-from sweep.compare.questions import Question, questions
-from sweep.compare.ranks import Ranks, ranks
-from sweep.compare.stats.verdict import Verdict
-from sweep.compare.text import raw
+from sweep.comparison.caveats import caveats
+from sweep.comparison.comparison import Choices, Comparison, Pair, Row
+from sweep.comparison.costs import cheapest_good, cost, pareto
+from sweep.comparison.questions import Question, questions
+from sweep.comparison.ranks import Ranks, ranks
+from sweep.comparison.stats.verdict import Verdict
+from sweep.comparison.text import raw
 
 
 def table(comparison: Comparison) -> pd.DataFrame:
     """Return a row for each cell: every metric with its interval and spread, search and cost."""
     return pd.DataFrame([_record(row) for row in comparison.rows])
+
+
+def differences(comparison: Comparison) -> pd.DataFrame:
+    """Return a row for each pair of cells that is compared: difference, interval, p, verdict."""
+    found = [pair for pairs in comparison.pairs.values() for pair in pairs]
+    return pd.json_normalize([_pair(pair, comparison.choices) for pair in found])
 
 
 def csv(comparison: Comparison) -> str:

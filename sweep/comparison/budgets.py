@@ -5,8 +5,8 @@ from collections import defaultdict
 import numpy as np
 from scipy.special import gammaln
 
-from sweep.compare.comparison import Comparison, Row
-from sweep.compare.text import join_names
+from sweep.comparison.comparison import Comparison, Row
+from sweep.comparison.text import join_names
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, SweepResults
 from sweep.space.ranges import IN_WORDS, Range, end_of

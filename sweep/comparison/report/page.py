@@ -16,18 +16,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sweep import __version__
-from sweep.compare import text as wording
-from sweep.compare.budgets import at_equal_budget
-from sweep.compare.caveats import caveats, positive_classes
-from sweep.compare.comparison import Comparison, Row
-from sweep.compare.costs import cheapest_good, cost, pareto
-from sweep.compare.formats.tables import REPORTED, columns, sentences
-from sweep.compare.questions import questions
-from sweep.compare.ranks import ranks
-from sweep.compare.report import figures
-from sweep.compare.report.methods import checklist, methods
-from sweep.compare.report.svg import with_shared_styles
-from sweep.compare.stats.verdict import ALPHA
+from sweep.comparison import text as wording
+from sweep.comparison.budgets import at_equal_budget
+from sweep.comparison.caveats import caveats, positive_classes
+from sweep.comparison.comparison import Comparison, Row
+from sweep.comparison.costs import cheapest_good, cost, pareto
+from sweep.comparison.formats.tables import REPORTED, columns, sentences
+from sweep.comparison.questions import questions
+from sweep.comparison.ranks import ranks
+from sweep.comparison.report import figures
+from sweep.comparison.report.methods import checklist, methods
+from sweep.comparison.report.svg import with_shared_styles
+from sweep.comparison.stats.verdict import ALPHA
 from sweep.space.ranges import Range
 from sweep.train.metrics import LOWER_IS_BETTER
 
@@ -79,7 +79,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         progress: told what is being drawn.
     """
     environment = Environment(
-        loader=PackageLoader("sweep.compare.report"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("sweep.comparison.report"), autoescape=True, undefined=StrictUndefined
     )
     script = _source(environment, "report.js")
     found = ranks(comparison)

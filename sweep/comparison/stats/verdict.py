@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from sweep.compare.stats.difference import LEVEL, Difference, Interval
+from sweep.comparison.stats.difference import LEVEL, Difference, Interval
 
 ALPHA = 1 - LEVEL
 

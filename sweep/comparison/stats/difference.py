@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from sweep.compare.stats.sampling import MetricEstimate, test_variance
+from sweep.comparison.stats.sampling import MetricEstimate, test_variance
 from sweep.train.metrics import Floats
 
 LEVEL = 0.95

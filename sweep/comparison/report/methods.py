@@ -6,8 +6,8 @@ al. 2020) and TRIPOD+AI (Collins et al. 2024) on which a comparison has somethin
 
 from dataclasses import dataclass
 
-from sweep.compare.comparison import Comparison, Row
-from sweep.compare.text import count, title
+from sweep.comparison.comparison import Comparison, Row
+from sweep.comparison.text import count, title
 from sweep.errors import shorten
 from sweep.records.results import CellResult, SweepResults
 from sweep.space.ranges import IN_WORDS

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweep.base.atomic import write_atomically, write_text
-from sweep.compare.caveats import caveats
-from sweep.compare.comparison import Choices, Comparison, compare
-from sweep.compare.formats import latex, tables
+from sweep.comparison.caveats import caveats
+from sweep.comparison.comparison import Choices, Comparison, compare
+from sweep.comparison.formats import latex, tables
 from sweep.errors import SweepError, nearest
 from sweep.records.results import SweepResults
 from sweep.space.model import METRICS
@@ -49,7 +49,7 @@ def compare_sweeps(
     comparison = compare(sweeps, choices)
     require_scores(comparison)
     if style == "parquet":
-        from sweep.compare.formats import frames as tabular
+        from sweep.comparison.formats import frames as tabular
 
         assert output is not None
         frame = tabular.table(comparison)
@@ -84,7 +84,7 @@ def write_report(
 
     Raises what `compare_sweeps` does.
     """
-    from sweep.compare.report.page import report
+    from sweep.comparison.report.page import report
 
     comparison = compare(sweeps, choices)
     require_scores(comparison)
@@ -115,7 +115,7 @@ def render(comparison: Comparison, style: str, width: int | None = None) -> str:
         return tables.markdown(comparison)
     if style == "latex":
         return latex.latex(comparison)
-    from sweep.compare.formats import frames as tabular  # with pandas, which takes a moment
+    from sweep.comparison.formats import frames as tabular  # with pandas, which takes a moment
 
     return tabular.csv(comparison) if style == "csv" else tabular.as_json(comparison)
 

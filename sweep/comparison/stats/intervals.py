@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.compare.stats.difference import LEAST_CONFIRMATIONS, Interval, quantile, satterthwaite
-from sweep.compare.stats.influence import WITHOUT_VARIANCE
-from sweep.compare.stats.sampling import MetricEstimate, test_variance
+from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, Interval, quantile, satterthwaite
+from sweep.comparison.stats.influence import WITHOUT_VARIANCE
+from sweep.comparison.stats.sampling import MetricEstimate, test_variance
 from sweep.train.metrics import Labels, sided
 
 _BISECTIONS = 50

@@ -11,18 +11,18 @@ from itertools import combinations
 
 import numpy as np
 
-from sweep.compare.comparable import odd_tests, require_comparable
-from sweep.compare.stats.difference import (
+from sweep.comparison.comparable import odd_tests, require_comparable
+from sweep.comparison.stats.difference import (
     LEAST_CONFIRMATIONS,
     Difference,
     Interval,
     quantile,
     weighted_sum,
 )
-from sweep.compare.stats.intervals import Counts, interval
-from sweep.compare.stats.sampling import MetricEstimate, estimate
-from sweep.compare.stats.verdict import ALPHA, Verdict, holm, verdicts
-from sweep.compare.text import join_names
+from sweep.comparison.stats.intervals import Counts, interval
+from sweep.comparison.stats.sampling import MetricEstimate, estimate
+from sweep.comparison.stats.verdict import ALPHA, Verdict, holm, verdicts
+from sweep.comparison.text import join_names
 from sweep.errors import SweepError, shorten
 from sweep.records.predictions import Predictions
 from sweep.records.results import CellResult, SweepResults

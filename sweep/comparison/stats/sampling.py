@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.compare.stats.influence import influences
+from sweep.comparison.stats.influence import influences
 from sweep.records.predictions import Predictions
 from sweep.train.metrics import Floats, Labels, score
 

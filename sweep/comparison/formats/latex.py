@@ -2,9 +2,9 @@
 
 import math
 
-from sweep.compare.comparison import Comparison, Row
-from sweep.compare.stats.difference import Interval
-from sweep.compare.text import title
+from sweep.comparison.comparison import Comparison, Row
+from sweep.comparison.stats.difference import Interval
+from sweep.comparison.text import title
 
 _STUDY = ("accuracy", "precision", "recall", "f1")
 _SPECIAL = {

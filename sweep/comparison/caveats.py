@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sweep.compare.budgets import few_complete, rates_at_an_edge, searched_less
-from sweep.compare.comparison import Comparison, Row
-from sweep.compare.costs import unlike_devices
-from sweep.compare.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
-from sweep.compare.text import join_names, number, title
+from sweep.comparison.budgets import few_complete, rates_at_an_edge, searched_less
+from sweep.comparison.comparison import Comparison, Row
+from sweep.comparison.costs import unlike_devices
+from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
+from sweep.comparison.text import join_names, number, title
 
 _FEW_GROUPS = 10  # of the rarest class
 _CALIBRATION_SAMPLES = 500  # below, a calibration error says little

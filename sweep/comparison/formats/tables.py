@@ -7,11 +7,11 @@ from rich import box
 from rich.console import Console
 
 from sweep.base.fitting import Column, Line, Look, fit_table
-from sweep.compare.caveats import positive_classes
-from sweep.compare.comparison import Comparison, Pair, Row
-from sweep.compare.costs import cheapest_sentence, cost
-from sweep.compare.questions import questions
-from sweep.compare.text import (
+from sweep.comparison.caveats import positive_classes
+from sweep.comparison.comparison import Comparison, Pair, Row
+from sweep.comparison.costs import cheapest_sentence, cost
+from sweep.comparison.questions import questions
+from sweep.comparison.text import (
     TRAINED_HERE,
     count,
     flops,

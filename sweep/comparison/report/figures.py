@@ -6,12 +6,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import roc_curve
 
-from sweep.compare.budgets import best_values, expected_best
-from sweep.compare.comparison import Choices, Row
-from sweep.compare.costs import cost, work
-from sweep.compare.ranks import Ranks
-from sweep.compare.report.svg import COLOURS, INK, LINE, as_svg, grid, panel, plain_numbers, style
-from sweep.compare.text import title
+from sweep.comparison.budgets import best_values, expected_best
+from sweep.comparison.comparison import Choices, Row
+from sweep.comparison.costs import cost, work
+from sweep.comparison.ranks import Ranks
+from sweep.comparison.report.svg import (
+    COLOURS,
+    INK,
+    LINE,
+    as_svg,
+    grid,
+    panel,
+    plain_numbers,
+    style,
+)
+from sweep.comparison.text import title
 from sweep.space.ranges import IN_WORDS, Range
 from sweep.train.metrics import CALIBRATION_BINS, Floats, Labels, calibration_gaps, sided
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.compare.comparison import Comparison, Row
-from sweep.compare.stats.verdict import ALPHA, holm
-from sweep.compare.text import interval, listed_titles, number, title
+from sweep.comparison.comparison import Comparison, Row
+from sweep.comparison.stats.verdict import ALPHA, holm
+from sweep.comparison.text import interval, listed_titles, number, title
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from sweep.compare.comparison import Comparison
+from sweep.comparison.comparison import Comparison
 
 _LEAST_METHODS = 3
 

@@ -14,10 +14,10 @@ from itertools import combinations
 
 import numpy as np
 
-from sweep.compare.comparison import Comparison, Pair, Row
-from sweep.compare.stats.difference import Difference, average
-from sweep.compare.stats.verdict import Verdict, Word, verdicts
-from sweep.compare.text import describe, losses
+from sweep.comparison.comparison import Comparison, Pair, Row
+from sweep.comparison.stats.difference import Difference, average
+from sweep.comparison.stats.verdict import Verdict, Word, verdicts
+from sweep.comparison.text import describe, losses
 
 Terms = list[tuple[float, Row]]
 

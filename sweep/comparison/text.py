@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from sweep.compare.stats.difference import Interval
-from sweep.compare.stats.verdict import ALPHA, Verdict
+from sweep.comparison.stats.difference import Interval
+from sweep.comparison.stats.verdict import ALPHA, Verdict
 
 TRAINED_HERE = "for models trained on these patients"
 
