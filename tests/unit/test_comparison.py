@@ -185,7 +185,7 @@ def test_a_margin_that_the_test_split_cannot_judge_is_named() -> None:
 
 
 def test_a_margin_chosen_after_the_run_is_named() -> None:
-    comparison = compare([sweep_of(SIX)], Choices("auroc", 0.05, chosen_after=True))
+    comparison = compare_sweeps([sweep_of(SIX)], Choices("auroc", 0.05, chosen_after=True))
     assert any("0.05 was chosen after the run" in note for note in caveats(comparison))
 
 
@@ -317,7 +317,7 @@ def test_a_sweep_is_not_compared_with_its_copy() -> None:
     with pytest.raises(
         SweepError, match="s and copy are one sweep, of which the folder was copied"
     ):
-        compare([one, copy], Choices("auroc"))
+        compare_sweeps([one, copy], Choices("auroc"))
 
 
 @pytest.mark.parametrize(
@@ -331,4 +331,4 @@ def test_results_of_two_kinds_in_one_sweep_are_refused(fact: str, said: str) -> 
         for record in cell.confirmations:
             record.facts[fact] = "a" if cell.freeze == "frozen" else "b"
     with pytest.raises(SweepError, match=f"{said} changed while s ran: its results are of two"):
-        compare([one], Choices("auroc"))
+        compare_sweeps([one], Choices("auroc"))
