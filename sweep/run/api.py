@@ -51,7 +51,7 @@ class Places:
 
     def __post_init__(self) -> None:
         if self.local and self.address:
-            raise SweepError(f"--local runs in this process: leave the address {self.address} out")
+            raise SweepError(f"local runs in this process: leave the address {self.address} out")
         if str(self.address).startswith(("http://", "https://")):
             raise SweepError(
                 f"{self.address} takes jobs, not calls: use sweep launch --address, or ray://"

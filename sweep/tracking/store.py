@@ -33,7 +33,7 @@ _REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
     "UnsupportedModelRegistryStoreURIException",
     "Model registry functionality is unavailable",
     "No module named",
-    "already exists",
+    "OperationalError) table",  # of which SQLite has some, see `make_database`
     "out-of-date database schema",
     "Can't locate revision",
     "filesystem tracking backend",
@@ -82,7 +82,7 @@ def advice(uri: str, text: str, sweep: str | None = None) -> str | None:
     elsewhere = "or give another --tracking-uri"
     for signs, how in (
         (["Invalid Host header"], "start it with --allowed-hosts that names the host it has"),
-        (["already exists"],
+        (["OperationalError) table"],
          f"MLflow was killed while it made {_place(uri)}: move that away, {elsewhere}"),
         (["schema", "revision"], f"run 'mlflow db upgrade' on it, {elsewhere}"),
         (["filesystem"], "give a database, such as sqlite:///mlflow.db, as --tracking-uri"),
