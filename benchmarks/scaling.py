@@ -12,7 +12,6 @@ on the head alone: on 64 nodes they are 128 Python processes, on a cluster two o
 """
 
 import argparse
-import copy
 import os
 import resource
 import shutil
@@ -28,14 +27,12 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # 64 nodes see one machine's memory
 
 import ray
-from optuna.trial import FrozenTrial
 from ray import tune
 from ray._private import ray_constants, services
 from ray.cluster_utils import Cluster
 from ray.tune.execution import tune_controller
 
 from sweep.records.folder import SweepFolder
-from sweep.search import ledger
 from sweep.search.ledger import Ledger
 from sweep.search.ray import tuner
 from sweep.search.ray.resources import ModelSize, Node, ResourcePlanner
@@ -113,29 +110,17 @@ def space(trials: int, cells: int) -> Space:
     )  # fmt: skip
 
 
-class OptunasOwn(ledger.WrittenStudy):
-    """Writes trials as Optuna's own storage does."""
-
-    def begin(self, trial: FrozenTrial) -> None:
-        bare = copy.copy(trial)
-        bare.system_attrs = {}
-        self._ids[trial.number] = self._storage.create_new_trial(self._study_id, bare)
-
-    def end(self, trial: FrozenTrial, state: str) -> None:
-        trial_id = self._ids[trial.number]
-        self._storage.set_trial_state_values(trial_id, trial.state, trial.values)
-
-
-def deal_alone(trials: int, at_once: int, url: str | None, how: str) -> str:
+def deal_alone(trials: int, at_once: int, url: str | None) -> str:
     """Run the scheduler and the ledger without Ray and without waiting; return a row."""
     home = Path(tempfile.mkdtemp(prefix="scaling-"))
     of = space(trials, 100)
     folder = SweepFolder(home, "scaling")
     folder.path.mkdir()
-    where = url or folder.ledger_url
+    where = (url or folder.ledger).replace("HOME", str(home))
     context = SweepContext(of, "id", folder, home, None, home, b"key", ledger=where)
     began, busy = time.monotonic(), _cpu()
-    scheduler = Scheduler(context, Ledger(where, of.name, "id"))
+    ledger = Ledger(where, of.name, "id")
+    scheduler = Scheduler(context, ledger)
     underway: deque[Wave] = deque()
     while not scheduler.finished:
         while len(underway) < at_once and (wave := scheduler.next_wave()):
@@ -144,10 +129,10 @@ def deal_alone(trials: int, at_once: int, url: str | None, how: str) -> str:
         rates = [(rate.number, rate.learning_rate) for rate in wave.trials]
         scheduler.on_complete(wave.key, told(rates))
     seconds, busy, done = time.monotonic() - began, _cpu() - busy, len(folder.records())
+    ledger.close()
     shutil.rmtree(home, ignore_errors=True)
-    kind = where.partition(":")[0]
     return (
-        f"| {done:,} | {kind}, {how} | {seconds:.0f} s | {1000 * seconds / done:.1f} ms "
+        f"| {done:,} | {_kind(url)} | {seconds:.0f} s | {1000 * seconds / done:.1f} ms "
         f"| {1000 * busy / done:.1f} ms | {done / seconds:.0f} |"
     )
 
@@ -190,7 +175,7 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     folder = SweepFolder(home, "scaling")
     folder.path.mkdir()
     context = SweepContext(
-        of, "id", folder, home, None, home, b"key", ledger=ledger or folder.ledger_url
+        of, "id", folder, home, None, home, b"key", ledger=ledger or folder.ledger
     )
     sizes = {cell.name: ModelSize(1, 1) for cell in of.cells()}
     there = [Node(entry["NodeID"], "n", 1) for entry in ray.nodes() if "CPU" in entry["Resources"]]
@@ -211,7 +196,7 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     started = max(LeanDealing.seen.values())
     seconds, cpu, runs = (end - start for end, start in zip(ended, started, strict=True))
     possible = nodes / LeanDealing.seconds
-    kind = (ledger or "sqlite").partition(":")[0]
+    kind = _kind(ledger)
     return (
         f"| {nodes} | {done:,} | {kind} | {ended[0] - began:.0f} s "
         f"| {len(LeanDealing.seen)} in {started[0] - began:.0f} s "
@@ -225,11 +210,15 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _kind(url: str | None) -> str:
+    return url.partition(":")[0] if url else "journal file"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--nodes", default="1,4,16,64")
     parser.add_argument("--trials", type=int, default=10_000, help="On the largest cluster.")
-    parser.add_argument("--ledger", help="An empty PostgreSQL database; else a SQLite file.")
+    parser.add_argument("--ledger", help="An empty PostgreSQL database; else a journal file.")
     parser.add_argument("--scheduler", action="store_true", help="The scheduler and ledger alone.")
     parser.add_argument("--seconds", type=float, default=1.0, help="Of a trial.")
     parser.add_argument(
@@ -243,10 +232,8 @@ def main() -> None:
     if options.scheduler:
         print("| runs | ledger | time | a run | of it CPU | runs a second |")
         print("|" + "---|" * 6)
-        print(deal_alone(options.trials, 64, options.ledger, "plain statements"), flush=True)
-        if not options.ledger:  # which has to be empty
-            ledger.WrittenStudy = OptunasOwn
-            print(deal_alone(options.trials, 64, None, "Optuna's own storage"))
+        for url in (options.ledger,) if options.ledger else (None, "sqlite:///HOME/ledger.db"):
+            print(deal_alone(options.trials, 64, url), flush=True)
         return
     counts = [int(count) for count in options.nodes.split(",")]
     print("| nodes | runs | ledger | time | workers | then runs a second | of possible "

@@ -51,7 +51,7 @@ _RETRIES = click.option(
 @_RETRIES
 @_LOCAL
 @click.option(
-    "--ledger", metavar="URL", help="Optuna storage of the search. [default: a file under --home]"
+    "--ledger", metavar="URL", help="Database of the search. [default: a file under --home]"
 )
 @click.option(
     "--keep-going", is_flag=True, help="Leave out backbones that cannot be used; exit code 1."

@@ -12,7 +12,7 @@ _OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log", PRE
 # What a sweep writes, apart from launch.json: names are hashes of runs' keys.
 _OWN_FILES = re.compile(
     r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
-    |ledger\.db(-wal|-shm|-journal)?
+    |ledger\.journal(\.lock.*)?|ledger\.db(-wal|-shm|-journal)?
     |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
     |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
         "H", "[0-9a-f]{20}"

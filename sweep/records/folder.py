@@ -115,9 +115,9 @@ class SweepFolder:
             return Settings(**json.loads(path.read_text("utf-8")))
 
     @property
-    def ledger_url(self) -> str:
-        """The Optuna storage of a sweep that was launched without another one."""
-        return f"sqlite:///{self.path / 'ledger.db'}"
+    def ledger(self) -> str:
+        """The journal file of a sweep that was launched without another Optuna storage."""
+        return str(self.path / "ledger.journal")
 
     def file(self, folder: str, key: str, suffix: str) -> Path:
         """Return the path of a run's file in a folder of the sweep, which is made."""

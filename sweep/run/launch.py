@@ -29,6 +29,7 @@ from sweep.run.plan import plan_cells, prepare
 from sweep.run.results import Results
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
+from sweep.search.storages import is_database
 from sweep.search.local import search_here
 from sweep.search.ray.connection import cluster, plan_resources
 from sweep.search.ray.nodes import unwritable
@@ -62,7 +63,7 @@ def new_settings(
         tracking_uri=kept_address(tracking_uri or default_tracking_uri()),
         address=address,
         retries=retries,
-        ledger=ledger,
+        ledger=ledger if not ledger or is_database(ledger) else str(Path(ledger).absolute()),
         local=local,
     )
 
@@ -140,7 +141,7 @@ def _set_right(folder: SweepFolder, settings: Settings, listener: Listener) -> b
     set_right(folder, found)
     lines = [str(fault) for fault in found]
     if folder.is_finished():
-        url = settings.ledger or folder.ledger_url
+        url = settings.ledger or folder.ledger
         lines += disagreements(folder.records(), folder.space(), url, finished=True)
     if lines:
         count = f"{len(lines)} things of this sweep are" if len(lines) > 1 else "something is"
@@ -194,7 +195,7 @@ def _prepare_and_run(
         hashing_key(folder.home),
         folder.owner()["since"],
         settings.retries,
-        settings.ledger or folder.ledger_url,
+        settings.ledger or folder.ledger,
         inputs.identities(),
     )
     sizes = {

@@ -35,7 +35,7 @@ def verify(folder: SweepFolder, tracking_uri: str | None = None) -> Verification
     """
     space, settings = folder.space(), folder.settings()
     records, _ = folder.readable_records()
-    url = settings.ledger or folder.ledger_url
+    url = settings.ledger or folder.ledger
     uri = tracking_uri or settings.tracking_uri
     waiting = Tracker(folder, uri).waiting()
     return Verification(

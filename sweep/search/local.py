@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sweep.records.progress import CellProgress
 from sweep.search.scheduler import Scheduler, open_scheduler
 from sweep.train.cell import WaveRun
-from sweep.train.wave import SweepContext
+from sweep.train.wave import SweepContext, Wave
 
 
 def search_here(context: SweepContext, watch: Callable[[list[CellProgress]], None]) -> bool:
@@ -18,18 +18,20 @@ def search_here(context: SweepContext, watch: Callable[[list[CellProgress]], Non
     Returns:
         Whether it came to its end; False if something is left, as after `sweep stop`.
     """
-    scheduler: Scheduler = open_scheduler(context, lambda: watch(scheduler.progress))
     (context.folder.path / "pulse.json").unlink(missing_ok=True)  # of a driver on Ray
-    threads = len(os.sched_getaffinity(0))
-    while not context.folder.is_asked_to_stop() and (wave := scheduler.next_wave()):
-        run, ended = WaveRun(context, wave, threads), False
-        while not ended:
-            report = run.step()
-            pruned, ended = scheduler.on_report(wave.key, report)
-            run.drop(pruned)
-            if report.done:
-                scheduler.on_complete(wave.key, report)
-                ended = True
-        del run  # its network, before there is another
-    scheduler.refuse_blocked()
-    return not scheduler.unfinished
+    with open_scheduler(context, lambda: watch(scheduler.progress)) as scheduler:
+        while not context.folder.is_asked_to_stop() and (wave := scheduler.next_wave()):
+            _run_wave(context, scheduler, wave)
+        scheduler.refuse_blocked()
+        return not scheduler.unfinished
+
+
+def _run_wave(context: SweepContext, scheduler: Scheduler, wave: Wave) -> None:
+    run, ended = WaveRun(context, wave, len(os.sched_getaffinity(0))), False
+    while not ended:
+        report = run.step()
+        pruned, ended = scheduler.on_report(wave.key, report)
+        run.drop(pruned)
+        if report.done:
+            scheduler.on_complete(wave.key, report)
+            ended = True

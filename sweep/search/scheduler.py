@@ -8,7 +8,8 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sweep.errors import Interrupted, listing
@@ -446,13 +447,14 @@ def _title(wave: Wave, verb: str = "") -> str:
     return f"{title} {verb if one else verb.removesuffix('s')}".rstrip()
 
 
-def open_scheduler(context: SweepContext, changed: Callable[[], None]) -> Scheduler:
-    """Return the scheduler of a sweep, as its ledger and its records say how far it is.
+@contextmanager
+def open_scheduler(context: SweepContext, changed: Callable[[], None]) -> Iterator[Scheduler]:
+    """Yield the scheduler of a sweep, as its ledger and its records say how far it is.
 
     Args:
         changed: called after every change.
     """
-    own = context.ledger == context.folder.ledger_url
+    own = context.ledger == context.folder.ledger
     aside = context.folder.put_aside if own else None
-    ledger = Ledger(context.ledger, context.space.name, context.sweep_id, aside)
-    return Scheduler(context, ledger, changed)
+    with Ledger(context.ledger, context.space.name, context.sweep_id, aside) as ledger:
+        yield Scheduler(context, ledger, changed)

@@ -27,7 +27,7 @@ FILES = {
     "predictions": "sweeps/chaos/predictions/*",
     "validation": "sweeps/chaos/validation/*",
     "model": "sweeps/chaos/models/*/*",
-    "ledger": "sweeps/chaos/ledger.db",
+    "ledger": "sweeps/chaos/ledger.journal",
 }
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from safetensors.torch import save_file
 
 from sweep.data.dataset import read_manifest, samples_hash, samples_of
 from tests.conftest import Command, tiny_space, write_images
+from tests.ledgers import change_first_value
 
 pytestmark = pytest.mark.e2e
 
@@ -186,8 +186,7 @@ def test_what_is_lost_or_damaged_is_named_by_verify_and_run_again_by_resume(
 
 def test_a_lost_ledger_is_said_and_made_anew(sweep: Command, launched: Path) -> None:
     whole = scores(sweep)
-    for path in launched.glob("ledger.db*"):
-        path.unlink()
+    (launched / "ledger.journal").unlink()
     assert "the ledger cannot be read: it is missing" in sweep("verify", "s").out
     mended = sweep("resume", "s")
     assert mended.code == 0, mended.err
@@ -211,8 +210,7 @@ def test_a_value_of_mlflow_or_of_the_ledger_that_is_another_is_named(
     assert experiment
     for run in client.search_runs([experiment.experiment_id], "tags.`sweep.kind` = 'trial'"):
         client.set_tag(run.info.run_id, "sweep.content", "another")
-    with sqlite3.connect(launched / "ledger.db") as ledger:
-        ledger.execute("UPDATE trial_values SET value = 0.123 WHERE trial_id = 1")
+    change_first_value(launched / "ledger.journal", 0.123)
     found = sweep("verify", "s")
     assert found.code == 1
     assert "trial 0: MLflow shows another result than its record" in found.out

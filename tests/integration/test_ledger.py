@@ -1,12 +1,12 @@
-"""The ledger on SQLite and on PostgreSQL: what was asked, told, pruned survives its process."""
+"""The ledger in a journal file and on PostgreSQL: what was written survives its process."""
 
 import itertools
 import math
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from optuna.storages import RDBStorage
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import OperationalError
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import create_engine, text
 
 from sweep.errors import Interrupted
 from sweep.records.record import RunRecord
-from sweep.search.ledger import Ledger
+from sweep.search.ledger import Ledger, read_studies
 from sweep.search.mending import contradicts, mend
 from sweep.search.studies import CellStudy
 from sweep.space.model import Space
@@ -37,10 +38,10 @@ def space(**changes: object) -> Space:
     return Space.model_validate(document)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"], autouse=True)
+@pytest.fixture(scope="module", params=["journal", "postgresql"], autouse=True)
 def server(request: pytest.FixtureRequest) -> Iterator[None]:
     """Run every test of this file on both storages."""
-    if request.param == "sqlite":
+    if request.param == "journal":
         yield
         return
     folder = request.getfixturevalue("tmp_path_factory").mktemp("ledger") / "postgresql"
@@ -53,10 +54,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[None]:
 SERVER: list[PostgreSQL] = []  # while a test is to use it
 
 
-def url(tmp_path: Path) -> str:
+def location(tmp_path: Path) -> str:
     """Return the storage of a test: the same for the same folder."""
     if not SERVER:
-        return f"sqlite:///{tmp_path / 'ledger.db'}"
+        return str(tmp_path / "ledger.journal")
     name = re.sub(r"\W", "", str(tmp_path))[-40:]
     marker = tmp_path / "database"
     if not marker.exists():
@@ -65,10 +66,33 @@ def url(tmp_path: Path) -> str:
     return f"{SERVER[0].url}/{name}"
 
 
-def study(tmp_path: Path, of: Space | None = None) -> CellStudy:
+def optunas_own(location: str) -> BaseStorage:
+    """Return the storage as any other program opens it."""
+    if "://" in location:
+        return RDBStorage(location)
+    return JournalStorage(JournalFileBackend(location))
+
+
+OPEN: list[Ledger] = []  # by the test that runs
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close what a test has opened: a server takes a hundred connections."""
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
+def ledger(location: str, name: str = "s") -> Ledger:
+    OPEN.append(Ledger(location, name))
+    return OPEN[-1]
+
+
+def study(tmp_path: Path, of: Space | None = None, where: str | None = None) -> CellStudy:
     of = of or space()
     cell = of.cells()[0]
-    return CellStudy(Ledger(url(tmp_path), of.name).study(cell.name), cell, of)
+    return CellStudy(ledger(where or location(tmp_path), of.name).study(cell.name), cell, of)
 
 
 def record(number: int, value: float, state: str = "complete", loss: float = 1.0) -> RunRecord:
@@ -164,7 +188,7 @@ def test_a_lost_ledger_is_made_anew_with_every_hyper_parameter(tmp_path: Path) -
     told = replace(record(0, 0.5), params={**of.recipe.model_dump(), **trial.params})
     own.tell(told)
     (tmp_path / "anew").mkdir()
-    written = Ledger(url(tmp_path / "anew"), of.name).study(cell.name)
+    written = ledger(location(tmp_path / "anew"), of.name).study(cell.name)
     mend(written, cell, of, {0: told})
     assert CellStudy(written, cell, of).best() == trial
 
@@ -178,7 +202,7 @@ def test_a_record_and_its_trial_in_the_ledger_agree_however_it_ended(
     own.report(0, 1, 0.25)
     told = replace(record(0, 0.5, state), params=dict(trial.params))
     own.tell(told)
-    (written,) = Ledger(url(tmp_path), "s").study(space().cells()[0].name).read()
+    (written,) = ledger(location(tmp_path)).study(space().cells()[0].name).read()
     assert not contradicts(written, told)
     assert contradicts(written, replace(told, params={"learning_rate": 1.0}))
     assert contradicts(
@@ -374,8 +398,8 @@ def test_without_a_pruner_nothing_is_pruned(tmp_path: Path) -> None:
 
 def test_cells_have_studies_and_seeds_of_their_own(tmp_path: Path) -> None:
     of = space(freeze=["frozen", "full"])
-    ledger = Ledger(url(tmp_path), "s")
-    one, two = (CellStudy(ledger.study(cell.name), cell, of) for cell in of.cells())
+    both = ledger(location(tmp_path))
+    one, two = (CellStudy(both.study(cell.name), cell, of) for cell in of.cells())
     one.ask("wave")
     assert (one.trials(), two.trials()) == (1, 0)
 
@@ -391,7 +415,7 @@ def test_any_optuna_reads_what_was_written(tmp_path: Path) -> None:
     for number, state in enumerate(("complete", "pruned", "diverged", "failed")):
         own.tell(record(number, 0.75, state))
     name = f"s/{of.cells()[0].name}"
-    plain = optuna.load_study(study_name=name, storage=RDBStorage(url(tmp_path)))
+    plain = optuna.load_study(study_name=name, storage=optunas_own(location(tmp_path)))
     assert [trial.number for trial in plain.trials] == [0, 1, 2, 3]
     assert [trial.state.name for trial in plain.trials] == ["COMPLETE", "PRUNED", "PRUNED", "FAIL"]
     for trial, rate in zip(plain.trials, rates, strict=True):
@@ -414,7 +438,7 @@ def test_a_ledger_that_comes_back_is_written_on(tmp_path: Path) -> None:
         pytest.skip("a file has no server that could be started again")
     own = study(tmp_path)
     own.ask("wave")
-    engine = create_engine(url(tmp_path))
+    engine = create_engine(location(tmp_path))
     with engine.connect() as connection:
         connection.execute(
             text(
@@ -430,55 +454,37 @@ def test_a_ledger_that_comes_back_is_written_on(tmp_path: Path) -> None:
 def test_a_ledger_that_is_gone_interrupts_the_sweep(tmp_path: Path) -> None:
     own = study(tmp_path)
     own.ask("wave")
-    engine = create_engine(url(tmp_path))
-    with engine.begin() as connection:
-        connection.execute(text("DROP TABLE trial_values"))
-    engine.dispose()
+    if SERVER:
+        engine = create_engine(location(tmp_path))
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE trial_values"))
+        engine.dispose()
+    else:
+        Path(location(tmp_path)).unlink()
+        Path(location(tmp_path)).mkdir()
     with pytest.raises(Interrupted, match=r"cannot be written.* go on with: sweep resume s"):
         own.tell(record(0, 0.5))
 
 
-def test_a_damaged_ledger_is_told_in_words(tmp_path: Path) -> None:
-    (tmp_path / "damaged.db").write_bytes(b"not a database, but as long as one" * 100)
-    with pytest.raises(Interrupted, match=r"ledger cannot be opened: file is not a database"):
-        Ledger(f"sqlite:///{tmp_path / 'damaged.db'}", "s")
+class BreaksAfterEveryWrite:
+    """A storage whose connection breaks once after each change, when it has been committed."""
 
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage, self._broken = storage, False
 
-def test_a_ledger_that_is_locked_for_a_while_is_waited_for_and_that_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    if SERVER:
-        pytest.skip("a file alone is locked as a whole")
-    own = study(tmp_path)
-    own.ask("wave")
-    monkeypatch.setattr("sweep.search.ledger._BUSY_S", 0.1)
-    other = sqlite3.connect(tmp_path / "ledger.db", check_same_thread=False)
-    other.execute("BEGIN EXCLUSIVE")
-    timer = threading.Timer(5.0, other.rollback)
-    timer.start()
-    with caplog.at_level("WARNING", "sweep.search"):
-        again = study(tmp_path)  # it is opened, too
-        again.tell(record(0, 0.5))
-    timer.join()
-    other.close()
-    assert "waiting for the ledger" in caplog.text
-    assert study(tmp_path).without_record({0}) == []
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._storage, name)
+        if not name.startswith(("set_trial", "create_new_trial")):
+            return method
 
+        def write(*arguments: object) -> object:
+            self._broken = not self._broken
+            if not self._broken:
+                return method(*arguments)
+            method(*arguments)
+            raise StorageInternalError from Exception("server closed the connection unexpectedly")
 
-class BreaksAtEveryCommit:
-    """An engine whose connection breaks once after each transaction, when it is committed."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self._breaks = engine, True
-
-    @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
-        self._breaks = not self._breaks
-        if not self._breaks:
-            cause = Exception("server closed the connection unexpectedly")
-            raise OperationalError("COMMIT", {}, cause)
+        return write
 
 
 def test_what_was_written_when_the_connection_broke_is_not_written_twice(
@@ -486,7 +492,7 @@ def test_what_was_written_when_the_connection_broke_is_not_written_twice(
 ) -> None:
     monkeypatch.setattr("sweep.search.patience._PAUSE_S", 0.01)
     own = study(tmp_path)
-    own._written._engine = BreaksAtEveryCommit(own._written._engine)  # type: ignore[assignment]
+    own._written._storage = BreaksAfterEveryWrite(own._written._storage)  # type: ignore[assignment]
     for number in range(2):
         assert own.ask("wave").number == number
         own.report(number, 1, 0.4)
@@ -496,18 +502,113 @@ def test_what_was_written_when_the_connection_broke_is_not_written_twice(
     assert first.intermediate_values == {1: 0.4}
 
 
+def journal_alone() -> None:
+    if SERVER:
+        pytest.skip("of files alone")
+
+
+def test_a_damaged_ledger_is_told_in_words(tmp_path: Path) -> None:
+    journal_alone()
+    (tmp_path / "damaged").write_bytes(b"not a journal, but as long as one\n" * 100)
+    with pytest.raises(Interrupted, match=r"cannot be opened: .*damaged is not a journal"):
+        Ledger(str(tmp_path / "damaged"), "s")
+
+
+@pytest.mark.parametrize("torn", [b'{"op_code":6,"worker_id":"0', b"\x00" * 5000])
+def test_a_line_that_was_not_written_to_its_end_is_forgotten(tmp_path: Path, torn: bytes) -> None:
+    journal_alone()
+    own = study(tmp_path)
+    asked = [own.ask("wave") for _ in range(2)]
+    with Path(location(tmp_path)).open("ab") as file:
+        file.write(torn)
+    again = study(tmp_path)
+    again.tell(record(0, 0.5))
+    assert [item.trial for item in study(tmp_path).without_record({0})] == asked[1:]
+
+
+def sqlite_ledger(folder: Path, of: Space) -> tuple[str, CellStudy]:
+    """Return a ledger in SQLite, as sweep 0.1 had it, and the study of its first cell."""
+    url = f"sqlite:///{folder / 'ledger.db'}"
+    return url, study(folder, of, where=url)
+
+
+def test_a_ledger_of_sweep_0_1_is_taken_over_with_all_that_it_holds(tmp_path: Path) -> None:
+    journal_alone()
+    of = tuned()
+    _, old = sqlite_ledger(tmp_path, of)
+    asked = [old.ask("first") for _ in range(3)]
+    old.report(0, 5, 0.25)
+    old.should_prune(0)
+    old.tell(record(0, 0.75))
+    old.tell(record(1, 0.5, "diverged"))
+    before = [(t.state, t.params, t.value, t.user_attrs, t.intermediate_values, t.system_attrs)
+              for t in old._written.read()]  # fmt: skip
+    new = study(tmp_path, of)
+    assert before == [
+        (t.state, t.params, t.value, t.user_attrs, t.intermediate_values, t.system_attrs)
+        for t in new._written.read()
+    ]
+    assert [item.trial for item in new.without_record({0, 1})] == asked[2:]
+    new.tell(record(2, 0.8))
+    assert study(tmp_path, of).best() == asked[2]
+
+
+def test_a_ledger_of_sweep_0_1_is_read_where_it_is(tmp_path: Path) -> None:
+    journal_alone()
+    of = space()
+    _, old = sqlite_ledger(tmp_path, of)
+    old.ask("wave")
+    name = of.cells()[0].name
+    (trial,) = read_studies(location(tmp_path), "s", [name])[name]
+    assert trial.user_attrs == {"wave": "wave"}
+    assert not Path(location(tmp_path)).exists()
+
+
+def test_a_damaged_ledger_of_sweep_0_1_is_put_aside(tmp_path: Path) -> None:
+    journal_alone()
+    (tmp_path / "ledger.db").write_bytes(b"garbage" * 1000)
+    aside: list[Path] = []
+
+    def put_aside(path: Path) -> None:
+        aside.append(path)
+        path.unlink()
+
+    with Ledger(location(tmp_path), "s", put_aside=put_aside) as anew:
+        assert anew.study("d/b/frozen").read() == []
+    assert [path.name for path in aside] == ["ledger.db"]
+
+
+def test_a_ledger_that_is_locked_for_a_while_is_waited_for_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal_alone()
+    monkeypatch.setattr("sweep.search.storages._SQLITE_WAITS_S", 0.1)
+    url, own = sqlite_ledger(tmp_path, space())
+    own.ask("wave")
+    other = sqlite3.connect(tmp_path / "ledger.db", check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(5.0, other.rollback)
+    timer.start()
+    with caplog.at_level("WARNING", "sweep.search"):
+        again = study(tmp_path, where=url)  # it is opened, too
+        again.tell(record(0, 0.5))
+    timer.join()
+    other.close()
+    assert "waiting for the ledger" in caplog.text
+    assert study(tmp_path, where=url).without_record({0}) == []
+
+
 def test_a_ledger_that_stays_locked_interrupts_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if SERVER:
-        pytest.skip("a file alone is locked as a whole")
-    monkeypatch.setattr("sweep.search.ledger._BUSY_S", 0.1)
+    journal_alone()
+    monkeypatch.setattr("sweep.search.storages._SQLITE_WAITS_S", 0.1)
     monkeypatch.setattr("sweep.search.patience.WAIT_S", 0.5)
-    own = study(tmp_path)
+    url, own = sqlite_ledger(tmp_path, space())
     own.ask("wave")
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(Interrupted, match=r"database is locked.*go on with: sweep resume s"):
             own.tell(record(0, 0.5))
         with pytest.raises(Interrupted, match=r"the ledger cannot be .*: .*database is locked"):
-            study(tmp_path)
+            study(tmp_path, where=url)

@@ -1,12 +1,10 @@
 """The scheduler with a real ledger and real training, without Ray: any death loses nothing."""
 
-import gc
 import math
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from sweep.tracking.schema import params_of
 from sweep.train.cell import WaveRun
 from sweep.train.learner import EpochScore
 from sweep.train.wave import Report, SweepContext, Wave
+from tests.ledgers import change_first_value
 
 pytestmark = pytest.mark.integration
 
@@ -50,8 +49,8 @@ def sweep_context(tmp_path: Path, **changes: object) -> SweepContext:
 
 
 def new_scheduler(context: SweepContext) -> Scheduler:
-    ledger = Ledger(context.folder.ledger_url, "s", put_aside=context.folder.put_aside)
-    return Scheduler(context, ledger)
+    location = context.ledger or context.folder.ledger
+    return Scheduler(context, Ledger(location, "s", put_aside=context.folder.put_aside))
 
 
 def begin(context: SweepContext, wave: Wave) -> WaveRun:
@@ -114,7 +113,7 @@ def test_weight_decay_is_searched_with_the_learning_rate(tmp_path: Path) -> None
         assert params_of(first)["weight_decay"] == repr(first.params["weight_decay"])
     before = outcomes(context)
     assert new_scheduler(context).finished
-    Path(context.folder.ledger_url.removeprefix("sqlite:///")).unlink()
+    Path(context.folder.ledger).unlink()
     assert new_scheduler(context).finished  # the ledger is made anew from the records
     assert outcomes(context) == before
 
@@ -378,12 +377,9 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
 
     with suppress(DriverDiedError):
         run_here(context, dies)
-    gc.collect()  # what it had open
     before = {record.key for record in context.folder.records()}
     assert before
-    ledger = context.folder.path / "ledger.db"
-    for suffix in ("-wal", "-shm"):
-        ledger.with_name(ledger.name + suffix).unlink(missing_ok=True)
+    ledger = Path(context.folder.ledger)
     if how == "gone":
         ledger.unlink()
     elif how == "garbage":
@@ -418,8 +414,7 @@ def test_a_value_in_the_ledger_that_is_not_the_records_is_mended(
 ) -> None:
     context = sweep_context(tmp_path, **SMALL)
     run_here(context)
-    with closing(sqlite3.connect(context.folder.path / "ledger.db")) as ledger, ledger:
-        ledger.execute("UPDATE trial_values SET value = 2 WHERE trial_id = 1")
+    change_first_value(Path(context.folder.ledger), 2.0)
     assert run_here(context) == []
     assert "the ledger holds" in caplog.text
     caplog.clear()

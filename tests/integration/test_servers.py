@@ -94,7 +94,7 @@ def test_the_quickstart_with_eight_trials_at_once_on_postgresql_and_s3(
     confirmed = next(r for r in runs if r.data.tags["sweep.kind"] == "confirmation")
     (artifact,) = client.list_artifacts(confirmed.info.run_id, "predictions")
     assert artifact.path.endswith(".parquet")
-    assert not (tmp_path / "sweeps" / "quickstart" / "ledger.db").exists()
+    assert not (tmp_path / "sweeps" / "quickstart" / "ledger.journal").exists()
     alone = subprocess.run(
         [sys.executable, "-m", "sweep", "compare", "quickstart", "--format", "json",
          "--home", "nowhere", "--tracking-uri", tracking],

@@ -55,9 +55,9 @@ def launched(tmp_path: Path) -> SweepFolder:
     for name, suffix in hashes.items():
         folder.file(name, "key", suffix).touch()
     model = folder.file("models", "key", "")
-    for path in ("ledger.db", "ledger.db-wal", "pulse.json", "finished", "sweep.log", "sync.lock",
-                 f"{model}/model.safetensors", f"{model}/model.json", ".space.yaml.0a1b2c3d",
-                 "tune.a1b2c3d4e5f6/s/x/params.pkl"):  # fmt: skip
+    for path in ("ledger.journal", "ledger.db", "ledger.db-wal", "pulse.json", "finished",
+                 "sweep.log", "sync.lock", f"{model}/model.safetensors", f"{model}/model.json",
+                 ".space.yaml.0a1b2c3d", "tune.a1b2c3d4e5f6/s/x/params.pkl"):  # fmt: skip
         write_text(folder.path / path, "x")
     return folder
 
@@ -84,7 +84,7 @@ def test_remove_leaves_and_names_what_the_sweep_did_not_write(tmp_path: Path, mi
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("link", ["models", "runs", "checkpoints", "ledger.db"])
+@pytest.mark.parametrize("link", ["models", "runs", "checkpoints", "ledger.journal"])
 def test_remove_leaves_what_is_behind_a_link_and_names_it(tmp_path: Path, link: str) -> None:
     folder = launched(tmp_path / "home")
     (folder.path / link).rename(tmp_path / "elsewhere")

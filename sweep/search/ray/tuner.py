@@ -73,9 +73,16 @@ def _run(
         if watch:
             watch(scheduler.progress)
 
-    scheduler = open_scheduler(context, changed)
-    if scheduler.finished:
-        return True, scheduler.progress
+    with open_scheduler(context, changed) as scheduler:
+        if scheduler.finished:
+            return True, scheduler.progress
+        _fit(scheduler, context, planner)
+        scheduler.refuse_blocked()
+        return not scheduler.unfinished, scheduler.progress
+
+
+def _fit(scheduler: Scheduler, context: SweepContext, planner: ResourcePlanner) -> None:
+    """Let Tune run the waves that are left."""
     for record in context.folder.records():  # of a driver before this one
         if peak := record.facts.get("reserved_memory_mib"):
             planner.measured(record.cell, peak)
@@ -105,8 +112,6 @@ def _run(
             ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    scheduler.refuse_blocked()
-    return not scheduler.unfinished, scheduler.progress
 
 
 @contextmanager
