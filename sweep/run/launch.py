@@ -29,12 +29,12 @@ from sweep.run.plan import plan_cells, prepare
 from sweep.run.results import Results
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
-from sweep.search.storages import is_database
 from sweep.search.local import search_here
 from sweep.search.ray.connection import cluster, plan_resources
 from sweep.search.ray.nodes import unwritable
 from sweep.search.ray.resources import ModelSize
 from sweep.search.ray.tuner import search
+from sweep.search.storages import is_database
 from sweep.space.model import Space
 from sweep.tracking.store import default_tracking_uri, refuse_tracking
 from sweep.tracking.writer import Tracker
