@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import joblib
 import numpy as np
 from machine import brain_mri, data_root, describe
 from PIL import Image
@@ -43,12 +42,12 @@ def seconds(work: Callable[[], object]) -> float:
 
 def build(folder: Path, plan: StorePlan, processes: int) -> float:
     shutil.rmtree(folder, ignore_errors=True)
-    original = joblib.cpu_count
-    stores.joblib.cpu_count = lambda: processes
+    original = stores.processes.cpu_count
+    stores.processes.cpu_count = lambda: processes
     try:
         return seconds(lambda: open_store(folder, plan))
     finally:
-        stores.joblib.cpu_count = original
+        stores.processes.cpu_count = original
 
 
 def decoding(work: Path) -> None:
@@ -58,7 +57,7 @@ def decoding(work: Path) -> None:
     stamps = [str(i) for i in range(len(names))]
     source = partial(Files, data_root() / "dermoscopy_large")
     plan = StorePlan(names, stamps, source, SIZE, "bicubic")
-    cores = joblib.cpu_count()
+    cores = stores.processes.cpu_count()
     build(work / "warm", plan, cores)  # starts the processes, which later stores find running
     one, several = build(work / "one", plan, 1), build(work / "several", plan, cores)
     print(f"decoding {len(names)} photographs to {SIZE} px")

@@ -185,7 +185,7 @@ def measure(nodes: int, trials: int, ledger: str | None) -> str:
     try:
         LeanDealing.seen, LeanDealing.ended = {}, 0
         began = time.monotonic()
-        tuner.search(context, planner, lambda _: None)
+        tuner.search(context, planner, lambda _: None, through_client=False)
         ended = time.monotonic(), _cpu(), LeanDealing.ended
         done = len(folder.records())
         size = folder.bytes_on_disk() / 2**20
@@ -227,7 +227,7 @@ def main() -> None:
     options = parser.parse_args()
     LeanDealing.seconds = options.seconds
     if options.tunes_own:
-        tuner.patience = nullcontext
+        tuner.patient_tune = nullcontext
         tune_controller._get_max_pending_trials = lambda _: 1
     if options.scheduler:
         print("| runs | ledger | time | a run | of it CPU | runs a second |")

@@ -96,7 +96,7 @@ def _last_blocks(trunk: nn.Module, count: int) -> set[str]:
 
 def _blocks(trunk: nn.Module) -> list[list[tuple[str, Parameter]]]:
     """Return the trunk's parameters by depth, as timm's own layer-wise tools group them."""
-    from timm.models._manipulate import group_with_matcher
+    from timm.models import group_parameters
 
     group_matcher = getattr(trunk, "group_matcher", None)
     if group_matcher is None:
@@ -105,7 +105,7 @@ def _blocks(trunk: nn.Module) -> list[list[tuple[str, Parameter]]]:
             "use frozen, full, norm or bias"
         )
     parameters = dict(trunk.named_parameters())
-    groups = group_with_matcher(parameters.items(), group_matcher(coarse=False))
+    groups = group_parameters(trunk, group_matcher(coarse=False))
     return [[(name, parameters[name]) for name in groups[depth]] for depth in sorted(groups)]
 
 

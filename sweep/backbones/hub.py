@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,21 @@ from urllib.request import getproxies
 
 import torch
 
+_FILES = ("model.safetensors", "pytorch_model.bin")
 
-def is_cached(config: Any) -> bool:
-    """Tell whether the weights of a timm `PretrainedCfg` were downloaded before."""
-    from huggingface_hub import try_to_load_from_cache
+
+def cached_file(config: Any) -> Path | None:
+    """Return the weights of a timm `PretrainedCfg` that were downloaded before, if they were."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     if not config.hf_hub_id:
-        name = Path(config.url).name
-        return (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file()
-    names = ("model.safetensors", "pytorch_model.bin")
-    return any(isinstance(try_to_load_from_cache(config.hf_hub_id, n), str) for n in names)
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        return file if file.is_file() else None
+    for name in (config.hf_hub_filename,) if config.hf_hub_filename else _FILES:
+        with suppress(EntryNotFoundError):
+            return Path(hf_hub_download(config.hf_hub_id, name, local_files_only=True))
+    return None
 
 
 @lru_cache
@@ -35,18 +40,6 @@ def require() -> None:
         host = urlsplit(constants.ENDPOINT)
         default_port = 80 if host.scheme == "http" else 443
         socket.create_connection((host.hostname or "", host.port or default_port), 5).close()
-
-
-@contextmanager
-def offline() -> Iterator[None]:
-    """Use the cache alone: by default the client asks whether what it has is the newest."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 @contextmanager

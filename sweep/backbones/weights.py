@@ -95,9 +95,16 @@ def refuse_bad_numbers(trunk: nn.Module, spec: BackboneSpec) -> None:
 
 
 def hub_model(spec: BackboneSpec, **kwargs: Any) -> nn.Module:
-    """Build timm's model with the weights in the hub's cache, without asking the network."""
-    with hub.offline():
-        model: nn.Module = timm.create_model(spec.model, pretrained=True, **kwargs)
+    """Build timm's model with the weights in the hub's cache, without asking the network.
+
+    Raises BackboneError if they are not there.
+    """
+    file = hub.cached_file(pretrained_config(spec))
+    if file is None:
+        raise BackboneError(f"backbone {spec.name}: {_missing_from_hub(spec)}")
+    model: nn.Module = timm.create_model(
+        spec.model, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **kwargs
+    )
     return model
 
 
@@ -189,7 +196,7 @@ def _missing_from_hub(spec: BackboneSpec) -> str | None:
             f"timm has no pre-trained weights for {spec.model}; name a variant that has, give "
             "a safetensors file, or use 'weights: none'"
         )
-    if hub.is_cached(config):
+    if hub.cached_file(config):
         return None
     return (
         f"{spec.model} ({config.hf_hub_id or config.url}) is not in the hub's cache: connect to "

@@ -31,6 +31,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from sweep.errors import Interrupted, SweepError
 from sweep.remote.request import BEGUN, Answer, Request, found_answer, pack
+from sweep.remote.token import auth_headers
 
 Result = TypeVar("Result")
 
@@ -182,12 +183,7 @@ def reach(address: str) -> Head:
 
 def _refuse_strangers(address: str) -> None:
     """Look at the version before Ray's own client does, which waits long and says little."""
-    from ray._private.authentication.http_token_authentication import (
-        get_auth_headers_if_auth_enabled,
-    )
-
-    headers = get_auth_headers_if_auth_enabled({})
-    answer = requests.get(f"{address}/api/version", headers=headers, timeout=10)
+    answer = requests.get(f"{address}/api/version", headers=auth_headers(), timeout=10)
     if answer.status_code in {401, 403}:
         lacking = "wants a token" if answer.status_code == 401 else "does not take this token"
         raise SweepError(f"the head at {address} {lacking}: {_TOKEN_HINT}")

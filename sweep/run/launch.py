@@ -205,12 +205,13 @@ def _prepare_and_run(
     with contextlib.ExitStack() as stack:
         if not settings.local:
             advice = how_to_go_on(folder.name)
-            stack.enter_context(cluster(settings.address, course.lose, advice))
+            through_client = stack.enter_context(cluster(settings.address, course.lose, advice))
         stack.enter_context(_logged(folder, listener))
         run_waves = search_here
         if not settings.local:
-            planner = plan_resources(context, sizes, shared=bool(settings.address))
-            run_waves = partial(search, planner=planner)
+            shared = bool(settings.address)
+            planner = plan_resources(context, sizes, shared, through_client)
+            run_waves = partial(search, planner=planner, through_client=through_client)
         write_inputs(folder, inputs)
         folder.create(space, settings)
         folder.reopen(forget_failures)

@@ -7,13 +7,14 @@ from pathlib import Path
 from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
 from sweep.backbones.freeze import trainable
 from sweep.backbones.weights import fetch_weights, missing_weights
+from sweep.base.processes import end_processes
 from sweep.base.settings import default_cache
 from sweep.data.dataset import Dataset, open_dataset, read_manifest, samples_of, store_plan
 from sweep.data.inputs import Inputs
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.data.quality.remarks import remarks
-from sweep.data.store.building import Progress, StorePlan, release_workers
+from sweep.data.store.building import Progress, StorePlan
 from sweep.errors import SweepError, collect
 from sweep.space.catalog import KNOWN_SIZES
 from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
@@ -216,7 +217,7 @@ def prepare(
         return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]
 
     said = collect(decodings(space), decode)
-    release_workers()
+    end_processes()
     return Prepared(inputs, list(dict.fromkeys(line for lines in said for line in lines)))
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from sweep.errors import Interrupted
 from sweep.remote import client as cluster
 from sweep.remote.client import Head
+from sweep.remote.token import auth_headers
 
 
 class Hanging:
@@ -37,3 +39,29 @@ def test_who_follows_a_head_that_hangs_is_told_and_keeps_what_was_shown(
         Head("http://h:1", client).follow("job", shown.append)
     client.released.set()
     assert shown == ["a line\n"]
+
+
+@pytest.mark.parametrize("place", ["variable", "named file", "file in the home", "nowhere"])
+def test_the_token_is_found_where_ray_finds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    if place == "variable":
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    elif place == "named file":
+        (tmp_path / "token").write_text("secret\n")
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    elif place == "file in the home":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret\n")
+    expected = {} if place == "nowhere" else {"Authorization": "Bearer secret"}
+    assert auth_headers() == expected
+
+
+def test_without_token_mode_no_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret")
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert auth_headers() == {}

@@ -72,7 +72,7 @@ def test_many_processes_decode_what_one_decodes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     several = open_numbered(tmp_path / "several", 300)
-    monkeypatch.setattr(building.joblib, "cpu_count", lambda: 1)
+    monkeypatch.setattr(building.processes, "cpu_count", lambda: 1)
     one = open_numbered(tmp_path / "one", 300)
     assert one.fingerprint == several.fingerprint
 

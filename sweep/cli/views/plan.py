@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import joblib
 from rich.console import Console
 from rich.table import Table
 
 from sweep.base.addresses import without_password
+from sweep.base.processes import cpu_count
 from sweep.run.plan import (
     CellPlan,
     check_networks,
@@ -108,7 +108,7 @@ def _estimate(plans: list[CellPlan]) -> str:
         if plan.flops is not None and plan.passes is not None:
             flops, passes = flops + plan.flops, passes + plan.passes
     without = f", without {unknown} cells of unknown size" if unknown else ""
-    cores = joblib.cpu_count()
+    cores = cpu_count()
     return (
         f"Work, if no trial is pruned{without}: {passes:,} image passes, {flops / 1e15:,.2f} "
         f"PFLOP. About {_duration(flops / _GPU_FLOPS)} on a GPU that sustains 20 TFLOP/s, "

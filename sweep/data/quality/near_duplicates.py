@@ -18,7 +18,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
@@ -28,6 +27,7 @@ from scipy.spatial import cKDTree
 
 from sweep.base.atomic import write_atomically
 from sweep.base.identity import canonical_hash
+from sweep.base.processes import cpu_count, run_ordered
 from sweep.data.layouts.base import Source
 from sweep.data.store.building import KILLED, StorePlan
 from sweep.data.store.image_store import Store
@@ -152,11 +152,11 @@ def _copies(alike: NDArray[np.int64], plan: StorePlan) -> NDArray[np.int64]:
     members = np.flatnonzero(sizes[alike] > 1)
     names = [plan.names[row] for row in members.tolist()]
     jobs = [
-        joblib.delayed(_pixels_digests)(plan.source, names[start : start + _DIGESTS_A_JOB])
+        (plan.source, names[start : start + _DIGESTS_A_JOB])
         for start in range(0, len(names), _DIGESTS_A_JOB)
     ]
     try:
-        parts = joblib.Parallel(n_jobs=max(1, min(joblib.cpu_count(), len(jobs))))(jobs)
+        parts = run_ordered(_pixels_digests, jobs, max(1, min(cpu_count(), len(jobs))))
     except BrokenProcessPool:
         raise SweepError(KILLED) from None
     copies = np.arange(len(alike))

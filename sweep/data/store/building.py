@@ -9,18 +9,16 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import joblib
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
 from numpy.typing import NDArray
 from PIL import Image
 
+from sweep.base import processes
 from sweep.base.atomic import write_atomically, write_text
 from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
@@ -124,11 +122,6 @@ def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
     _conclude(place, plan)
 
 
-def release_workers() -> None:
-    """End the processes that decode; they would wait minutes for more, and hold their memory."""
-    get_reusable_executor().shutdown(wait=False, kill_workers=True)
-
-
 def part_name(part: int, suffix: str) -> str:
     """Return the name of a part's file."""
     return f"{part:04d}{suffix}"
@@ -150,23 +143,16 @@ def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> Non
     starts, rows = _starts(count)
     left, crashed = _unfinished(place, count), _read_crashed(place)
     done = count - sum(min(rows, count - starts[part]) for part in left)
-    jobs = (
-        joblib.delayed(_build_part)(
-            place, part, _part_of(plan, starts[part], rows), crashed, os.getpid()
-        )
-        for part in left
-    )
-    processes = min(joblib.cpu_count(), -(-(count - done) // _WORTH_A_PROCESS))
+    jobs = [
+        (place, part, _part_of(plan, starts[part], rows), crashed, os.getpid()) for part in left
+    ]
+    at_once = max(1, min(processes.cpu_count(), -(-(count - done) // _WORTH_A_PROCESS)))
     if any(_may_crash(name) for name in plan.names):
-        processes = max(2, processes)  # one alone would be this process
-    workers = joblib.Parallel(n_jobs=max(1, processes), return_as="generator_unordered")
-    with warnings.catch_warnings():
-        # A worker that grew by large pictures is replaced; nothing is lost by that.
-        warnings.filterwarnings("ignore", "A worker stopped")
-        for finished in workers(jobs):
-            done += finished
-            if progress:
-                progress(done, count)
+        at_once = max(2, at_once)  # one alone would be this process
+    for finished in processes.run_unordered(_build_part, jobs, at_once):
+        done += finished
+        if progress:
+            progress(done, count)
 
 
 def _part_of(plan: StorePlan, start: int, rows: int) -> StorePlan:
@@ -243,9 +229,8 @@ def _guilty(place: Path, plan: StorePlan) -> set[str]:
 
 def _crashes(plan: StorePlan, name: str) -> bool:
     try:
-        joblib.Parallel(n_jobs=2)(
-            [joblib.delayed(_try)(replace(plan, names=(), stamps=()), name, os.getpid())]
-        )
+        job = (replace(plan, names=(), stamps=()), name, os.getpid())
+        processes.run_ordered(_try, [job], 2)
     except BrokenProcessPool:
         return True
     return False

@@ -22,13 +22,14 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
-import joblib
 import ray
-from ray._private import ray_constants
 from ray.autoscaler.sdk import request_resources
+from ray.client_builder import ClientContext
 
 from sweep.base.outages import temporary_folder
+from sweep.base.processes import cpu_count
 from sweep.errors import SweepError
+from sweep.search.ray.compat import known_arguments, on_loopback
 from sweep.search.ray.nodes import check_nodes, unwritable, working_nodes
 from sweep.search.ray.resources import ModelSize, ResourcePlanner, describe_nodes
 from sweep.search.ray.watchdog import Watchdog
@@ -47,8 +48,10 @@ log = logging.getLogger("sweep.search")
 @contextmanager
 def cluster(
     address: str | None, lost: Callable[[str], None] | None = None, advice: str = ""
-) -> Iterator[None]:
+) -> Iterator[bool]:
     """Be connected to Ray: to a running cluster, or, without an address, to one on this machine.
+
+    Yields whether the connection goes through Ray's client (``ray://``).
 
     Args:
         address: ``auto``, ``HOST:PORT`` or ``ray://HOST:PORT``.
@@ -62,18 +65,18 @@ def cluster(
     try:
         if address:
             _knock(address)
-            _connect(address)
+            through_client = _connect(address)
         else:
-            with _on_loopback():
+            through_client = False
+            with on_loopback():
                 ray.init(
                     address="local",
-                    num_cpus=joblib.cpu_count(),  # also of a container's quota
+                    num_cpus=cpu_count(),  # also of a container's quota
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     object_store_memory=_OBJECT_STORE_BYTES,
-                    _node_ip_address="127.0.0.1",
-                    _temp_dir=_short_folder(),
+                    **known_arguments(_node_ip_address="127.0.0.1", _temp_dir=_short_folder()),
                 )
     except SystemExit:  # by Ray's own handler, which is in place while it connects
         signal.signal(signal.SIGTERM, on_sigterm)
@@ -84,13 +87,13 @@ def cluster(
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
     if address or lost is None:
         try:
-            yield
+            yield through_client
         finally:
             _disconnect()
         return
     with Watchdog(lost, advice) as watchdog:
         try:
-            yield
+            yield through_client
         finally:
             watchdog.expect_the_end()
             _disconnect()
@@ -116,26 +119,6 @@ def _disconnect() -> None:
         log.warning("Ray has not ended as it should: %s", error)
 
 
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    """Let Ray be started so that nobody else on the network reaches it.
-
-    On Linux Ray takes a loopback address for another unless it is told that there is no cluster,
-    by a variable that it reads when it is imported.
-    """
-    name = ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    before = ray_constants.ENABLE_RAY_CLUSTER, os.environ.get(name)
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before[0]
-        os.environ.pop(name)
-        if before[1] is not None:
-            os.environ[name] = before[1]
-
-
 def _short_folder() -> str | None:
     """Return where Ray keeps its sockets, if the usual folder's name is too long for them."""
     if len(str(temporary_folder())) <= _LONGEST_FOLDER:
@@ -144,33 +127,34 @@ def _short_folder() -> str | None:
 
 
 def plan_resources(
-    context: SweepContext, sizes: dict[str, ModelSize], shared: bool
+    context: SweepContext, sizes: dict[str, ModelSize], shared: bool, through_client: bool
 ) -> ResourcePlanner:
     """Look at the nodes of the connected cluster, and share them among the waves.
 
     Args:
         sizes: of each cell's network, by the cell's name.
         shared: the cluster is not this machine alone.
+        through_client: this process is connected by Ray's client.
 
     Raises:
         SweepError: a node lacks something, or a cell fits no node.
     """
     most = _most_nodes()
     if shared and not working_nodes():
-        _wait_for_the_first(most)
+        _wait_for_the_first(most, through_client)
     nodes = check_nodes(context, shared)
     log.info("nodes: %s", describe_nodes(nodes))
     return ResourcePlanner(nodes, sizes, most_nodes=most)
 
 
-def _wait_for_the_first(most_nodes: int) -> None:
+def _wait_for_the_first(most_nodes: int, through_client: bool) -> None:
     """Wait for a node with CPUs, as an autoscaler may start one when it is asked to."""
     seconds = seconds_to_wait(_WAIT_FOR_THE_FIRST_S if most_nodes else 0.0)
     if not seconds:
         return  # the refusal says what to do
     text = "no node of the cluster has CPUs yet: waiting up to %.0f s for the first"
     log.warning(text, seconds, extra={"said": True})
-    if not ray.util.client.ray.is_connected():
+    if not through_client:  # which cannot ask
         request_resources(bundles=[{"CPU": 1}])
     end = time.monotonic() + seconds
     while not working_nodes() and time.monotonic() < end:
@@ -193,19 +177,22 @@ def _most_nodes() -> int:
     return int(text)
 
 
-def _connect(address: str) -> None:
+def _connect(address: str) -> bool:
     """Connect to a running cluster; through Ray's client, try again if its server does not start.
+
+    Returns whether the connection goes through Ray's client.
 
     A client's own server on the head is forked by a process of many threads and now and then
     dies at once (Ray 2.60: "epoll_wait error: Bad file descriptor"); the next one starts.
     """
     for left in reversed(range(_CLIENT_ATTEMPTS)):
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-            return
+            found = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            return isinstance(found, ClientContext)
         except ConnectionAbortedError:
             if not left:
                 raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _knock(address: str) -> None:

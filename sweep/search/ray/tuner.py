@@ -26,7 +26,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep.records.progress import CellProgress
-from sweep.search.ray.compat import patience
+from sweep.search.ray.compat import patient_tune
 from sweep.search.ray.heartbeat import HeartbeatWriter
 from sweep.search.ray.nodes import NodeWatcher
 from sweep.search.ray.resources import ResourcePlanner, describe_nodes
@@ -44,11 +44,14 @@ log = logging.getLogger("sweep.search")
 Watcher = Callable[[list[CellProgress]], None]
 
 
-def search(context: SweepContext, planner: ResourcePlanner, watch: Watcher) -> bool:
+def search(
+    context: SweepContext, planner: ResourcePlanner, watch: Watcher, through_client: bool
+) -> bool:
     """Run every wave of a sweep that its ledger does not hold yet, on the connected cluster.
 
     Args:
         watch: called with the progress of all cells after every change.
+        through_client: this process is connected by Ray's client.
 
     Returns:
         Whether it came to its end; False if something is left, as after `sweep stop`.
@@ -56,7 +59,7 @@ def search(context: SweepContext, planner: ResourcePlanner, watch: Watcher) -> b
     Raises:
         KeyboardInterrupt: stopped; what is under way goes on from its checkpoint next time.
     """
-    if not ray.util.client.ray.is_connected():
+    if not through_client:
         return _run(context, planner, watch)[0]
     # Through a client the driver runs in the cluster: the studies must be near the workers.
     remote = ray.remote(num_cpus=0)(_run)
@@ -92,7 +95,11 @@ def _fit(scheduler: Scheduler, context: SweepContext, planner: ResourcePlanner) 
     shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
     _silence()
     try:
-        with HeartbeatWriter(context.folder, lambda: scheduler.progress), patience(), _own_errors():
+        with (
+            HeartbeatWriter(context.folder, lambda: scheduler.progress),
+            patient_tune(),
+            _own_errors(),
+        ):
             tune.Tuner(
                 tune.with_resources(WaveTrainable, _bundle),
                 tune_config=tune.TuneConfig(
