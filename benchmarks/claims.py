@@ -30,7 +30,6 @@ from scipy.special import ndtri
 from sweep.backbones.backbone import Backbone, load_backbone
 from sweep.base.settings import default_cache
 from sweep.comparison.stats.difference import can_be_equivalent, weighted_sum
-from sweep.comparison.stats.influence import midranks, rank_influences
 from sweep.comparison.stats.intervals import Counts, interval
 from sweep.comparison.stats.sampling import MetricEstimate, sampled_metric
 from sweep.data.dataset import open_dataset
@@ -40,6 +39,8 @@ from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Trial, chosen
 from sweep.train.metrics import score
+from sweep.train.metrics.auroc import AUROC, midranks
+from sweep.train.metrics.base import WeightedPredictions
 from sweep.train.probe import BatchedLinearProbe
 
 CPU = torch.device("cpu")
@@ -146,7 +147,8 @@ def auroc_of(cell: list[Predictions]) -> MetricEstimate:
         scores_NC, labels_N = item.probabilities_NC, item.labels_N
         sides = range(1, 2) if scores_NC.shape[1] == 2 else range(scores_NC.shape[1])
         area = np.mean([roc_auc(labels_N == c, scores_NC[:, c]) for c in sides])
-        found.append((float(area), rank_influences(labels_N, scores_NC)[0]))
+        given = WeightedPredictions.of_weight_1(labels_N, scores_NC[None])
+        found.append((float(area), AUROC().influences(given)))
     found *= len(cell) // len(found)
     values, influences = (list(column) for column in zip(*found, strict=True))
     return sampled_metric("auroc", cell[0], values, influences, values)

@@ -10,8 +10,7 @@ from sweep.comparison.comparison import Choices, Comparison, compare
 from sweep.comparison.formats import latex, tables
 from sweep.errors import SweepError, nearest
 from sweep.records.results import SweepResults
-from sweep.space.model import METRICS
-from sweep.train.metrics import LOWER_IS_BETTER
+from sweep.train.metrics import all_metrics
 
 FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 
@@ -24,7 +23,7 @@ def checked_choices(
     Raises SweepError for an unknown metric, or a margin that means nothing.
     """
     metric = metric or sweeps[0].space.objective
-    _require(metric, (*METRICS, *sorted(LOWER_IS_BETTER)), "metric")
+    _require(metric, tuple(all_metrics()), "metric")
     written = sweeps[0].space.margin
     chosen = written if margin is None else margin
     if not 0 < chosen < 1:

@@ -10,7 +10,7 @@ from sweep.comparison.text import join_names
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, SweepResults
 from sweep.space.ranges import IN_WORDS, Range, end_of
-from sweep.train.metrics import Floats
+from sweep.train.metrics.base import Floats
 
 _LEAST_COMPLETE = 3
 _BOUND = {"lower": "low", "upper": "high"}

@@ -26,7 +26,7 @@ from sweep.comparison.text import join_names
 from sweep.errors import SweepError, shorten
 from sweep.records.predictions import Predictions
 from sweep.records.results import CellResult, SweepResults
-from sweep.train.metrics import LOWER_IS_BETTER
+from sweep.train.metrics import metric_of
 
 # A cell that loses in one of these is not "as good" as another, whatever the metric that ranks.
 ALSO = ("accuracy", "balanced_accuracy", "f1", "brier")
@@ -58,7 +58,7 @@ class Choices:
 
 def direction(metric: str) -> int:
     """Return 1 if more of a metric is better, -1 if less is."""
-    return -1 if metric in LOWER_IS_BETTER else 1
+    return -1 if metric_of(metric).lower_is_better else 1
 
 
 @dataclass(frozen=True, eq=False)

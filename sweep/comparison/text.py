@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sweep.comparison.stats.difference import Interval
 from sweep.comparison.stats.verdict import ALPHA, Verdict
+from sweep.train.metrics import metric_of
 
 TRAINED_HERE = "for models trained on these patients"
 
@@ -26,22 +27,9 @@ class Reading(Protocol):
         """1 if more of the metric is better."""
 
 
-_TITLES = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "mcc": "MCC",
-    "ece": "ECE",
-    "brier": "Brier score",
-    "precision_macro": "Macro precision",
-    "recall_macro": "Macro recall",
-    "f1_macro": "Macro F1",
-}
-
-
 def title(metric: str) -> str:
     """Return a metric's name as people write it."""
-    return _TITLES.get(metric, metric.replace("_", " ").capitalize())
+    return metric_of(metric).title
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -107,7 +95,10 @@ def losses(lost: Sequence[tuple[str, Sequence[str]]]) -> str:
 
 def listed_titles(metrics: Sequence[str]) -> str:
     """Return the titles of metrics, in the middle of a sentence."""
-    return ", ".join(_TITLES.get(name, name.replace("_", " ")) for name in metrics)
+    plain = {name: name.replace("_", " ") for name in metrics}
+    # Names and abbreviations keep their capitals.
+    shown = [plain[n] if title(n) == plain[n].capitalize() else title(n) for n in metrics]
+    return ", ".join(shown)
 
 
 def raw(item: Interval, sign: int) -> Interval:

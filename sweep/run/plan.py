@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
-from sweep.backbones.freeze import trainable
+from sweep.backbones.trainable import count_trainable
 from sweep.backbones.weights import fetch_weights, missing_weights
 from sweep.base.processes import end_processes
 from sweep.base.settings import default_cache
@@ -17,6 +17,7 @@ from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
 from sweep.errors import SweepError, collect
 from sweep.space.catalog import KNOWN_SIZES
+from sweep.space.freeze import freeze_mode
 from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
 from sweep.train.flops import forward_flops, step_flops
 
@@ -117,7 +118,7 @@ def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | Non
     forward_flops(backbone, size)
     for mode in space.freeze:
         network = bare_network(backbone, size, 2)
-        if mode != "frozen" and trainable(network, mode):
+        if not freeze_mode(mode)[0].trunk_is_frozen and count_trainable(network, mode):
             step_flops(backbone, size, mode)
 
 
@@ -252,7 +253,7 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     if not cell.fused:
         step_flops(cell.backbone, size, cell.freeze)
     flops = None if passes is None else passes * flops_of_a_pass
-    learning = trainable(network, cell.freeze)
+    learning = count_trainable(network, cell.freeze)
     return CellPlan(cell, size, classes, parameters, learning, passes, flops)
 
 

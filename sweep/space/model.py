@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -18,10 +19,11 @@ from sweep.space.catalog import (
     timm_models,
     timm_tags,
 )
+from sweep.space.freeze import freeze_mode
 from sweep.space.ranges import LearningRate, Part, Range
+from sweep.space.registries import METRICS
 
 _LONGEST_NAME = 100
-FREEZE_MODES = ("frozen", "full", "last:k", "norm", "bias")
 
 
 def check_name(name: str) -> str:
@@ -34,12 +36,20 @@ def check_name(name: str) -> str:
 
 
 def _check_freeze(mode: str) -> str:
-    if mode in {"frozen", "full", "norm", "bias"} or re.fullmatch(r"last:[1-9]\d*", mode):
-        return mode
-    raise ValueError(
-        f"unknown freeze mode {mode!r}; allowed: {', '.join(FREEZE_MODES)}"
-        f"{nearest(mode, ['frozen', 'full', 'norm', 'bias', 'last:1'])}"
-    )
+    freeze_mode(mode)
+    return mode
+
+
+def _is_frozen(mode: str) -> bool:
+    return bool(freeze_mode(mode)[0].trunk_is_frozen)
+
+
+def _check_objective(name: str) -> str:
+    if METRICS.get(name).lower_is_better:
+        raise ValueError(
+            f"{name!r} is an error; trials are chosen by a metric of which more is better"
+        )
+    return name
 
 
 def _check_group(pattern: str) -> str:
@@ -55,20 +65,7 @@ def _check_group(pattern: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 Freeze = Annotated[str, AfterValidator(_check_freeze)]
 GroupPattern = Annotated[str, AfterValidator(_check_group)]
-Metric = Literal[
-    "auroc",
-    "auprc",
-    "accuracy",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "precision_macro",
-    "recall_macro",
-    "f1_macro",
-    "mcc",
-]
-METRICS: tuple[str, ...] = get_args(Metric)
+Objective = Annotated[str, AfterValidator(_check_objective)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 # What to do with training pictures that are, or belong to the group of, test pictures.
@@ -273,10 +270,10 @@ class Cell:
     confirmations: int
     train_fraction: float = 1.0
 
-    @property
+    @cached_property
     def fused(self) -> bool:
         """Whether the trials train together, as heads on the same features."""
-        return self.freeze == "frozen"
+        return _is_frozen(self.freeze)
 
     @property
     def repeated(self) -> bool:
@@ -331,7 +328,7 @@ class Space(Part):
     budget: Budget = Budget()
     # extend: where the best value of a range lies at its edge, search a power of ten beyond it.
     edges: Literal["extend", "keep"] = "extend"
-    objective: Metric = "auroc"
+    objective: Objective = "auroc"
     # A difference of the objective that would not matter.
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.01
     # Confirmations of each cell; by default 10 of frozen cells and 5 of others.
@@ -408,8 +405,8 @@ class Space(Part):
 
     def _confirmations_of(self, freeze: str) -> int:
         """Return how many models of a cell are tested: one a fold, or one a partition."""
-        return self.split.folds or self.seeds or (10 if freeze == "frozen" else 5)
+        return self.split.folds or self.seeds or (10 if _is_frozen(freeze) else 5)
 
     def _budget_of(self, freeze: str) -> tuple[int, int]:
-        special = self.budget.frozen if freeze == "frozen" else ModeBudget()
+        special = self.budget.frozen if _is_frozen(freeze) else ModeBudget()
         return special.trials or self.budget.trials, special.epochs or self.budget.epochs

@@ -12,7 +12,7 @@ import torch
 import sweep
 from sweep import __version__
 from sweep.backbones.backbone import Backbone
-from sweep.backbones.freeze import trunk_parameters
+from sweep.backbones.trainable import trainable_parameters
 from sweep.backbones.weights import full_name
 from sweep.base.identity import canonical_hash, commit_of
 from sweep.data.dataset import Dataset
@@ -75,8 +75,8 @@ def _commit() -> dict[str, str]:
 def _model_facts(backbone: Backbone, classes: int, mode: str) -> dict[str, int]:
     head = (backbone.features + 1) * classes
     trunk = {name: item.numel() for name, item in backbone.trunk.named_parameters()}
-    learning = sum(trunk[name] for name in trunk_parameters(backbone.trunk, mode))
-    return {"parameters": sum(trunk.values()) + head, "learnable": learning + head}
+    trainable = sum(trunk[name] for name in trainable_parameters(backbone.trunk, mode))
+    return {"parameters": sum(trunk.values()) + head, "learnable": trainable + head}
 
 
 @lru_cache(maxsize=2)

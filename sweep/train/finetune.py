@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
 from sweep.backbones.backbone import Backbone, Network, seeded
-from sweep.backbones.freeze import freeze, set_training
+from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.model import Recipe
 from sweep.train.features import autocast, normalise
@@ -167,7 +167,7 @@ class FineTuning:
         return self._network
 
     def _train(self) -> float:
-        set_training(self._network, self._mode)
+        set_training(self._network)
         rows, labels = self._rows["train"], self._labels["train"]
         total = 0.0
         batches = epoch_batches(len(rows), self._recipe.batch_size, self._seed, self.epoch)

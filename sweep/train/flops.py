@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweep.backbones.backbone import bare_network
-from sweep.backbones.freeze import freeze
+from sweep.backbones.trainable import freeze
 from sweep.errors import BackboneError
 from sweep.space.model import BackboneSpec
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from sweep.backbones.backbone import load_backbone
-from sweep.backbones.freeze import freeze, set_training
+from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.model import BackboneSpec, Recipe
 from sweep.train import finetune
@@ -68,7 +68,7 @@ def test_it_takes_the_steps_of_a_plain_training_loop(mode: str) -> None:
     optimizer = torch.optim.Adam(learning, lr=1e-3, betas=BETAS, eps=EPSILON, fused=True)
     images, labels = torch.from_numpy(made_up_store().rows(np.arange(37))), torch.arange(37) % 2
     for epoch in (1, 2):
-        set_training(network, mode)
+        set_training(network)
         for batch in epoch_batches(37, 8, 3, epoch):
             inputs = normalise(images[batch], BACKBONE.preprocessing)
             optimizer.zero_grad()

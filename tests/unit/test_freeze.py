@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sweep.backbones.backbone import Network, load_backbone
-from sweep.backbones.freeze import freeze, set_training, trainable
+from sweep.backbones.trainable import count_trainable, freeze, set_training
 from sweep.errors import BackboneError
 from sweep.space.model import BackboneSpec
 
@@ -44,7 +44,7 @@ def stepped(model: str, mode: str) -> tuple[Network, dict[str, torch.Tensor]]:
     optimizer = torch.optim.AdamW(learning, lr=0.01, weight_decay=0.1)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(4, 3, size, size, generator=generator)
-    set_training(network, mode)
+    set_training(network)
     nn.functional.cross_entropy(network(images), torch.tensor([0, 1, 0, 1])).backward()
     optimizer.step()
     return network, before
@@ -112,14 +112,14 @@ def test_the_number_of_learning_parameters_is_what_requires_a_gradient(
 ) -> None:
     network = _backbone(model, MODELS[model]).network(2, 0)
     freeze(network, mode)
-    assert trainable(network, mode) == sum(
+    assert count_trainable(network, mode) == sum(
         p.numel() for p in network.parameters() if p.requires_grad
     )
 
 
 def test_frozen_vgg16_learns_one_linear_layer() -> None:
     network = _backbone("vgg16", 32).network(2, 0)
-    assert trainable(network, "frozen") == (4096 + 1) * 2
+    assert count_trainable(network, "frozen") == (4096 + 1) * 2
 
 
 def test_more_blocks_than_there_are_is_an_error() -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 CORE = ["data.dataset", "data.store.image_store", "train.probe", "train.finetune",
-        "train.features", "train.metrics", "backbones.backbone", "backbones.freeze"]  # fmt: skip
+        "train.features", "train.metrics", "backbones.backbone", "backbones.trainable"]  # fmt: skip
 
 BLOCKED = """
 import sys

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sweep.comparison.stats.influence import WITHOUT_VARIANCE, influences
-from sweep.train.metrics import score
+from sweep.train.metrics import all_metrics, influences, score
+from sweep.train.metrics.base import Metric, WeightedPredictions
 from tests.simulated import classifier
 
 
@@ -39,7 +39,7 @@ def test_an_influence_is_what_one_more_of_a_sample_does(
 def test_influences_of_a_metric_sum_to_zero(classes: int) -> None:
     item = classifier(90, 0.8, 3, classes=classes)
     found = influences(item.labels_N, item.probabilities_NC)
-    assert set(found) == set(score(item.labels_N, item.probabilities_NC)) - WITHOUT_VARIANCE
+    assert set(found) == {name for name, metric in all_metrics().items() if metric.has_variance}
     for influence_N in found.values():
         assert influence_N.sum() == pytest.approx(0, abs=1e-6)
 
@@ -59,3 +59,31 @@ def test_ranks_of_one_class_have_none() -> None:
     found = influences(np.zeros(5, dtype=np.int64), np.full((5, 2), 0.5))
     assert np.isnan(found["auroc"]).all()
     assert np.isfinite(found["accuracy"]).all()
+
+
+@pytest.mark.parametrize("name", [n for n, metric in all_metrics().items() if metric.has_variance])
+def test_the_slow_way_for_any_metric_gives_the_same_influences(name: str) -> None:
+    metric, item = all_metrics()[name], classifier(120, 0.8, 7, classes=3)
+    given = WeightedPredictions.of_weight_1(item.labels_N, item.probabilities_NC[None])
+    assert Metric.influences(metric, given) == pytest.approx(metric.influences(given), abs=1e-6)
+
+
+def test_the_slow_way_in_parts_gives_the_same_variance() -> None:
+    metric, item = all_metrics()["brier"], classifier(4000, 0.8, 7)
+    given = WeightedPredictions.of_weight_1(item.labels_N, item.probabilities_NC[None])
+    parts, exact = Metric.influences(metric, given), metric.influences(given)
+    assert np.count_nonzero(parts) <= 500
+    assert (parts**2).sum() == pytest.approx((exact**2).sum(), rel=0.25)
+
+
+@pytest.mark.parametrize("name", list(all_metrics()))
+def test_a_sample_of_weight_two_counts_like_two_samples(name: str) -> None:
+    metric, item = all_metrics()[name], classifier(60, 0.8, 11, classes=3)
+    rng = np.random.default_rng(0)
+    weights = rng.integers(1, 4, 60)
+    labels = np.repeat(item.labels_N, weights)
+    probabilities = np.repeat(item.probabilities_NC, weights, axis=0)
+    repeated = WeightedPredictions.of_weight_1(labels, probabilities[None])
+    given = WeightedPredictions.of_weight_1(item.labels_N, item.probabilities_NC[None])
+    weighted = given.weighted(weights.astype(np.float64))
+    assert metric.score(weighted) == pytest.approx(metric.score(repeated))

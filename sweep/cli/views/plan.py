@@ -103,7 +103,7 @@ def _estimate(plans: list[CellPlan]) -> str:
     for plan in plans:
         if plan.flops is None or plan.passes is None:
             unknown += 1
-        elif plan.cell.freeze == "frozen":
+        elif plan.cell.fused:
             features.add((plan.cell.dataset.name, plan.cell.backbone.name))
         if plan.flops is not None and plan.passes is not None:
             flops, passes = flops + plan.flops, passes + plan.passes

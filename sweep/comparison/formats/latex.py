@@ -57,10 +57,10 @@ def _by_dataset(rows: list[Row]) -> list[list[Row]]:
 
 def _best(rows: list[Row], metric: str) -> str | None:
     """Return the best value as it is written, so that all that read the same are bold."""
-    from sweep.train.metrics import LOWER_IS_BETTER
+    from sweep.train.metrics import metric_of
 
     values = [row.metrics[metric].mean for row in rows if metric in row.metrics]
-    choose = min if metric in LOWER_IS_BETTER else max
+    choose = min if metric_of(metric).lower_is_better else max
     return f"{choose(values):.3f}" if values else None
 
 

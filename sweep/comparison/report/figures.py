@@ -22,7 +22,9 @@ from sweep.comparison.report.svg import (
 )
 from sweep.comparison.text import title
 from sweep.space.ranges import IN_WORDS, Range
-from sweep.train.metrics import CALIBRATION_BINS, Floats, Labels, calibration_gaps, sided
+from sweep.train.metrics.base import Floats, Labels
+from sweep.train.metrics.ece import CALIBRATION_BINS, calibration_gaps
+from sweep.train.metrics.ranks import sided
 
 _ROC_POINTS = 60
 _MOST_CURVES = 20

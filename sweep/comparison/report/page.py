@@ -29,7 +29,7 @@ from sweep.comparison.report.methods import checklist, methods
 from sweep.comparison.report.svg import with_shared_styles
 from sweep.comparison.stats.verdict import ALPHA
 from sweep.space.ranges import Range
-from sweep.train.metrics import LOWER_IS_BETTER
+from sweep.train.metrics import metric_of
 
 _MOST_CLASSES = 20  # of a confusion matrix
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
@@ -222,7 +222,7 @@ def _best_of_each(parts: list[DatasetPart]) -> dict[tuple[str, str], str]:
     found = {}
     for part in parts:
         for metric in part.rows[0].metrics:
-            choose: Any = min if metric in LOWER_IS_BETTER else max
+            choose: Any = min if metric_of(metric).lower_is_better else max
             best = choose(row.metrics[metric].mean for row in part.rows)
             found[part.name, metric] = wording.number(best)
     return found

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from sweep.comparison.stats.sampling import MetricEstimate, test_variance
-from sweep.train.metrics import Floats
+from sweep.train.metrics.base import Floats
 
 LEVEL = 0.95
 LEAST_CONFIRMATIONS = 3  # of each cell, for a verdict

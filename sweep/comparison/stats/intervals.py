@@ -15,16 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, Interval, quantile, satterthwaite
-from sweep.comparison.stats.influence import WITHOUT_VARIANCE
 from sweep.comparison.stats.sampling import MetricEstimate, test_variance
-from sweep.train.metrics import Labels, sided
+from sweep.train.metrics import metric_of
+from sweep.train.metrics.base import Labels, Metric
+from sweep.train.metrics.ranks import RankMetric, sided
 
 _BISECTIONS = 50
 _ROUNDING = 1e-12
-_SIGNED = frozenset({"mcc"})  # from -1 to 1
-_BY_CLASS = frozenset(  # means over classes, so that the rarest of them decides
-    {"balanced_accuracy", "precision_macro", "recall_macro", "f1_macro", "auprc", "mcc"}
-)
 
 
 @dataclass(frozen=True)
@@ -57,36 +54,35 @@ def interval(name: str, item: MetricEstimate, counts: Counts) -> Interval:
 
     With fewer than three confirmations it holds the error of the test groups alone.
     """
-    test = test_variance(item.sums_SG, item.groups_S)
-    if name in WITHOUT_VARIANCE or math.isnan(item.point) or not math.isfinite(test):
+    metric, test = metric_of(name), test_variance(item.sums_SG, item.groups_S)
+    if not metric.has_variance or math.isnan(item.point) or not math.isfinite(test):
         return Interval(item.point, math.nan, math.nan)
     training, freedom = 0.0, item.freedom
     if item.confirmations >= LEAST_CONFIRMATIONS:
         training = item.training_variance
         freedom = satterthwaite([1.0], [item])
     reach, variance = quantile(freedom), test + training
-    if name == "auroc":
+    if metric.interval == "area":
         return _auroc(item.point, variance, test, reach, counts)
-    if name == "brier":
-        most = 1 if counts.classes == 2 else 2  # as `train.metrics` defines it
-        share = _logit(item.point / most, variance / most**2, reach, counts)
-        return Interval(item.point, most * share.low, most * share.high)
-    if name in _SIGNED:
-        share = _share((item.point + 1) / 2, variance / 4, reach, *_independent(name, counts))
-        return Interval(item.point, 2 * share.low - 1, 2 * share.high - 1)
-    return _share(item.point, variance, reach, *_independent(name, counts))
+    low, width = metric.low, metric.most(counts.classes) - metric.low
+    point, own = (item.point - low) / width, variance / width**2
+    if metric.interval == "error":
+        share = _logit(point, own, reach, counts)
+    else:
+        share = _share(point, own, reach, *_independent(metric, counts))
+    return Interval(item.point, low + width * share.low, low + width * share.high)
 
 
-def _independent(name: str, counts: Counts) -> tuple[float, bool]:
+def _independent(metric: Metric, counts: Counts) -> tuple[float, bool]:
     """Return how many observations a metric is worth at its bound, and whether elsewhere too.
 
     A mean over classes is worth no more than its rarest classes let it, however few errors the
     samples happen to show in these.
     """
-    if name not in _BY_CLASS:
+    if not metric.mean_over_classes:
         return float(counts.groups), False
     groups_C = counts.groups_C
-    if name == "auprc" and counts.classes == 2:
+    if isinstance(metric, RankMetric) and counts.classes == 2:
         groups_C = groups_C[1:]
     return float(len(groups_C) ** 2 / (1 / groups_C).sum()), True
 

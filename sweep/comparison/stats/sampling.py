@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.comparison.stats.influence import influences
 from sweep.records.predictions import Predictions
-from sweep.train.metrics import Floats, Labels, score
+from sweep.train.metrics import influences, metric_of, score
+from sweep.train.metrics.base import Floats, Labels
 
 # Of the rarest class, for DeLong's variance to be taken as known: with five of them its normal
 # test claims twice as often as it says, with thirty still a little more (benchmarks/claims.py).
@@ -102,7 +102,7 @@ def sampled_metric(
     """
     groups_C = groups_by_class(test)
     grain = float((1 / groups_C**2).sum()) / (1 if len(groups_C) == 2 else len(groups_C) ** 2)
-    by_ranks, rarest = name == "auroc", int(groups_C.min())
+    by_ranks, rarest = metric_of(name).interval == "area", int(groups_C.min())
     strata_N = test.labels_N if by_ranks else np.zeros_like(test.labels_N)
     return MetricEstimate(
         float(np.mean(values)),

@@ -1,0 +1,35 @@
+"""What a freeze mode is. Nothing here imports torch: a wrong mode is refused at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class FreezeMode(ABC):
+    """Which parameters of a trunk are trained; the head always is.
+
+    Attributes:
+        form: how the mode is written, where it takes an argument: ``last:k``.
+        trains: what it trains, for people.
+        trunk_is_frozen: whether no parameter of any trunk is trained, so that the trunk's outputs
+            are computed once and the trials of a cell train together, as heads on them.
+    """
+
+    form: str | None = None
+    trains: str
+    trunk_is_frozen = False
+
+    def check(self, argument: str) -> bool:
+        """Tell whether the mode takes what stands behind its colon; empty if nothing does."""
+        return not argument
+
+    @abstractmethod
+    def trainable(self, trunk: nn.Module, argument: str) -> set[str]:
+        """Return the names of the trunk's parameters that are trained.
+
+        Raises BackboneError if the mode cannot be had with this trunk.
+        """

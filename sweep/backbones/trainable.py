@@ -1,0 +1,45 @@
+"""A network in a freeze mode: which of its parameters are trained, and the state of its layers."""
+
+from torch import nn
+
+from sweep.backbones.backbone import Network
+from sweep.space.freeze import freeze_mode
+
+
+def freeze(network: Network, mode: str) -> None:
+    """Let exactly the parameters of a freeze mode be trained, and put the layers in their state.
+
+    A frozen layer is in eval mode, so that its batch-norm statistics do not move.
+
+    Raises BackboneError if the mode cannot be had with this network.
+    """
+    names = trainable_parameters(network.trunk, mode)
+    for name, parameter in network.trunk.named_parameters():
+        parameter.requires_grad_(name in names)
+    set_training(network)
+
+
+def set_training(network: Network) -> None:
+    """Put a frozen network in training state: layers that are trained train, others evaluate."""
+    if all(parameter.requires_grad for parameter in network.parameters()):
+        network.train()
+        return
+    network.eval()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and all(parameter.requires_grad for parameter in own):
+            module.training = True
+
+
+def trainable_parameters(trunk: nn.Module, mode: str) -> set[str]:
+    """Return the names of the trunk's parameters that are trained in a freeze mode."""
+    found, argument = freeze_mode(mode)
+    names: set[str] = found.trainable(trunk, argument)
+    return names
+
+
+def count_trainable(network: Network, mode: str) -> int:
+    """Return how many numbers of a network are trained in a freeze mode."""
+    names = trainable_parameters(network.trunk, mode)
+    trunk = sum(p.numel() for name, p in network.trunk.named_parameters() if name in names)
+    return trunk + sum(p.numel() for p in network.head.parameters())

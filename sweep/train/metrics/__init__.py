@@ -1,0 +1,71 @@
+"""Metrics of class probabilities, one file a metric, each written once for weighted samples.
+
+Dimensions: N samples, C classes, K predictions of the same samples (the members of a wave),
+U units of samples that are scored as one.
+"""
+
+import numpy as np
+
+from sweep.space.registries import METRICS
+from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions
+
+# The order in which they are shown; metrics of others stand behind them.
+_ORDER = (
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "precision_macro",
+    "recall_macro", "f1_macro", "mcc", "auroc", "auprc", "ece", "brier",
+)  # fmt: skip
+
+
+def all_metrics() -> dict[str, Metric]:
+    """Return every metric by its name, in the order in which they are shown."""
+    found: dict[str, Metric] = METRICS.items()
+    return {name: found[name] for name in dict.fromkeys([*_ORDER, *found])}
+
+
+def metric_of(name: str) -> Metric:
+    """Return a metric; raises ValueError if there is none of that name."""
+    found: Metric = METRICS.get(name)
+    return found
+
+
+def score(labels_N: Labels, probabilities_NC: Floats) -> dict[str, float]:
+    """Return every metric of one prediction; NaN for what one class alone leaves undefined.
+
+    Args:
+        labels_N: class indices.
+        probabilities_NC: class probabilities.
+    """
+    values = score_each(labels_N, probabilities_NC[None])
+    return {name: float(value_K[0]) for name, value_K in values.items()}
+
+
+def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]:
+    """Return every metric of each of K predictions of the same samples: metric -> (K,)."""
+    given = WeightedPredictions.of_weight_1(labels_N, probabilities_KNC)
+    return {name: metric.score(given) for name, metric in all_metrics().items()}
+
+
+def influences(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Floats]:
+    """Return the influence of each sample on each metric that has a variance: metric -> (N,)."""
+    given = WeightedPredictions.of_weight_1(labels_N, probabilities_NC[None])
+    metrics = all_metrics().items()
+    return {name: metric.influences(given) for name, metric in metrics if metric.has_variance}
+
+
+def pool(
+    labels_N: Labels, probabilities_KNC: Floats, units_N: Labels | None
+) -> tuple[Labels, Floats]:
+    """Return the label (U,) and the mean probabilities (K, U, C) of each unit of samples.
+
+    Args:
+        units_N: which unit each sample belongs to, from 0; all samples of a unit have one label.
+            None leaves everything as it is.
+    """
+    if units_N is None:
+        return labels_N, probabilities_KNC
+    labels_U = np.empty(int(units_N.max()) + 1, dtype=labels_N.dtype)
+    labels_U[units_N] = labels_N
+    sums_UKC = np.zeros((len(labels_U), *probabilities_KNC.shape[::2]))
+    np.add.at(sums_UKC, units_N, probabilities_KNC.swapaxes(0, 1))
+    means_UKC = sums_UKC / np.bincount(units_N)[:, None, None]
+    return labels_U, np.ascontiguousarray(means_UKC.swapaxes(0, 1))
