@@ -21,10 +21,10 @@ def data() -> None:
 def data_list(data_root: Path) -> None:
     """List the datasets a space may use by name, and how to get those not there."""
     from sweep.data.layouts import missing
-    from sweep.space.catalog import DATASETS
+    from sweep.space.datasets import known_datasets
     from sweep.space.model import DatasetSpec
 
-    for name in DATASETS:
+    for name in known_datasets():
         problem = missing(DatasetSpec.model_validate(name), data_root)
         click.echo(f"{name:16} {'there' if problem is None else problem.partition(': ')[2]}")
 

@@ -95,10 +95,14 @@ def losses(lost: Sequence[tuple[str, Sequence[str]]]) -> str:
 
 def listed_titles(metrics: Sequence[str]) -> str:
     """Return the titles of metrics, in the middle of a sentence."""
-    plain = {name: name.replace("_", " ") for name in metrics}
-    # Names and abbreviations keep their capitals.
-    shown = [plain[n] if title(n) == plain[n].capitalize() else title(n) for n in metrics]
-    return ", ".join(shown)
+    return ", ".join(_in_a_sentence(title(name)) for name in metrics)
+
+
+def _in_a_sentence(title: str) -> str:
+    """Return a title without its capital; names and abbreviations keep it."""
+    first = title.partition(" ")[0]
+    is_a_name = first == "Brier" or not first[1:].islower()
+    return title if is_a_name else title[0].lower() + title[1:]
 
 
 def raw(item: Interval, sign: int) -> Interval:

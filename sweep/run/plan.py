@@ -16,7 +16,7 @@ from sweep.data.manifest import Manifest
 from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
 from sweep.errors import SweepError, collect
-from sweep.space.catalog import KNOWN_SIZES
+from sweep.space.datasets import known_dataset
 from sweep.space.freeze import freeze_mode
 from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
 from sweep.train.flops import forward_flops, step_flops
@@ -241,7 +241,8 @@ def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
 
 def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> CellPlan:
     manifest = manifests.get(cell.dataset.name)
-    counts: tuple[int, int] | None = KNOWN_SIZES.get(cell.dataset.name)
+    known = known_dataset(cell.dataset.name)
+    counts = known.size if known else None
     if manifest is not None:
         counts = (len(manifest), len(manifest.classes))
     images, classes = counts or (None, None)

@@ -12,16 +12,15 @@ from sweep.base.identity import canonical_hash
 from sweep.errors import nearest
 from sweep.space.catalog import (
     BACKBONES,
-    DATASETS,
     is_timm_model,
-    known_dataset,
     pretraining,
     timm_models,
     timm_tags,
 )
+from sweep.space.datasets import known_datasets, known_entry
 from sweep.space.freeze import freeze_mode
 from sweep.space.ranges import LearningRate, Part, Range
-from sweep.space.registries import METRICS
+from sweep.space.registries import LAYOUTS, LOSSES, METRICS
 
 _LONGEST_NAME = 100
 
@@ -62,6 +61,21 @@ def _check_group(pattern: str) -> str:
     return pattern
 
 
+def _check_layout(name: str) -> str:
+    if name not in LAYOUTS:
+        LAYOUTS.get(name)  # raises, with the nearest name
+    return name
+
+
+def _check_loss(name: str) -> str:
+    if name not in LOSSES:
+        LOSSES.get(name)  # raises, with the nearest name
+    return name
+
+
+Options = tuple[tuple[str, Any], ...]
+Loss = Annotated[str, AfterValidator(_check_loss)]
+Layout = Annotated[str, AfterValidator(_check_layout)]
 Name = Annotated[str, AfterValidator(check_name)]
 Freeze = Annotated[str, AfterValidator(_check_freeze)]
 GroupPattern = Annotated[str, AfterValidator(_check_group)]
@@ -72,24 +86,11 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Leaks = Literal["drop", "error", "allow"]
 
 
-_POOL = {"volumes": "group", "lgg_mri": "group"}
-
-
 class DatasetSpec(Part):
     """Where a dataset's images are and how to read labels and groups from their layout."""
 
     name: Name
-    layout: Literal[
-        "folder",
-        "csv",
-        "medmnist",
-        "volumes",
-        "digits",
-        "ham10000",
-        "ichallenge_amd",
-        "ichallenge_pm",
-        "lgg_mri",
-    ]
+    layout: Layout
     # Several: the first that is there; all but the last may be patterns.
     path: str | tuple[str, ...] | None = None
     train: str | tuple[str, ...] | None = None
@@ -108,32 +109,52 @@ class DatasetSpec(Part):
     positive: str | None = None
     unreadable: Literal["error", "skip"] = "error"
     leaks: Leaks | None = None  # by default what the space says
+    # Keys of layouts that are none of ours, and their values.
+    options: Options = Field(default=(), exclude_if=lambda options: not options)
 
     @model_validator(mode="before")
     @classmethod
     def _known_name(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        known = known_dataset(value)
+        known = known_entry(value)
         if known is None:
+            names = list(known_datasets())
             raise ValueError(
-                f"unknown dataset {value!r}; known: {', '.join(DATASETS)}, or a mapping "
-                f"{{name, layout, path}}{nearest(value, DATASETS)}"
+                f"unknown dataset {value!r}; known: {', '.join(names)}, or a mapping "
+                f"{{name, layout, path}}{nearest(value, names)}"
             )
         return {"name": value, **known}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_keys(cls, value: Any) -> Any:
+        """Move the keys that the layout alone knows into `options`."""
+        if not isinstance(value, dict) or value.get("layout") not in LAYOUTS:
+            return value
+        others = [key for key in value if key not in cls.model_fields]
+        if not others:
+            return value
+        known = [key for key in others if key in LAYOUTS.get(value["layout"]).keys]
+        rest = {key: item for key, item in value.items() if key not in known}
+        return {**rest, "options": tuple((key, value[key]) for key in known)}
+
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.layout != "digits" and not self.path:
+        if not self.path and LAYOUTS.get(self.layout).needs_path:
             raise ValueError(f"dataset {self.name!r} needs a path (its layout is {self.layout})")
-        if (self.val or self.test) and not self.train and self.layout == "folder":
+        if (self.val or self.test) and not self.train:
             raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
         return self
 
     @property
     def pooled(self) -> bool:
         """Whether a group's images are scored as one; by default where labels are patients'."""
-        return (self.pool or _POOL.get(self.layout)) == "group"
+        return (self.pool == "group") if self.pool else bool(LAYOUTS.get(self.layout).pools_groups)
+
+    def option(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key that the layout alone knows."""
+        return dict(self.options).get(key, default)
 
 
 class BackboneSpec(Part):
@@ -256,6 +277,7 @@ class Recipe(Part):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     augment: Literal["none", "light"] = "none"
+    loss: Loss = "cross_entropy"
 
 
 @dataclass(frozen=True)

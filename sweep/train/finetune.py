@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
 from sweep.backbones.backbone import Backbone, Network, seeded
@@ -21,6 +20,7 @@ from sweep.data.store.image_store import Store
 from sweep.space.model import Recipe
 from sweep.train.features import autocast, normalise
 from sweep.train.learner import BestEpoch, EpochScore, State, Trial, validation
+from sweep.train.losses.base import loss_of
 from sweep.train.schedule import (
     BETAS,
     EPSILON,
@@ -77,6 +77,7 @@ class FineTuning:
     ) -> None:
         self.epoch = 0
         self._units = units
+        self._loss = loss_of(recipe.loss)
         self.micro_batch = recipe.batch_size
         self.best = {trial.number: BestEpoch(objective)}
         self._number, self._stopped = trial.number, False
@@ -102,7 +103,7 @@ class FineTuning:
         loss = self.train_only()
         logits_NC = self._logits("val")
         told = (self._labels["val"], logits_NC[None], [loss], [self._number], self.epoch)
-        (result,) = validation(*told, self._units)
+        (result,) = validation(self._loss, *told, self._units)
         self._stopped = result.diverged
         if not result.diverged and self.best[self._number].offer(result):
             self._best_logits = logits_NC
@@ -191,7 +192,7 @@ class FineTuning:
             self.optimizer.zero_grad(set_to_none=True)
             for part, labels in zip(inputs.split(size), labels_B.split(size), strict=True):
                 with autocast(self._device):
-                    mean = cross_entropy(self._network(part).float(), labels)
+                    mean = self._loss.mean(self._network(part).float(), labels)
                 share = len(part) / len(inputs)
                 (mean * share).backward()
                 loss += mean.item() * share

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweep.base.identity import canonical_hash
+from sweep.train.losses.base import Loss
 from sweep.train.metrics import pool, score_each
 
 State = dict[str, Any]
@@ -126,6 +127,7 @@ def chosen(learner: Learner) -> int | None:
 
 
 def validation(
+    loss: Loss,
     labels_N: Tensor,
     logits_KNC: Tensor,
     train_losses: list[float],
@@ -138,20 +140,22 @@ def validation(
     A loss that is not finite, in training or here, marks a member as diverged.
 
     Args:
+        loss: of the recipe.
         units_N: which unit each sample belongs to, where predictions are pooled; the loss is
             the samples' all the same.
     """
-    log_KNC = logits_KNC.double().log_softmax(dim=2)
-    index = labels_N[None, :, None].expand(len(log_KNC), -1, 1)
-    losses = (-log_KNC.gather(2, index).mean(dim=(1, 2))).tolist()
+    logits_KNC = logits_KNC.double()
+    of_each = loss.of_each(logits_KNC.flatten(0, 1), labels_N.repeat(len(logits_KNC)))
+    losses = of_each.view(len(logits_KNC), len(labels_N)).mean(dim=1).tolist()
     sound = [
         math.isfinite(a) and math.isfinite(b) for a, b in zip(losses, train_losses, strict=True)
     ]
-    labels, probabilities = pool(labels_N.numpy(), log_KNC[sound].exp().numpy(), units_N)
+    probabilities_KNC = logits_KNC[sound].softmax(dim=2).numpy()
+    labels, probabilities = pool(labels_N.numpy(), probabilities_KNC, units_N)
     metrics = score_each(labels, probabilities)
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []
-    for number, loss, train_loss, is_sound in zip(
+    for number, val_loss, train_loss, is_sound in zip(
         numbers, losses, train_losses, sound, strict=True
     ):
         if not is_sound:
@@ -159,6 +163,6 @@ def validation(
             continue
         named = {f"val/{name}": value for name, value in zip(metrics, next(columns), strict=True)}
         scores.append(
-            EpochScore(number, epoch, {"train/loss": train_loss, "val/loss": loss, **named})
+            EpochScore(number, epoch, {"train/loss": train_loss, "val/loss": val_loss, **named})
         )
     return scores

@@ -15,6 +15,7 @@ from torch import Tensor
 from sweep.backbones.backbone import Backbone, Network, initial_head
 from sweep.space.model import Recipe
 from sweep.train.learner import BestEpoch, EpochScore, State, Trial, validation
+from sweep.train.losses.base import loss_of
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
 
@@ -49,6 +50,7 @@ class BatchedLinearProbe:
         self.epoch = 0
         self._units = units
         self.best = {trial.number: BestEpoch(objective) for trial in trials}
+        self._loss = loss_of(recipe.loss)
         self._backbone, self._recipe, self._epochs, self._seed = backbone, recipe, epochs, seed
         self._features = {name: item.to(device) for name, item in features.items()}
         self._labels, self._classes = labels, classes
@@ -159,13 +161,9 @@ class BatchedLinearProbe:
         return [i * self._classes + c for i in members for c in range(self._classes)]
 
     def _gradient(self, batch_BD: Tensor, labels_B: Tensor, gradient: Tensor) -> Tensor:
-        """Write the gradient of the mean cross-entropy; return the batch's summed losses (K,)."""
+        """Write the gradient of the mean loss; return the batch's summed losses (K,)."""
         logits_BKC = _affine(batch_BD, self._weights).view(len(batch_BD), -1, self._classes)
-        log_probabilities = torch.log_softmax(logits_BKC, dim=2)
-        index = labels_B[:, None, None].expand(-1, logits_BKC.shape[1], 1)
-        losses_K = -log_probabilities.gather(2, index).sum(dim=(0, 2), dtype=torch.float64)
-        error_BKC = log_probabilities.exp_()
-        error_BKC.scatter_add_(2, index, torch.full_like(index, -1, dtype=error_BKC.dtype))
+        losses_K, error_BKC = self._loss.gradient(logits_BKC, labels_B)
         error_BP = error_BKC.view(len(batch_BD), -1).div_(len(batch_BD))
         torch.mm(batch_BD.T, error_BP, out=gradient[:-1])
         torch.sum(error_BP, dim=0, out=gradient[-1])
@@ -199,9 +197,8 @@ class BatchedLinearProbe:
     def _scores(self, losses: list[float]) -> list[EpochScore]:
         logits = _affine(self._features["val"], self._weights)
         logits_KNC = logits.view(len(logits), -1, self._classes).transpose(0, 1).cpu()
-        return validation(
-            self._labels["val"], logits_KNC, losses, self._numbers, self.epoch, self._units
-        )
+        told = (self._labels["val"], logits_KNC, losses, self._numbers, self.epoch)
+        return validation(self._loss, *told, self._units)
 
     def _keep_best(self, results: list[EpochScore]) -> None:
         better = [

@@ -7,10 +7,10 @@ from sweep.backbones.backbone import load_backbone
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.model import BackboneSpec, Recipe
-from sweep.train import finetune
 from sweep.train.features import normalise
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import Trial
+from sweep.train.losses.base import loss_of
 from sweep.train.schedule import BETAS, EPSILON, epoch_batches, halving_memory
 
 SIZE, COUNT = 32, 60
@@ -116,14 +116,15 @@ def test_smaller_pieces_of_a_batch_give_the_same_step_where_no_layer_mixes_sampl
 ) -> None:
     """Out of memory: half the micro-batch, accumulate, the same gradient."""
     whole = weights(train(learner("bias"), 1))
-    forward = finetune.cross_entropy
+    loss = loss_of("cross_entropy")
+    forward = loss.mean
 
     def hungry(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if len(logits) > 2:
             raise torch.OutOfMemoryError("made up")
         return forward(logits, labels)
 
-    monkeypatch.setattr(finetune, "cross_entropy", hungry)
+    monkeypatch.setattr(loss, "mean", hungry)
     tuning = learner("bias")
     (score,) = tuning.train_epoch()
     assert tuning.micro_batch == 2

@@ -1,45 +1,28 @@
 """`sweep data prepare`: download what can be downloaded, and decode ahead of a sweep."""
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from sweep.base.settings import default_cache
 from sweep.data.dataset import open_twins, read_manifest
-from sweep.data.io.extras import extra
 from sweep.data.layouts import location, missing
+from sweep.data.layouts.base import layout_of
 from sweep.data.store.building import Progress
 from sweep.data.store.image_store import open_store
-from sweep.errors import DataError, SweepError, collect
+from sweep.errors import SweepError, collect
 from sweep.run.plan import Decoding, left_to_decode
-from sweep.space.catalog import is_medmnist
 from sweep.space.model import DatasetSpec, Split
 
 
 def download(spec: DatasetSpec, data_root: Path) -> bool:
-    """Download a MedMNIST set that is not there; tell whether that was done.
+    """Download a dataset that is not there, if its layout can; tell whether that was done.
 
     Raises DataError if it cannot be; nothing half-downloaded remains.
     """
-    if not is_medmnist(spec.name) or missing(spec, data_root) is None:
+    if missing(spec, data_root) is None:
         return False
-    medmnist = extra("medmnist")
-    name, _, size = spec.name.partition("_")
-    maker = getattr(medmnist, medmnist.INFO[name]["python_class"])
-    target = location(spec, data_root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        try:
-            maker(split="train", download=True, root=folder, size=int(size or 28))
-            (Path(folder) / target.name).replace(target)
-        except (Exception, SystemExit) as error:  # whatever the network does
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise DataError(
-                f"dataset {spec.name}: it cannot be downloaded ({why}); on a machine with a "
-                f"network, get {target.name} from zenodo.org (MedMNIST v2) and put it at {target}"
-            ) from None
-    return True
+    return layout_of(spec).download(spec, location(spec, data_root))
 
 
 def prepare_stores(

@@ -1,14 +1,18 @@
 """Tables as text files: whatever separator and encoding a program has chosen to write."""
 
+from __future__ import annotations
+
 import csv
 import io
 from collections import Counter
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sweep.base.lfs import refuse_pointer
 from sweep.data.words import clean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SEPARATORS = (",", ";", "\t", "|")
 _HEADER_LINES = 1
@@ -30,6 +34,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         OSError: the file cannot be read.
         ValueError: it is no table; what was seen, and in which line.
     """
+    import pandas as pd  # a space is checked without it
+
     text = _decoded(path)
     csv.field_size_limit(1 << 20)
     try:

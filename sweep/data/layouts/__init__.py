@@ -4,31 +4,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.data.layouts.arrays import DIGITS, MEDMNIST
-from sweep.data.layouts.base import Layout, Source
-from sweep.data.layouts.folder import FOLDER
-from sweep.data.layouts.glioma import VOLUMES
-from sweep.data.layouts.ham10000 import HAM10000
-from sweep.data.layouts.ichallenge import ICHALLENGE_AMD, ICHALLENGE_PM
-from sweep.data.layouts.lgg_mri import LGG_MRI
-from sweep.data.layouts.table import TABLE
+from sweep.data.layouts.base import Source, layout_of
 from sweep.data.manifest import Sample
 from sweep.data.words import written_differently
 from sweep.errors import DataError, listing, shorten
-from sweep.space.catalog import HOW_TO_GET
+from sweep.space.datasets import known_dataset
 from sweep.space.model import DatasetSpec
-
-LAYOUTS: dict[str, Layout] = {
-    "folder": FOLDER,
-    "csv": TABLE,
-    "medmnist": MEDMNIST,
-    "volumes": VOLUMES,
-    "digits": DIGITS,
-    "ham10000": HAM10000,
-    "ichallenge_amd": ICHALLENGE_AMD,
-    "ichallenge_pm": ICHALLENGE_PM,
-    "lgg_mri": LGG_MRI,
-}
 
 
 def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
@@ -41,7 +22,7 @@ def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
         raise DataError(problem)
     place = location(spec, data_root)
     try:
-        samples = LAYOUTS[spec.layout].read(spec, place)
+        samples = layout_of(spec).read(spec, place)
     except OSError as error:
         raise DataError(
             f"dataset {spec.name}: {error.filename or place}: {error.strerror}"
@@ -60,7 +41,7 @@ def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
 
 def source(spec: DatasetSpec, data_root: Path) -> Source:
     """Return what opens the images of a dataset that is there."""
-    return LAYOUTS[spec.layout].source(spec, location(spec, data_root))
+    return layout_of(spec).source(spec, location(spec, data_root))
 
 
 def location(spec: DatasetSpec, data_root: Path) -> Path:
@@ -78,17 +59,16 @@ def location(spec: DatasetSpec, data_root: Path) -> Path:
 
 def missing(spec: DatasetSpec, data_root: Path) -> str | None:
     """Say what is missing and how to get it, or return None if the dataset is there."""
-    if spec.layout == "digits":
+    layout = layout_of(spec)
+    if not layout.needs_path:
         return None
     path = location(spec, data_root)
-    if spec.layout == "volumes":
-        there = path.exists()
-    else:
-        there = path.is_file() if LAYOUTS[spec.layout].is_file else path.is_dir()
+    there = {None: path.exists, True: path.is_file, False: path.is_dir}[layout.is_file]()
     if there:
         return None
     found = "is not there" if not path.exists() else "is a folder" if path.is_dir() else "is a file"
-    how = HOW_TO_GET.get(spec.name, "check the path in the space file, or --data-root")
+    known = known_dataset(spec.name)
+    how = known.how_to_get if known else "check the path in the space file, or --data-root"
     return f"dataset {spec.name}: {path} {found}. {how}."
 
 

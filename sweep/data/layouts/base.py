@@ -1,14 +1,16 @@
 """What a layout is: how it names its samples, and how the images behind the names are opened."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,7 +21,12 @@ from sweep.data.io.images import open_picture
 from sweep.data.io.volumes import is_nifti
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, nearest
+from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Source(Protocol):
@@ -32,19 +39,62 @@ class Source(Protocol):
         """Return what changes when an image's bytes do, such as size and time of its file."""
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(ABC):
     """How one kind of tree, table or array file is read.
 
     Attributes:
-        read: names every sample of a dataset, given where it lies.
-        source: opens the images of the samples.
-        is_file: the dataset is one file and not a folder.
+        known: published datasets of this layout, which a space file may name.
+        keys: of an entry in a space file, besides those that every layout has. Keys that are no
+            field of `DatasetSpec` are found by `DatasetSpec.option`.
+        signs: patterns of files or folders that only a folder of this layout has in it.
+        is_file: a dataset is one file and not a folder; None where it may be either.
+        needs_path: a dataset has a place of its own.
+        pools_groups: the predictions for a group's images are scored as one by default, as the
+            labels are those of patients.
+        names_unused_files: `sweep data check` names files that are no sample.
+        has_series: `sweep data check` looks for slices that are missing from DICOM series.
     """
 
-    read: Callable[[DatasetSpec, Path], list[Sample]]
-    source: Callable[[DatasetSpec, Path], Source]
-    is_file: bool = False
+    known: ClassVar[Mapping[str, KnownDataset]] = {}
+    keys: frozenset[str] = frozenset()
+    signs: tuple[str, ...] = ()
+    is_file: bool | None = False
+    needs_path = True
+    pools_groups = False
+    names_unused_files = False
+    has_series = False
+
+    @abstractmethod
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name every sample of a dataset, given where it lies.
+
+        Raises DataError, naming the dataset and files, if it is not as the layout says.
+        """
+
+    def source(self, spec: DatasetSpec, path: Path) -> Source:
+        """Return what opens the images of the samples; by default files below the path."""
+        return Files(path)
+
+    def known_dataset(self, name: str) -> KnownDataset | None:
+        """Return what a name in a space file stands for, or None."""
+        return self.known.get(name)
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether a file or folder is of this layout, by its signs."""
+        return path.is_dir() and any(next(path.glob(sign), None) for sign in self.signs)
+
+    def download(self, spec: DatasetSpec, target: Path) -> bool:
+        """Download a dataset to where it belongs; False where that cannot be done by a program.
+
+        Raises DataError if it fails.
+        """
+        return False
+
+
+def layout_of(spec: DatasetSpec) -> Layout:
+    """Return the layout of a dataset."""
+    found: Layout = LAYOUTS.get(spec.layout)
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
-from sweep.data.layouts.base import Files, Layout, require_extras
+from sweep.data.layouts.base import Layout, require_extras
 from sweep.data.layouts.tree import images_below, is_image, is_of_a_system, subfolders
 from sweep.data.manifest import Sample
 from sweep.data.words import clean
 from sweep.errors import DataError, listing, nearest
+from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -20,25 +23,60 @@ SPLIT_NAMES = {
 }
 
 
-def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
-    parts = list(_split_folders(spec, seen_through(spec, root)))
-    if not any(subfolders(part) for _, part in parts):
-        raise DataError(f"dataset {spec.name}: {root} has no folder for each class")
-    samples, empty = [], []
-    for split, part in parts:
-        for folder in subfolders(part):
-            files = list(images_below(folder))
-            if not files:
-                empty.append(f"{folder} (class {folder.name!r})")
-            label, start = clean(folder.name), len(f"{root}{os.sep}")
-            samples += [Sample(path[start:], label, path[start:], split) for path in files]
-    if empty:
-        raise DataError(
-            f"dataset {spec.name}: no images for a class in:\n{listing(empty)}\n"
-            "Put images there, or remove the folders."
-        )
-    require_extras(root / sample.path for sample in samples)
-    return assign_groups(spec, samples)
+# Patients in Kermany's chest X-rays: person1_bacteria_1.jpeg, IM-0115-0001.jpeg,
+# NORMAL2-IM-0927-0001.jpeg. The two series of normal pictures number patients on their own.
+_KERMANY_PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
+
+
+class Folder(Layout):
+    """The images of each class below a folder of its name."""
+
+    keys = frozenset({"train", "val", "test", "group", "group_scope"})
+    names_unused_files = True
+    known: ClassVar = {
+        "brain_mri": KnownDataset(
+            {
+                "path": ["brain_mri", "Brain-Tumor-Classification-DataSet*", "brain_mri"],
+                "train": "Training",
+                "test": "Testing",
+            },
+            "Kaggle, 'Brain Tumor Classification (MRI)': unpack Training/ and Testing/ there",
+            (3264, 4),
+        ),
+        "chest_xray": KnownDataset(
+            {
+                "path": "chest_xray",
+                # The official validation folder holds 16 pictures: too few to choose by.
+                "train": ["train", "val"],
+                "test": "test",
+                "group": _KERMANY_PATIENT,
+                "group_scope": "split",
+            },
+            "Kaggle, 'Chest X-Ray Images (Pneumonia)': unpack train/, val/ and test/ there",
+            (5856, 2),
+        ),
+    }
+
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name the images below each class's folder."""
+        root, parts = path, list(_split_folders(spec, seen_through(spec, path)))
+        if not any(subfolders(part) for _, part in parts):
+            raise DataError(f"dataset {spec.name}: {root} has no folder for each class")
+        samples, empty = [], []
+        for split, part in parts:
+            for folder in subfolders(part):
+                files = list(images_below(folder))
+                if not files:
+                    empty.append(f"{folder} (class {folder.name!r})")
+                label, start = clean(folder.name), len(f"{root}{os.sep}")
+                samples += [Sample(path[start:], label, path[start:], split) for path in files]
+        if empty:
+            raise DataError(
+                f"dataset {spec.name}: no images for a class in:\n{listing(empty)}\n"
+                "Put images there, or remove the folders."
+            )
+        require_extras(root / sample.path for sample in samples)
+        return assign_groups(spec, samples)
 
 
 def seen_through(spec: DatasetSpec, root: Path) -> Path:
@@ -121,4 +159,4 @@ def assign_groups(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
     return result
 
 
-FOLDER = Layout(_read, lambda _spec, root: Files(root))
+LAYOUTS.register("folder", Folder())

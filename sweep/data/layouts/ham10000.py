@@ -5,33 +5,54 @@ its ground truth is: either the table that the Dataverse offers (``lesion_id``, 
 ``dx``) or the challenge's own (``image`` and a column of 0 and 1 for each class).
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
-import pandas as pd
-
-from sweep.data.layouts.base import Files, Layout, read_table
+from sweep.data.layouts.base import Layout, read_table
 from sweep.data.layouts.tree import images_below
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
+from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METADATA = "HAM10000_metadata.csv"
 _TEST_TRUTH = "ISIC2018_Task3_Test_GroundTruth.csv"
 
 
-def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
-    path = root / METADATA
-    if not path.is_file():
-        path = root / METADATA.removesuffix(".csv")  # as the Dataverse names it
-    if not path.is_file():
-        raise DataError(f"dataset {spec.name}: {root / METADATA} is not there")
-    files = {Path(file).stem: file[len(str(root)) + 1 :] for file in images_below(root)}
-    table = read_table(spec, path, ["image_id", "dx", "lesion_id"])
-    truth = next(iter(sorted(root.rglob(_TEST_TRUTH))), None)
-    if truth is None:
-        return _samples(spec, path, table, files, None)
-    train = _samples(spec, path, table, files, "train")
-    return train + _samples(spec, truth, _test_table(spec, truth), files, "test")
+class Ham10000(Layout):
+    """Dermoscopic images of seven diagnoses."""
+
+    signs = (METADATA,)
+    known: ClassVar = {
+        "ham10000": KnownDataset(
+            {"path": ["ham10000", "HAM10000", "skin-cancer-mnist-ham10000*", "ham10000"]},
+            "Harvard Dataverse, doi 10.7910/DVN/DBW86T: HAM10000_metadata.csv and both image "
+            "folders there",
+            (10015, 7),
+        )
+    }
+
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name the images of the metadata, and those of the test set where its truth is there."""
+        root = path
+        metadata = root / METADATA
+        if not metadata.is_file():
+            metadata = root / METADATA.removesuffix(".csv")  # as the Dataverse names it
+        if not metadata.is_file():
+            raise DataError(f"dataset {spec.name}: {root / METADATA} is not there")
+        files = {Path(file).stem: file[len(str(root)) + 1 :] for file in images_below(root)}
+        table = read_table(spec, metadata, ["image_id", "dx", "lesion_id"])
+        truth = next(iter(sorted(root.rglob(_TEST_TRUTH))), None)
+        if truth is None:
+            return _samples(spec, metadata, table, files, None)
+        train = _samples(spec, metadata, table, files, "train")
+        return train + _samples(spec, truth, _test_table(spec, truth), files, "test")
 
 
 def _samples(
@@ -50,6 +71,8 @@ def _samples(
 
 
 def _test_table(spec: DatasetSpec, path: Path) -> pd.DataFrame:
+    import pandas as pd  # a space is checked without it
+
     table = read_table(spec, path, [])
     if "image" not in table:
         return read_table(spec, path, ["image_id", "dx", "lesion_id"])
@@ -59,4 +82,4 @@ def _test_table(spec: DatasetSpec, path: Path) -> pd.DataFrame:
     return pd.DataFrame({"image_id": table["image"], "dx": chosen, "lesion_id": lesions})
 
 
-HAM10000 = Layout(_read, lambda _spec, root: Files(root))
+LAYOUTS.register("ham10000", Ham10000())

@@ -8,6 +8,7 @@ of one with the most tumour are looked at, as in a volume.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_sa
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
 from sweep.errors import DataError
+from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
 
 _GRADES = {"1": "grade 2", "2": "grade 3"}  # as data.csv codes WHO II and III
 
@@ -48,33 +51,57 @@ def _number(path: Path) -> tuple[int, str]:
     return (int(number) if number.isdecimal() else 0), path.name
 
 
-def _read(spec: DatasetSpec, root: Path) -> list[Sample]:
-    """Patients whose grade is missing from data.csv are left out."""
-    folders = _folders(root)
-    if not (root / "data.csv").is_file():
-        raise DataError(f"dataset {spec.name}: {root / 'data.csv'} is not there")
-    table = read_table(spec, root / "data.csv", ["Patient", "neoplasm_histologic_grade"])
-    codes = table["neoplasm_histologic_grade"].str.split(".").str[0]  # 2 or 2.0
-    rows = zip(table["Patient"], codes, strict=True)
-    grades = {patient: _GRADES[code] for patient, code in rows if code in _GRADES}
-    patients = [
-        Sample(folder.name, grades[patient], patient, None)
-        for patient, folder in folders.items()
-        if patient in grades
-    ]
-    if not patients:
-        raise DataError(f"dataset {spec.name}: no folder in {root} is of a patient with a grade")
-    return slice_samples(patients, spec.slices)
-
-
 def _folders(root: Path) -> dict[str, Path]:
     """Return each patient's folder: TCGA_CS_4941_19960909 is of patient TCGA_CS_4941."""
     return {"_".join(path.name.split("_")[:3]): path for path in subfolders(root)}
 
 
-def _source(spec: DatasetSpec, root: Path) -> Slices:
-    volumes: dict[str, Volume] = {path.name: _Patient(path) for path in subfolders(root)}
-    return Slices(volumes, spec.slices)
+class LggMri(Layout):
+    """Slices of lower-grade gliomas, three sequences each."""
+
+    keys = frozenset({"slices"})
+    signs = ("TCGA_*/*.tif",)
+    pools_groups = True
+    known: ClassVar = {
+        "lgg_mri": KnownDataset(
+            {
+                "path": [
+                    "lgg_mri/kaggle_3m",
+                    "lgg-mri-segmentation/kaggle_3m",
+                    "kaggle_3m",
+                    "lgg_mri",
+                ]
+            },
+            "Kaggle, 'Brain MRI segmentation' (mateuszbuda/lgg-mri-segmentation): unpack "
+            "kaggle_3m/ there",
+            (327, 2),
+        )
+    }
+
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name the slices of every patient; those whose grade is not in data.csv are left out."""
+        root, folders = path, _folders(path)
+        if not (root / "data.csv").is_file():
+            raise DataError(f"dataset {spec.name}: {root / 'data.csv'} is not there")
+        table = read_table(spec, root / "data.csv", ["Patient", "neoplasm_histologic_grade"])
+        codes = table["neoplasm_histologic_grade"].str.split(".").str[0]  # 2 or 2.0
+        rows = zip(table["Patient"], codes, strict=True)
+        grades = {patient: _GRADES[code] for patient, code in rows if code in _GRADES}
+        patients = [
+            Sample(folder.name, grades[patient], patient, None)
+            for patient, folder in folders.items()
+            if patient in grades
+        ]
+        if not patients:
+            raise DataError(
+                f"dataset {spec.name}: no folder in {root} is of a patient with a grade"
+            )
+        return slice_samples(patients, spec.slices)
+
+    def source(self, spec: DatasetSpec, path: Path) -> Slices:
+        """Open slices of the patients."""
+        patients: dict[str, Volume] = {folder.name: _Patient(folder) for folder in subfolders(path)}
+        return Slices(patients, spec.slices)
 
 
-LGG_MRI = Layout(_read, _source)
+LAYOUTS.register("lgg_mri", LggMri())

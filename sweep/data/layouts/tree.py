@@ -55,6 +55,15 @@ def images_below(folder: Path) -> Iterator[str]:
     return (path for path in files_below(folder) if is_image(path))
 
 
+def photographs(root: Path, letters: str) -> Iterator[Path]:
+    """Yield the photographs below `root` (not masks of discs) named by one of these letters."""
+    for path in images_below(root):
+        relative = Path(path).relative_to(root)
+        is_photograph = relative.suffix.lower() in {".jpg", ".jpeg", ".png"}
+        if is_photograph and relative.stem[0] in letters and relative.stem[1:].isdecimal():
+            yield relative
+
+
 def files_below(folder: Path) -> Iterator[str]:
     """Yield the paths of all files below a folder that are of no system, sorted.
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sweep.data.io.dicom import uneven_gaps
 from sweep.data.layouts import location
+from sweep.data.layouts.base import layout_of
 from sweep.data.layouts.tree import files_below, is_image, is_of_a_system
 from sweep.data.manifest import Sample
 from sweep.data.words import clean, is_missing_id
@@ -42,7 +43,7 @@ def remarks(spec: DatasetSpec, samples: Sequence[Sample], data_root: Path) -> li
     if root.is_file():
         root = root.parent
     found: list[Remark] = []
-    if spec.layout == "folder":
+    if layout_of(spec).names_unused_files:
         found += _left_out(root, {sample.path for sample in samples})
         if spec.group is None:
             found += _folders_below_classes(samples)
@@ -53,7 +54,7 @@ def remarks(spec: DatasetSpec, samples: Sequence[Sample], data_root: Path) -> li
 
 def gaps_between_slices(spec: DatasetSpec, data_root: Path) -> Iterator[Remark]:
     """Yield the DICOM series of a dataset in which slices seem to be missing; reads all headers."""
-    if spec.layout != "volumes":
+    if not layout_of(spec).has_series:
         return
     root = location(spec, data_root)
     folders = {Path(file).parent for file in files_below(root if root.is_dir() else root.parent)}

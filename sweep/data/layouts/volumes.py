@@ -8,18 +8,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from sweep.data.io.csvfile import row_of
+from sweep.data.io.csvfile import columns_of, row_of
 from sweep.data.io.dicom import is_dicom
 from sweep.data.io.extras import extra
 from sweep.data.io.volumes import VolumeFile
 from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
+from sweep.data.layouts.csv import blank_values
 from sweep.data.layouts.folder import SPLIT_NAMES
-from sweep.data.layouts.table import blank_values
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
+from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
 
 _SAME = {"t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t1w": "t1", "t2w": "t2", "fla": "flair"}
 _UCSF = {"t1": "T1", "t1ce": "T1c", "t2": "T2", "flair": "FLAIR"}
@@ -177,26 +180,56 @@ def _modality(name: str) -> str:
     return _SAME.get(plain, plain)
 
 
-def _read(spec: DatasetSpec, path: Path) -> list[Sample]:
-    extra("nibabel")
-    exams, root = _exams(spec, path), _root(path)
-    if any((root / exam.path).is_dir() or is_dicom(root / exam.path) for exam in exams):
-        extra("pydicom")
-    volumes = [Sample(e.path, e.grade, e.patient, e.split) for e in exams]
-    return slice_samples(volumes, spec.slices)
-
-
-def _source(spec: DatasetSpec, path: Path) -> Slices:
-    root = _root(path)
-    volumes: dict[str, Volume] = {
-        exam.path: VolumeFile(root / exam.path, root / exam.mask if exam.mask else None)
-        for exam in _exams(spec, path)
-    }
-    return Slices(volumes, spec.slices)
-
-
 def _root(path: Path) -> Path:
     return path.parent if path.is_file() else path
 
 
-VOLUMES = Layout(_read, _source)
+class Volumes(Layout):
+    """Slices of one modality; those with the most tumour, where there is a mask."""
+
+    keys = frozenset({"modality", "slices"})
+    signs = ("volumes.csv", "name_mapping.csv", "HGG/*/*.nii*", "UCSF-PDGM-metadata*.csv")
+    is_file = None
+    pools_groups = True
+    has_series = True
+    known: ClassVar = {
+        f"glioma_{modality}": KnownDataset(
+            {
+                # A clinic's own table, UCSF-PDGM, BraTS under the names they are published with.
+                "path": ["glioma_volumes", "*UCSF-PDGM*", "*BraTS*", "*brats*", "glioma"],
+                "modality": modality,
+            },
+            "Put one of these under the data root: glioma_volumes/ with your own volumes.csv "
+            "(patient, modality, path, grade), UCSF-PDGM*/ (The Cancer Imaging Archive), "
+            "MICCAI_BraTS*/ of 2018, 2019 or 2020",
+            (1107, 2),
+        )
+        for modality in ("t1", "t1ce", "t2", "flair")
+    }
+
+    def recognises(self, path: Path) -> bool:
+        """Tell a folder by its signs, a table by its columns."""
+        if path.is_file() and path.suffix != ".npz":
+            return {"patient", "modality"} <= set(columns_of(path))
+        return super().recognises(path)
+
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name the slices of every volume."""
+        extra("nibabel")
+        exams, root = _exams(spec, path), _root(path)
+        if any((root / exam.path).is_dir() or is_dicom(root / exam.path) for exam in exams):
+            extra("pydicom")
+        volumes = [Sample(e.path, e.grade, e.patient, e.split) for e in exams]
+        return slice_samples(volumes, spec.slices)
+
+    def source(self, spec: DatasetSpec, path: Path) -> Slices:
+        """Open slices of the volumes."""
+        root = _root(path)
+        volumes: dict[str, Volume] = {
+            exam.path: VolumeFile(root / exam.path, root / exam.mask if exam.mask else None)
+            for exam in _exams(spec, path)
+        }
+        return Slices(volumes, spec.slices)
+
+
+LAYOUTS.register("volumes", Volumes())

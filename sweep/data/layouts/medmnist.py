@@ -1,37 +1,106 @@
-"""Images that lie in arrays: MedMNIST's files, and the digits that scikit-learn ships."""
+"""MedMNIST (Yang et al. 2023): images and labels of each split as arrays in one npz file."""
 
+import tempfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import psutil
 from PIL import Image
 
+from sweep.data.io.extras import extra
 from sweep.data.io.images import from_array
 from sweep.data.layouts.base import Layout, stamp_of
 from sweep.data.manifest import SPLITS, Sample
 from sweep.data.words import clean, is_missing
 from sweep.errors import DataError
+from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
+
+# MedMNIST's 2D sets; each also in larger pictures as NAME_64, NAME_128 and NAME_224.
+_NAMES = (
+    "pathmnist",
+    "dermamnist",
+    "octmnist",
+    "pneumoniamnist",
+    "retinamnist",
+    "breastmnist",
+    "bloodmnist",
+    "tissuemnist",
+    "organamnist",
+    "organcmnist",
+    "organsmnist",
+)
 
 
-def _read_medmnist(spec: DatasetSpec, path: Path) -> list[Sample]:
-    arrays = read_npz(spec, path)
-    samples = []
-    for split in SPLITS:
-        if f"{split}_images" not in arrays:
-            continue
-        labels = np.asarray(arrays[f"{split}_labels"]).reshape(len(arrays[f"{split}_images"]), -1)
-        if labels.shape[1] != 1:
-            raise DataError(f"dataset {spec.name}: {path} has several labels an image; one is read")
-        samples += [
-            Sample(f"{split}/{i:06d}", label, f"{split}/{i:06d}", split)
-            for i, label in enumerate(_labels(spec, path, split, labels[:, 0]))
-        ]
-    return samples
+def _known(name: str) -> KnownDataset:
+    return KnownDataset({"path": f"{name}.npz"}, f"with a network: sweep data prepare {name}")
+
+
+class MedMNIST(Layout):
+    """Arrays of small images and of labels for each split, in one npz file."""
+
+    is_file = True
+    known: ClassVar = {name: _known(name) for name in _NAMES}
+
+    def known_dataset(self, name: str) -> KnownDataset | None:
+        """Return a set of MedMNIST, at 28 pixels or as NAME_64, NAME_128, NAME_224."""
+        base, separator, size = name.partition("_")
+        sized = not separator or size in {"64", "128", "224"}
+        return _known(name) if base in self.known and sized else None
+
+    def recognises(self, path: Path) -> bool:
+        """Tell a file by its suffix."""
+        return path.is_file() and path.suffix == ".npz"
+
+    def download(self, spec: DatasetSpec, target: Path) -> bool:
+        """Download a set of MedMNIST; nothing half-downloaded remains."""
+        if self.known_dataset(spec.name) is None:
+            return False
+        medmnist = extra("medmnist")
+        name, _, size = spec.name.partition("_")
+        maker = getattr(medmnist, medmnist.INFO[name]["python_class"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            try:
+                maker(split="train", download=True, root=folder, size=int(size or 28))
+                (Path(folder) / target.name).replace(target)
+            except (Exception, SystemExit) as error:  # whatever the network does
+                why = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise DataError(
+                    f"dataset {spec.name}: it cannot be downloaded ({why}); on a machine with a "
+                    f"network, get {target.name} from zenodo.org (MedMNIST v2) and put it at "
+                    f"{target}"
+                ) from None
+        return True
+
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name the rows of the splits' arrays."""
+        arrays = read_npz(spec, path)
+        samples = []
+        for split in SPLITS:
+            if f"{split}_images" not in arrays:
+                continue
+            labels = np.asarray(arrays[f"{split}_labels"]).reshape(
+                len(arrays[f"{split}_images"]), -1
+            )
+            if labels.shape[1] != 1:
+                raise DataError(
+                    f"dataset {spec.name}: {path} has several labels an image; one is read"
+                )
+            samples += [
+                Sample(f"{split}/{i:06d}", label, f"{split}/{i:06d}", split)
+                for i, label in enumerate(_labels(spec, path, split, labels[:, 0]))
+            ]
+        return samples
+
+    def source(self, spec: DatasetSpec, path: Path) -> "_Rows":
+        """Open rows of the arrays."""
+        return _Rows(spec, path)
 
 
 def _labels(spec: DatasetSpec, path: Path, split: str, values: Any) -> list[str]:
@@ -131,32 +200,4 @@ def _check(spec: DatasetSpec, path: Path, split: str, arrays: dict[str, Any]) ->
         )
 
 
-def _read_digits(spec: DatasetSpec, path: Path) -> list[Sample]:
-    from sklearn.datasets import load_digits
-
-    return [
-        Sample(f"{i:04d}", str(label), f"{i:04d}", None)
-        for i, label in enumerate(load_digits().target)
-    ]
-
-
-class _Digits:
-    """The 1,797 digits, by their number."""
-
-    def open(self, name: str) -> Image.Image:
-        """Open one digit."""
-        return Image.fromarray(self._images[int(name)])
-
-    def stamps(self, names: Sequence[str]) -> list[str]:
-        """Return the same for all: they never change."""
-        return ["digits"] * len(names)
-
-    @cached_property
-    def _images(self) -> Any:
-        from sklearn.datasets import load_digits
-
-        return (load_digits().images * (255 / 16)).round().astype(np.uint8)
-
-
-MEDMNIST = Layout(_read_medmnist, _Rows, is_file=True)
-DIGITS = Layout(_read_digits, lambda _spec, _path: _Digits())
+LAYOUTS.register("medmnist", MedMNIST())

@@ -1,0 +1,112 @@
+"""A csv of images: columns path and label, group and split if there are any."""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweep.data.io.csvfile import row_of
+from sweep.data.layouts.base import Files, Layout, read_table, require_extras
+from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
+from sweep.data.manifest import Sample
+from sweep.data.words import is_missing, is_missing_id
+from sweep.errors import DataError, listing
+from sweep.space.model import DatasetSpec
+from sweep.space.registries import LAYOUTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Table(Layout):
+    """A table whose rows are images; paths are relative to the table."""
+
+    keys = frozenset({"group", "group_scope"})
+    is_file = True
+
+    def recognises(self, path: Path) -> bool:
+        """Tell a file that nothing says is something else."""
+        return path.is_file() and path.suffix != ".npz"
+
+    def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
+        """Name the images of the rows."""
+        table = read_table(spec, path, ["path", "label"])
+        problems = blank_values(table, ["path", "label", "group", "split"])
+        table["path"] = [_found(path.parent, item) for item in table["path"]]
+        twice = table.index[table["path"].map(posixpath.normpath).duplicated()]
+        if len(twice):
+            problems.append(f"{len(twice)} paths appear more than once: row {row_of(twice[0])}")
+        splits = table["split"].str.lower() if "split" in table else None
+        if splits is not None and (odd := sorted(set(splits) - set(SPLIT_NAMES) - {""})):
+            row = row_of(splits.index[splits == odd[0]][0])
+            problems.append(f"split {odd[0]!r} is not one of train, val, test (row {row})")
+        problems += _several_labels(table["label"])
+        absent = [
+            f"row {row_of(index)}: {path.parent / item}"
+            for index, item in table["path"].items()
+            if item and not (path.parent / item).is_file()
+        ]
+        if absent:
+            problems.append(f"{len(absent)} images are not there:\n{listing(absent)}")
+        if problems:
+            raise DataError(f"dataset {spec.name}: {path}: " + "\n".join(problems))
+        require_extras(path.parent / item for item in table["path"])
+        parts = (
+            [SPLIT_NAMES[item] for item in splits] if splits is not None else [None] * len(table)
+        )
+        groups = table["group"] if "group" in table else table["path"]
+        columns = (table["path"], table["label"], groups, parts)
+        samples = [Sample(*row) for row in zip(*columns, strict=True)]
+        return samples if "group" in table else assign_groups(spec, samples)
+
+    def source(self, spec: DatasetSpec, path: Path) -> Files:
+        """Open files beside the table."""
+        return Files(path.parent)
+
+
+def _found(root: Path, item: str) -> str:
+    """Return a path as it is on the disk: with / for \\, and in the other form of Unicode."""
+    tried = dict.fromkeys((item, item.replace("\\", "/")))
+    forms = [unicodedata.normalize(form, path) for path in tried for form in ("NFC", "NFD")]
+    return next((path for path in (*tried, *forms) if path and (root / path).is_file()), item)
+
+
+def _several_labels(labels: pd.Series) -> list[str]:
+    """Say that a cell holds several labels, as ``Effusion|Nodule`` does."""
+    known = set(labels)
+    several = [
+        (index, label)
+        for index, label in labels.items()
+        if "|" in label
+        or any(
+            len(parts := [part.strip() for part in label.split(separator)]) > 1
+            and known.issuperset(parts)
+            for separator in (";", ",", "/", "+", "&", " and ")
+        )
+    ]
+    if not several:
+        return []
+    index, label = several[0]
+    return [
+        f"{len(several)} rows have several labels, such as {label!r} (row {row_of(index)}), and "
+        "one for each image is read: keep the rows with one, or write one class for each "
+        "combination, without the separator"
+    ]
+
+
+def blank_values(table: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Say which of these columns, where they are, lack values, and in which line first."""
+    problems = []
+    for column in columns:
+        lacks = is_missing_id if column == "group" else is_missing
+        blank = table.index[table[column].map(lacks)] if column in table else []
+        if len(blank):
+            value = table[column][blank[0]]
+            seen = f" ({value!r})" if value else ""
+            problems.append(f"{len(blank)} rows have no {column}: row {row_of(blank[0])}{seen}")
+    return problems
+
+
+LAYOUTS.register("csv", Table())

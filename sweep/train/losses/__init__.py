@@ -1,0 +1,1 @@
+"""Losses that a recipe may name, one file a loss."""
