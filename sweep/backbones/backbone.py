@@ -12,29 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 
-from sweep.backbones.weights import (
-    StateDict,
-    fetch_weights,
-    fit_weights,
-    hub_model,
-    missing_weights,
-    package_state,
-    pretrained_config,
-    read_weights,
-    refuse_bad_numbers,
-    weights_file,
-    weights_hash,
-)
-from sweep.errors import BackboneError, nearest, shorten
-from sweep.space.catalog import timm_tags
+from sweep.backbones.families.base import Preprocessing, family_of, output_size
+from sweep.backbones.weights import StateDict, refuse_bad_numbers, weights_hash
+from sweep.errors import BackboneError
 from sweep.space.model import BackboneSpec
 
 _RANDOM_WEIGHTS_SEED = 0
-_KNOWN_INTERPOLATIONS = {"nearest", "bilinear", "bicubic", "lanczos"}
 
 
 class Network(nn.Module):
@@ -54,15 +40,6 @@ class Network(nn.Module):
         """Return logits (B, C)."""
         logits: Tensor = self.head(self.trunk(images))
         return logits
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a backbone wants its pixels: per-channel mean and std of [0, 1] values, resizing."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,33 +76,16 @@ def initial_head(classes: int, features: int, seed: int) -> Tensor:
 
 def preprocessing(spec: BackboneSpec) -> Preprocessing:
     """Return a backbone's own preprocessing, without building it."""
-    config = pretrained_config(spec)
-    interpolation = config.interpolation
-    if interpolation not in _KNOWN_INTERPOLATIONS:
-        interpolation = "bicubic"
-    return Preprocessing(tuple(config.mean), tuple(config.std), interpolation)
+    return family_of(spec).preprocessing(spec)
 
 
 @lru_cache
 def input_size(spec: BackboneSpec, image_size: int) -> int:
     """Return the size in pixels at which a backbone sees images in a space of `image_size`.
 
-    That is `image_size`, or the next smaller multiple of the patch of a vision transformer:
-    timm would cut the border that fills no patch, and with it a part of the picture.
-
-    Raises:
-        BackboneError: the model cannot take images that small.
+    Raises BackboneError if the model cannot take images that small.
     """
-    with torch.device("meta"):
-        trunk = _build(spec, image_size)
-    patch = getattr(getattr(trunk, "patch_embed", None), "patch_size", None)
-    side = int(patch[0]) if isinstance(patch, tuple | list) else 1
-    if image_size < side:
-        raise BackboneError(
-            f"backbone {spec.name}: image_size {image_size} is smaller than one patch of "
-            f"{spec.model}; use a multiple of {side}"
-        )
-    return image_size // side * side
+    return family_of(spec).input_size(spec, image_size)
 
 
 @lru_cache(maxsize=2)
@@ -138,28 +98,19 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
         BackboneError: no such weights, weights that do not fit, or an impossible image size.
     """
     with seeded(_RANDOM_WEIGHTS_SEED):
-        trunk = _load(spec, image_size, weights_dir)
+        trunk = family_of(spec).load(spec, image_size, weights_dir)
     refuse_bad_numbers(trunk, spec)
     _channels_last(trunk, spec).eval()
-    features = _feature_count(trunk, spec, image_size)
+    features = output_size(trunk, spec, image_size)
     return Backbone(spec, trunk, features, weights_hash(trunk), preprocessing(spec))
 
 
 def bare_network(spec: BackboneSpec, image_size: int, classes: int) -> Network:
     """Return the network without memory for its weights: enough to count parameters."""
+    family = family_of(spec)
     with torch.device("meta"):
-        trunk = _channels_last(_build(spec, image_size), spec)
-        return Network(trunk, _head_size(trunk, spec), classes)
-
-
-def _head_size(trunk: Any, spec: BackboneSpec) -> int:
-    try:
-        return int(trunk.head_hidden_size)
-    except (AttributeError, TypeError, ValueError):
-        raise BackboneError(
-            f"backbone {spec.name}: timm does not say how many features {spec.model} gives; it "
-            "cannot be used here"
-        ) from None
+        trunk = _channels_last(family.build(spec, image_size), spec)
+        return Network(trunk, family.head_size(trunk, spec, image_size), classes)
 
 
 def _channels_last(trunk: nn.Module, spec: BackboneSpec) -> nn.Module:
@@ -175,31 +126,11 @@ def _channels_last(trunk: nn.Module, spec: BackboneSpec) -> nn.Module:
 def export_state(
     network: Network, spec: BackboneSpec, image_size: int, classes: list[str]
 ) -> tuple[StateDict, dict[str, Any]]:
-    """Return a network's weights under timm's own names, and how to load them with timm."""
-    model = _build(spec, image_size, num_classes=len(classes), device="meta")
-    own = model.state_dict()
-    state = {name: tensor.detach().cpu() for name, tensor in network.trunk.state_dict().items()}
-    extra = sorted(set(own) - set(state))
-    head = {"weight": network.head.weight.detach().cpu(), "bias": network.head.bias.detach().cpu()}
-    prefix = extra[0].rpartition(".")[0] if extra else ""
-    fits = extra == [f"{prefix}.bias", f"{prefix}.weight"] and all(
-        own[f"{prefix}.{part}"].shape == tensor.shape for part, tensor in head.items()
-    )
-    kwargs: dict[str, Any] = {"num_classes": len(classes) if fits else 0}
-    if _takes_image_size(spec.model):
-        kwargs["img_size"] = image_size
-    state |= {f"{prefix if fits else 'linear_head'}.{part}": head[part] for part in head}
+    """Return a network's weights under its family's own names, and how to load them."""
+    state, own = family_of(spec).export(network.trunk, network.head, spec, image_size)
     chosen = preprocessing(spec)
-    how = (
-        "model = timm.create_model(model, pretrained=False, **kwargs); "
-        "model.load_state_dict(safetensors.torch.load_file('model.safetensors'))"
-        if fits
-        else "trunk = timm.create_model(model, pretrained=False, **kwargs); load the state dict "
-        "without the linear_head.* entries; logits = linear_head(trunk(images))"
-    )
     about = {
         "model": spec.model,
-        "kwargs": kwargs,
         "classes": classes,
         "image_size": image_size,
         "mean": chosen.mean,
@@ -210,7 +141,7 @@ def export_state(
         "resize": "PIL: image.draft(None, jpeg_draft), which only JPEGs heed; "
         "ImageOps.exif_transpose; convert('RGB'); the whole picture to image_size x image_size by "
         "interpolation; scaled to [0, 1], less mean, divided by std",
-        "load": how,
+        **own,
     }
     if len(classes) == 2:
         about["positive"] = classes[1]
@@ -223,80 +154,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-@lru_cache
-def _takes_image_size(model: str) -> bool:
-    try:
-        with torch.device("meta"):
-            timm.create_model(model, num_classes=0, img_size=224)
-    except TypeError as error:
-        return "img_size" not in str(error)
-    except Exception:  # it knows the argument and dislikes the value
-        return True
-    return True
-
-
-def _build(
-    spec: BackboneSpec, image_size: int, num_classes: int = 0, device: str | None = None
-) -> Any:
-    kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
-    try:
-        with torch.device(device or torch.get_default_device()):
-            return timm.create_model(spec.model, num_classes=num_classes, **kwargs)
-    except Exception as error:  # timm's families raise nearly anything
-        if "pretrained tag" in str(error):
-            raise _unknown_tag(spec) from None
-        raise _bad_size(spec, image_size, error) from None
-
-
-def _unknown_tag(spec: BackboneSpec) -> BackboneError:
-    architecture, _, tag = spec.model.partition(".")
-    known = timm_tags(architecture)
-    there = f"there are {shorten(known)}" if known else "it has none"
-    near = nearest(spec.model, known)
-    return BackboneError(
-        f"backbone {spec.name}: timm knows no weights {tag!r} of {architecture}; {there}{near}"
-    )
-
-
-def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.Module:
-    trunk: nn.Module = _build(spec, image_size)
-    if spec.weights == "none":
-        return trunk
-    if file := weights_file(spec, weights_dir):
-        return fit_weights(trunk, read_weights(file, spec), spec, file.name)
-    if spec.weights.startswith("package:"):
-        return fit_weights(trunk, package_state(spec, trunk), spec, spec.weights)
-    if missing := missing_weights(spec, weights_dir):
-        missing = fetch_weights(spec, weights_dir)
-        if missing:
-            raise BackboneError(f"backbone {spec.name}: {missing}")
-    kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
-    try:
-        return hub_model(spec, num_classes=0, **kwargs)
-    except Exception as error:  # of timm, of the hub's client
-        raise _bad_size(spec, image_size, error) from None
-
-
-def _feature_count(trunk: nn.Module, spec: BackboneSpec, image_size: int) -> int:
-    try:
-        with torch.inference_mode():
-            output: Tensor = trunk(torch.zeros(1, 3, image_size, image_size))
-    except Exception as error:  # timm's families raise nearly anything
-        raise _bad_size(spec, image_size, error) from None
-    if output.ndim != 2:
-        raise BackboneError(
-            f"backbone {spec.name}: {spec.model} gives {output.ndim}-dimensional features, "
-            "not one vector an image; it cannot be used here"
-        )
-    return int(output.shape[1])
-
-
-def _bad_size(spec: BackboneSpec, image_size: int, error: Exception) -> BackboneError:
-    first_line = next(iter(str(error).splitlines()), "")
-    reason = f"{type(error).__name__}: {first_line}"
-    return BackboneError(
-        f"backbone {spec.name}: {spec.model} cannot take image_size {image_size} ({reason}); "
-        "try 224, or the size the model was trained at"
-    )

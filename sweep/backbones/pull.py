@@ -5,7 +5,7 @@ from pathlib import Path
 import timm
 from safetensors.torch import save_file
 
-from sweep.backbones.weights import fetch_weights, full_name, hub_model, weights_file
+from sweep.backbones.families.base import family_of, fetch_weights, weights_file
 from sweep.base import checksums
 from sweep.base.atomic import write_atomically
 from sweep.errors import BackboneError, collect
@@ -42,8 +42,9 @@ def _pull(spec: BackboneSpec, folder: Path) -> str:
         return f"{file.name} is there"
     if missing := fetch_weights(spec, None):
         raise BackboneError(f"backbone {spec.name}: {missing}")
-    state = {name: tensor.contiguous() for name, tensor in hub_model(spec).state_dict().items()}
-    file = folder / f"{full_name(spec)}.safetensors"
+    own = family_of(spec).own_state(spec)
+    state = {name: tensor.contiguous() for name, tensor in own.items()}
+    file = folder / f"{family_of(spec).full_name(spec)}.safetensors"
     about = {"timm": timm.__version__, "model": spec.model}
     write_atomically(file, lambda path: save_file(state, path, metadata=about))
     checksums.add(file)

@@ -175,7 +175,7 @@ def weights() -> None:
 @WEIGHTS_DIR
 def weights_list(weights_dir: Path | None) -> None:
     """List the backbones a space may use by name, and how to get weights not there."""
-    from sweep.backbones.weights import missing_weights
+    from sweep.backbones.families.base import missing_weights
     from sweep.space.catalog import BACKBONES
     from sweep.space.model import BackboneSpec
 

@@ -37,6 +37,8 @@ def main() -> None:
         places = {name: Path(scratch) / name for name in ("space.yaml", "output")}
         if request.space is not None:
             places["space.yaml"].write_text(request.space, "utf-8")
+        for name, text in request.modules.items():
+            (Path(scratch) / f"{name}.py").write_text(text, "utf-8")
         filled = [
             text.replace("{space}", str(places["space.yaml"])).replace(
                 "{output}", str(places["output"])

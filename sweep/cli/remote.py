@@ -4,12 +4,15 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from sweep.errors import Interrupted
+
+if TYPE_CHECKING:
+    from sweep.space.model import Space
 
 ADDRESS = click.option(
     "--address",
@@ -65,14 +68,15 @@ def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = 
     return answer.out
 
 
-def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> None:
+def begin_on_head(address: str, name: str, space: "Space | None", detach: bool) -> None:
     """Begin or resume a sweep on the head, and follow its log; exit as it does.
 
     Args:
-        space: as JSON, if it is a launch.
+        space: if it is a launch.
     """
     from sweep.remote.client import reach
     from sweep.remote.request import Request, environment_here
+    from sweep.space.imports import imported
 
     context = click.get_current_context()
     arguments = [*_named(context), "--address", "auto"]
@@ -81,7 +85,9 @@ def begin_on_head(address: str, name: str, space: str | None, detach: bool) -> N
     else:
         arguments += [f"--set={text}" for text in context.params["overrides"]]
     head = reach(address)
-    request = Request(arguments, space, _environment(environment_here, context))
+    modules = {module.name: module.text for module in imported(space.imports)} if space else {}
+    text = space.model_dump_json() if space else None
+    request = Request(arguments, text, modules, _environment(environment_here, context))
     job = head.submit(f"{context.info_name} {name}", request)
     live = f"sweep status {name} --address {address}"
     try:

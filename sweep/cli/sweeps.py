@@ -94,7 +94,7 @@ def launch(
             sys.exit(1)
         return
     if is_remote(address):
-        begin_on_head(str(address), space.name, space.model_dump_json(), detach)
+        begin_on_head(str(address), space.name, space, detach)
         return
     _refuse_detaching(detach)
     outlive_output()

@@ -15,7 +15,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken
 
 from sweep.backbones.backbone import Backbone
-from sweep.backbones.weights import weights_file
+from sweep.backbones.families.base import weights_file
 from sweep.base.atomic import write_atomically
 from sweep.data.dataset import Dataset, samples_hash, samples_of
 from sweep.data.io.extras import decoders

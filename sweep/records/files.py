@@ -12,6 +12,7 @@ _OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log", PRE
 # What a sweep writes, apart from launch.json: names are hashes of runs' keys.
 _OWN_FILES = re.compile(
     r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
+    |imports/[A-Za-z_]\w*\.py
     |ledger\.journal(\.lock.*)?|ledger\.db(-wal|-shm|-journal)?
     |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
     |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
@@ -21,7 +22,7 @@ _OWN_FILES = re.compile(
 )
 _FOLDERS_OF_RUNS = ("runs", "spool", "alive", "predictions", "validation", "kept", "checkpoints")
 _OWN_FOLDERS = re.compile(
-    rf"({'|'.join(_FOLDERS_OF_RUNS)}|models(/[0-9a-f]{{20}})?|logs|damaged|tune\.[0-9a-z]+(/.*)?)/"
+    rf"({'|'.join(_FOLDERS_OF_RUNS)}|models(/[0-9a-f]{{20}})?|logs|damaged|imports|tune\.[0-9a-z]+(/.*)?)/"
 )
 
 

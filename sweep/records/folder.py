@@ -32,6 +32,8 @@ from sweep.records.files import (
     temporaries_of_a_sweep,
 )
 from sweep.records.record import RunRecord, read_record, write_record
+from sweep.space.imports import FOLDER as IMPORTS
+from sweep.space.imports import import_beside, imported
 from sweep.space.model import Space, check_name
 
 
@@ -86,6 +88,8 @@ class SweepFolder:
 
     def create(self, space: Space, settings: Settings) -> None:
         """Write down the space and how it was launched; again, what has changed of them."""
+        for module in imported(space.imports):
+            write_text(self.path / IMPORTS / f"{module.name}.py", module.text)
         document = yaml.safe_dump(space.model_dump(mode="json"), sort_keys=False)
         write_text(self.path / "space.yaml", document)
         write_text(self.path / "launch.json", json.dumps(asdict(settings), indent=1))
@@ -94,7 +98,10 @@ class SweepFolder:
         """Return the space as it was launched; raises SweepError if its file is damaged."""
         path = self.path / "space.yaml"
         with _naming(path):
-            return Space.model_validate(yaml.safe_load(path.read_text("utf-8")))
+            document = yaml.safe_load(path.read_text("utf-8"))
+            if names := document.get("imports"):
+                import_beside(names, self.path)
+            return Space.model_validate(document)
 
     def refuse_other_name(self) -> None:
         """Raise SweepError if the folder was renamed or copied since the sweep was launched.

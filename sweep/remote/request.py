@@ -33,6 +33,7 @@ class Request:
         arguments: of `sweep`, without ``--address``. ``{space}`` and ``{output}`` stand for
             files that are made there.
         space: the space as JSON, if the command is a launch.
+        modules: the texts of the Python files that it imports, by their names.
         environment: for variables that the cluster does not set itself.
         answered: its output comes back as one answer, instead of being followed line by line.
         version: of sweep here.
@@ -40,6 +41,7 @@ class Request:
 
     arguments: list[str]
     space: str | None = None
+    modules: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     answered: bool = False
     version: str = __version__

@@ -35,6 +35,7 @@ from sweep.search.ray.nodes import unwritable
 from sweep.search.ray.resources import ModelSize
 from sweep.search.ray.tuner import search
 from sweep.search.storages import is_database
+from sweep.space.imports import imported
 from sweep.space.model import Space
 from sweep.tracking.store import default_tracking_uri, refuse_tracking
 from sweep.tracking.writer import Tracker
@@ -197,6 +198,7 @@ def _prepare_and_run(
         settings.retries,
         settings.ledger or folder.ledger,
         inputs.identities(),
+        imported(space.imports),
     )
     sizes = {
         plan.cell.name: ModelSize(plan.parameters, plan.learning)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
+from sweep.backbones.families.base import fetch_weights, missing_weights
 from sweep.backbones.trainable import count_trainable
-from sweep.backbones.weights import fetch_weights, missing_weights
 from sweep.base.processes import end_processes
 from sweep.base.settings import default_cache
 from sweep.data.dataset import Dataset, open_dataset, read_manifest, samples_of, store_plan

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from sweep.space.registries import BACKBONES as REGISTERED
+
 # The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones the quickstart uses.
 BACKBONES: dict[str, dict[str, str]] = {
     "vgg16": {"model": "vgg16.tv_in1k"},
@@ -24,6 +26,12 @@ BACKBONES: dict[str, dict[str, str]] = {
         for size in (0, 1, 2)
     },
 }
+
+
+def family_name(model: str) -> str | None:
+    """Return the registered family that a model names before its colon; None for timm's models."""
+    name = model.partition(":")[0]
+    return name if name in REGISTERED and name != "timm" else None
 
 
 @cache

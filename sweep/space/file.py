@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweep.errors import SpaceError, listing, nearest
 from sweep.space import model as space_module
+from sweep.space.imports import import_beside
 from sweep.space.model import Space
 from sweep.space.ranges import LearningRate, Range
 
@@ -49,6 +50,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = (), only: Sequence[
     document = _Document(path)
     for override in overrides:
         document.override(override)
+    document.import_modules()
     space = document.validate()
     for restriction in only:
         space = _restrict(space, restriction)
@@ -164,6 +166,14 @@ class _Document:
         for known in stale:
             del self.lines[known]
         self.lines[location] = f"--set {text}"
+
+    def import_modules(self) -> None:
+        """Import the Python files that the space names, which register what it may name."""
+        if (names := self.values.get("imports")) is not None:
+            try:
+                import_beside(names, self.path.parent)
+            except SpaceError as error:
+                raise SpaceError(f"{self._where(('imports',))}: {error}") from None
 
     def validate(self) -> Space:
         try:

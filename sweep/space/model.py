@@ -12,6 +12,7 @@ from sweep.base.identity import canonical_hash
 from sweep.errors import nearest
 from sweep.space.catalog import (
     BACKBONES,
+    family_name,
     is_timm_model,
     pretraining,
     timm_models,
@@ -20,6 +21,7 @@ from sweep.space.catalog import (
 from sweep.space.datasets import known_datasets, known_entry
 from sweep.space.freeze import freeze_mode
 from sweep.space.ranges import LearningRate, Part, Range
+from sweep.space.registries import BACKBONES as REGISTERED
 from sweep.space.registries import LAYOUTS, LOSSES, METRICS
 
 _LONGEST_NAME = 100
@@ -181,11 +183,15 @@ class BackboneSpec(Part):
 
     @model_validator(mode="after")
     def _exists(self) -> Self:
-        if not is_timm_model(self.model):
+        if (family := family_name(self.model)) is not None:
+            if problem := REGISTERED.get(family).check(self.model):
+                raise ValueError(f"model {self.model!r} of {self.name!r}: {problem}")
+        elif not is_timm_model(self.model):
             architecture = self.model.partition(".")[0]
-            near = nearest(self.model, [*BACKBONES, *timm_models(), *timm_tags(architecture)])
+            own = [*BACKBONES, *(name for name in REGISTERED.names() if name != "timm")]
+            near = nearest(self.model, [*own, *timm_models(), *timm_tags(architecture)])
             raise ValueError(
-                f"unknown backbone {self.model!r}; allowed: {', '.join(BACKBONES)} "
+                f"unknown backbone {self.model!r}; allowed: {', '.join(own)} "
                 f"or any timm model{near}"
             )
         if self.weights in {"hub", "none"}:
@@ -340,6 +346,8 @@ class Space(Part):
     """The axes, the learning-rate domain, the budget and the recipe of a sweep."""
 
     name: Name
+    # Python files beside the space's: they register what it names.
+    imports: list[str] = Field(default=[], exclude_if=lambda names: not names)
     datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
     backbones: Annotated[list[BackboneSpec], Field(min_length=1)]
     freeze: list[Freeze] = Field(default=["frozen", "full"], min_length=1)

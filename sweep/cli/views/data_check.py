@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sweep.backbones.backbone import input_size, load_backbone
-from sweep.backbones.weights import fetch_weights
+from sweep.backbones.families.base import fetch_weights
 from sweep.data.dataset import store_plan
 from sweep.data.manifest import SPLITS
 from sweep.data.quality.checks import DataCheck

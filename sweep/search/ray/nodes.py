@@ -18,7 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep import __version__
-from sweep.backbones.weights import missing_weights, weights_file
+from sweep.backbones.families.base import missing_weights, weights_file
 from sweep.base.checksums import sha256
 from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError, listing
