@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sweep.records.folder import Settings, SweepFolder
 from sweep.records.record import RunRecord
-from sweep.tracking.writer import Tracker
+from sweep.tracking.spool import Spool
 from tests.simulated import PARAMETERS, as_table, classifier, record, space
 
 TRIALS, SEEDS, EPOCHS, SAMPLES = 96, 3, 30, 400
@@ -53,7 +53,7 @@ def make(folder: Path) -> None:
         own.facts["trials"] = {"complete": TRIALS}
         home.write_record(own)
     (home.path / "finished").touch()
-    Tracker(home, uri).send_all()
+    Spool(home, uri).send_all()
 
 
 def long(item: RunRecord) -> RunRecord:

@@ -283,19 +283,19 @@ def sync(name: str, everything: bool, home: Path | None) -> None:
 
     folder = existing(home_of(home), name)
     from sweep.base.addresses import without_password
-    from sweep.tracking.writer import Tracker
+    from sweep.tracking.spool import Spool
 
     folder.refuse_other_name()
     uri = folder.settings().tracking_uri
     if everything:
         folder.mark_all()
-    tracker = Tracker(folder, uri)
-    before = tracker.waiting()
-    tracker.send_all()
-    left = tracker.waiting()
+    spool = Spool(folder, uri, folder.space().trackers)
+    before = spool.waiting()
+    spool.send_all()
+    left = spool.waiting()
     click.echo(f"{before - left} of {before} results sent to {without_password(uri)}")
     if left:
-        raise SweepError(f"{left} results still wait: {tracker.error}")
+        raise SweepError(f"{left} results still wait: {spool.error}")
 
 
 @click.command("verify")

@@ -93,7 +93,7 @@ def write_report(
 
 
 def _track(sweeps: list[SweepResults], output: Path, progress: Callable[[str], None]) -> list[str]:
-    from sweep.tracking.writer import log_report
+    from sweep.tracking.runs import log_report
 
     progress("MLflow")
     notes = []

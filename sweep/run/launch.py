@@ -37,8 +37,8 @@ from sweep.search.ray.tuner import search
 from sweep.search.storages import is_database
 from sweep.space.imports import imported
 from sweep.space.model import Space
+from sweep.tracking.spool import Spool
 from sweep.tracking.store import default_tracking_uri, refuse_tracking
-from sweep.tracking.writer import Tracker
 from sweep.train.wave import SweepContext
 
 _TELL_EVERY_S = 1.0
@@ -130,10 +130,10 @@ def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()
         if more or wrong or not folder.is_finished():
             forget = changes.retry_failed
             return _prepare_and_run(folder, space, settings, listener, course, forget)
-        tracker = Tracker(folder, settings.tracking_uri)
-        if tracker.waiting():
-            tracker.send_all()
-    return _outcome(_compared(folder), space, tracker, settings)
+        spool = Spool(folder, settings.tracking_uri, space.trackers)
+        if spool.waiting():
+            spool.send_all()
+    return _outcome(_compared(folder), space, spool, settings)
 
 
 def _set_right(folder: SweepFolder, settings: Settings, listener: Listener) -> bool:
@@ -256,8 +256,8 @@ def _run(
     course: LaunchState,
 ) -> Outcome:
     folder, space = context.folder, context.space
-    tracker = Tracker(folder, settings.tracking_uri)
-    with tracker:
+    spool = Spool(folder, settings.tracking_uri, space.trackers)
+    with spool:
         with listener.searching(space.objective) as show:
 
             def watch(cells: list[CellProgress]) -> None:
@@ -273,18 +273,18 @@ def _run(
         comparison = _compared(folder)
         for row in comparison.rows:
             _conclude(folder, settings, row)
-    tracker.delete_strays()
+    spool.delete_strays()
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("finished")
-    return _outcome(comparison, space, tracker, settings)
+    return _outcome(comparison, space, spool, settings)
 
 
-def _outcome(comparison: Comparison, space: Space, tracker: Tracker, settings: Settings) -> Outcome:
+def _outcome(comparison: Comparison, space: Space, spool: Spool, settings: Settings) -> Outcome:
     unsent = None
-    if waiting := tracker.waiting():
-        uri, name = without_password(settings.tracking_uri), tracker.folder.name
+    if waiting := spool.waiting():
+        uri, name = without_password(settings.tracking_uri), spool.folder.name
         unsent = (
-            f"{waiting} results wait for MLflow at {uri} ({tracker.error}); send them with: "
+            f"{waiting} results wait for MLflow at {uri} ({spool.error}); send them with: "
             f"sweep sync {name}"
         )
     return Outcome(comparison, _failures(comparison.rows, space), unsent)

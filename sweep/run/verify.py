@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from sweep.records.folder import SweepFolder
 from sweep.records.soundness import faults
 from sweep.search.agreement import disagreements as of_ledger
-from sweep.tracking.writer import Tracker
-from sweep.tracking.writer import disagreements as of_tracking
+from sweep.tracking.runs import disagreements as of_tracking
+from sweep.tracking.spool import Spool
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def verify(folder: SweepFolder, tracking_uri: str | None = None) -> Verification
     records, _ = folder.readable_records()
     url = settings.ledger or folder.ledger
     uri = tracking_uri or settings.tracking_uri
-    waiting = Tracker(folder, uri).waiting()
+    waiting = Spool(folder, uri).waiting()
     return Verification(
         len(records),
         [str(fault) for fault in faults(folder)],

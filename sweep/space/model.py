@@ -22,7 +22,7 @@ from sweep.space.datasets import known_datasets, known_entry
 from sweep.space.freeze import freeze_mode
 from sweep.space.ranges import LearningRate, Part, Range
 from sweep.space.registries import BACKBONES as REGISTERED
-from sweep.space.registries import LAYOUTS, LOSSES, METRICS
+from sweep.space.registries import LAYOUTS, LOSSES, METRICS, TRACKERS
 
 _LONGEST_NAME = 100
 
@@ -75,7 +75,14 @@ def _check_loss(name: str) -> str:
     return name
 
 
+def _check_tracker(name: str) -> str:
+    if name not in TRACKERS:
+        TRACKERS.get(name)  # raises, with the nearest name
+    return name
+
+
 Options = tuple[tuple[str, Any], ...]
+TrackerName = Annotated[str, AfterValidator(_check_tracker)]
 Loss = Annotated[str, AfterValidator(_check_loss)]
 Layout = Annotated[str, AfterValidator(_check_layout)]
 Name = Annotated[str, AfterValidator(check_name)]
@@ -335,6 +342,9 @@ def cell_name(dataset: str, backbone: str, freeze: str, train_fraction: float) -
     return f"{dataset}/{backbone}/{freeze}{suffix}"
 
 
+_TRACKERS = ["mlflow"]
+
+
 class Search(Part):
     """The domains of the hyper-parameters that are searched; others are fixed by the recipe."""
 
@@ -366,6 +376,7 @@ class Space(Part):
     split: Split = Split()
     leaks: Leaks = "drop"
     recipe: Recipe = Recipe()
+    trackers: list[TrackerName] = Field(default=_TRACKERS, exclude_if=lambda n: n == _TRACKERS)
 
     @model_validator(mode="after")
     def _settle_learning_rate(self) -> Self:

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.addresses import usable_address
@@ -29,15 +29,20 @@ from sweep.records.folder import sweep_names
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, History, SweepResults, cell_result, read_predictions
 from sweep.space.model import Cell, Space
-from sweep.tracking.schema import space_of
+from sweep.tracking.schema import (
+    CELL,
+    KIND,
+    PREDICTIONS_FOLDER,
+    SEARCH_FLOPS,
+    SPACE,
+    SPACE_FILE,
+    TRIALS,
+    record_of,
+    space_in_tags,
+    sweep_id_of,
+)
 
 _PAGE = 5000
-_NUMBERS = {
-    "threads", "peak_memory_mib", "left_out", "images_per_second", "micro_batch",
-    "flops", "epoch_flops", "test_flops", "features_flops", "search_flops", "image_flops",
-}  # fmt: skip
-_AXES = {"dataset", "backbone", "freeze", "train_fraction"}
-_SIZES = {"parameters", "learnable"}  # which are facts, but params in MLflow
 
 
 def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
@@ -58,26 +63,26 @@ def tracked_results(name: str, uri: str, home: Path) -> SweepResults:
                 f"no sweep {name!r} in MLflow at {uri}, nor under {home}{nearest(name, known)}"
             )
         store = _Store(client, uri, str(experiment.experiment_id))
-        runs = store.runs("tags.`sweep.kind` != 'trial'")
+        runs = store.runs(f"tags.`{KIND}` != 'trial'")
         if not runs:
             raise SweepError(f"the experiment {name!r} in MLflow at {uri} holds no sweep")
-        sweep_id = _id(max(runs, key=lambda run: run.info.start_time or 0))
-        text = space_of(sweep_id, experiment.tags)
+        sweep_id = sweep_id_of(max(runs, key=lambda run: run.info.start_time or 0))
+        own = [run for run in runs if sweep_id_of(run) == sweep_id]
+        text = store.space(own) or space_in_tags(sweep_id, experiment.tags)
         if text is None:
             raise SweepError(
                 f"the space of {name!r} is not in MLflow at {uri}, as an older version of sweep "
                 "sent it: compare it where it was run"
             )
-        space = Space.model_validate_json(text)
+        space = _space(name, text)
         by_cell: dict[str, list[Run]] = defaultdict(list)
-        for run in runs:
-            if _id(run) == sweep_id:
-                by_cell[run.data.tags["sweep.cell"]].append(run)
+        for run in own:
+            by_cell[run.data.tags[CELL]].append(run)
         concluded = [
             run
             for found in by_cell.values()
             for run in found
-            if run.data.tags["sweep.kind"] == "cell" and run.info.status != "RUNNING"
+            if run.data.tags[KIND] == "cell" and run.info.status != "RUNNING"
         ]
         cells = [store.cell(name, cell, sweep_id, by_cell[cell.name]) for cell in space.cells()]
     finished = len(concluded) >= len(cells)
@@ -99,7 +104,7 @@ class _Store:
             page = self._client.search_runs(
                 [self._experiment], condition, max_results=_PAGE, page_token=token
             )
-            found += [run for run in page if "sweep.cell" in run.data.tags]
+            found += [run for run in page if CELL in run.data.tags]
             token = page.token
             if not token:
                 return found
@@ -109,20 +114,16 @@ class _Store:
 
         def trials() -> list[RunRecord]:
             with _answering(self._uri):
-                found = self.runs(
-                    f"tags.`sweep.kind` = 'trial' AND tags.`sweep.cell` = '{cell.name}'"
-                )
-                records = [self._record(run) for run in found if _id(run) == sweep_id]
+                found = self.runs(f"tags.`{KIND}` = 'trial' AND tags.`{CELL}` = '{cell.name}'")
+                records = [self._record(run) for run in found if sweep_id_of(run) == sweep_id]
             return sorted(records, key=lambda record: record.number)
 
-        own = next((run for run in runs if run.data.tags["sweep.kind"] == "cell"), None)
-        confirmed = [
-            self._record(run) for run in runs if run.data.tags["sweep.kind"] == "confirmation"
-        ]
-        counts = own.data.tags.get("sweep.trials") if own else None
+        own = next((run for run in runs if run.data.tags[KIND] == "cell"), None)
+        confirmed = [self._record(run) for run in runs if run.data.tags[KIND] == "confirmation"]
+        counts = own.data.tags.get(TRIALS) if own else None
         if own is not None and counts is not None:
             states, seconds = Counter(json.loads(counts)), own.data.metrics.get("seconds")
-            told = own.data.tags.get("sweep.search_flops")
+            told = own.data.tags.get(SEARCH_FLOPS)
             flops = None if told is None else float(told)
         else:  # the sweep was interrupted
             found, flops = trials(), None
@@ -132,47 +133,30 @@ class _Store:
         return cell_result(sweep, cell, confirmed, *reading)
 
     def _record(self, run: Run) -> RunRecord:
-        """Return the record that `sweep.tracking.writer` made the run of, without its epochs."""
-        tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
-        key = tags["sweep.key"]
-        self._run_ids[key], self._artifacts[key] = run.info.run_id, run.info.artifact_uri
-        facts = {
-            name.removeprefix("sweep."): _fact(name.removeprefix("sweep."), value)
-            for name, value in tags.items()
-            if name.startswith("sweep.")
-        }
-        facts |= {k: int(v) for k, v in params.items() if k in {*_SIZES, "image_size"}}
-        best = {}
-        objective = f"best/{params.get('objective')}"
-        if objective in metrics:
-            best = {"epoch": metrics["best/epoch"], "value": metrics[objective]}
-        return RunRecord(
-            key=key,
-            sweep="",
-            dataset=params["dataset"],
-            backbone=params["backbone"],
-            freeze=params["freeze"],
-            train_fraction=float(params.get("train_fraction", 1.0)),
-            kind=tags["sweep.kind"],
-            state=tags.get("sweep.state", "failed"),
-            number=int(key.rpartition(":")[2]),
-            params={k: _number(v) for k, v in params.items() if k not in _AXES | _SIZES},
-            best=best,
-            test=_named(metrics, "test/"),
-            started=(run.info.start_time or 0) / 1000,
-            ended=(run.info.end_time or 0) / 1000,
-            seconds=metrics.get("seconds", 0.0),
-            facts=facts,
-            predictions=tags.get("sweep.predictions"),
-            round=int(tags.get("sweep.round", 0)),
-        )
+        """Return the record that a run shows, and remember where its artifacts are."""
+        record = record_of(run)
+        self._run_ids[record.key] = run.info.run_id
+        self._artifacts[record.key] = run.info.artifact_uri
+        return record
+
+    def space(self, runs: list[Run]) -> str | None:
+        """Return the space that lies with the cells' runs, as JSON."""
+        own = [run for run in runs if SPACE in run.data.tags]
+        if not own:
+            return None
+        newest = max(own, key=lambda run: run.info.start_time or 0)
+        with _answering(self._uri), tempfile.TemporaryDirectory() as folder:
+            return self._download(newest.info.artifact_uri, SPACE_FILE, folder).read_text("utf-8")
+
+    def _download(self, artifacts: str, path: str, folder: str) -> Path:
+        # Not the client's download, which asks for the run, and for models, at every file.
+        repository = get_artifact_repository(artifacts, usable_address(self._uri))
+        return Path(repository.download_artifacts(path, folder))
 
     def _predictions(self, record: RunRecord) -> pa.Table:
-        # Not the client's download, which asks for the run, and for models, at every file.
-        artifacts = get_artifact_repository(self._artifacts[record.key], usable_address(self._uri))
-        path = f"predictions/{record.predictions}"
+        path = f"{PREDICTIONS_FOLDER}/{record.predictions}"
         with _answering(self._uri), tempfile.TemporaryDirectory() as folder:
-            return read_predictions(Path(artifacts.download_artifacts(path, folder)))
+            return read_predictions(self._download(self._artifacts[record.key], path, folder))
 
     def _history(self, record: RunRecord) -> History:
         run_id = self._run_ids[record.key]
@@ -182,6 +166,20 @@ class _Store:
                 for metric in self._client.get_metric_history(run_id, name):
                     epochs[metric.step][name] = metric.value
         return [{"epoch": epoch, **values} for epoch, values in sorted(epochs.items())]
+
+
+def _space(name: str, text: str) -> Space:
+    """Return a space from its JSON; the files that it imports are not in MLflow."""
+    try:
+        return Space.model_validate_json(text)
+    except ValidationError as error:
+        names = ", ".join(json.loads(text).get("imports", []))
+        why = (
+            f"it imports {names}, which is not in MLflow" if names else str(error).splitlines()[-1]
+        )
+        raise SweepError(
+            f"the space of {name!r} cannot be read: {why}; compare it where it was run"
+        ) from None
 
 
 def _require_file(uri: str) -> None:
@@ -199,24 +197,3 @@ def _answering(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SweepError(f"MLflow at {uri} cannot be read: {first_line}") from None
-
-
-def _id(run: Run) -> str:
-    return str(run.data.tags["sweep.key"]).partition(":")[0]
-
-
-def _fact(name: str, value: str) -> Any:
-    return json.loads(value) if name in _NUMBERS or value.startswith("{") else value
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _named(metrics: dict[str, float], prefix: str) -> dict[str, float]:
-    return {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}

@@ -1,30 +1,89 @@
-"""What the record of a run is called in MLflow: params, metrics, tags, and the space in parts."""
+"""What results are called in MLflow, and how they are read back from there.
+
+Both directions stand here, so that the reader knows what the writer wrote: the names of tags,
+params and metrics are a contract. The space lies as ``space.json`` with the run of each cell.
+"""
 
 import json
 from typing import Any
 
-from mlflow.entities import Metric
+from mlflow.entities import Metric, Run
 
 from sweep.records.record import RunRecord
 
-_TAG_LENGTH = 4000  # of an experiment; MLflow takes 5,000
+CELL = "sweep.cell"
+KIND = "sweep.kind"
+KEY = "sweep.key"
+STATE = "sweep.state"
+ROUND = "sweep.round"
+TRIALS = "sweep.trials"
+SEARCH_FLOPS = "sweep.search_flops"
+PREDICTIONS = "sweep.predictions"
+ERROR = "sweep.error"
+CONTENT = "sweep.content"  # of a run that is whole: the hash of the record it shows
+SPACE = "sweep.space"  # of a cell's run: the hash of its artifact `SPACE_FILE`
+PARENT = "mlflow.parentRunId"
+SPACE_FILE = "space.json"
+PREDICTIONS_FOLDER = "predictions"
+
+_NUMBERS = {
+    "threads", "peak_memory_mib", "left_out", "images_per_second", "micro_batch",
+    "flops", "epoch_flops", "test_flops", "features_flops", "search_flops", "image_flops",
+}  # fmt: skip
+_AXES = ("dataset", "backbone", "freeze", "train_fraction")
+_SIZES = ("parameters", "learnable")  # which are facts, but params in MLflow
+_PREFIX = "sweep."
 
 
-def space_tags(sweep_id: str, text: str) -> dict[str, str]:
-    """Return the experiment tags that hold a sweep's space: parts, as tags are of limited length.
-
-    `space_of` puts them together again.
-    """
-    parts = [text[start : start + _TAG_LENGTH] for start in range(0, len(text), _TAG_LENGTH)]
-    return {f"sweep.space.{sweep_id}.{place}": part for place, part in enumerate(parts)}
+def key_of_cell(sweep_id: str, cell: str) -> str:
+    """Return the key of a cell's run, below which its trials are."""
+    return f"{sweep_id}:{cell}:cell:0"
 
 
-def space_of(sweep_id: str, tags: dict[str, str]) -> str | None:
-    """Return the space that an experiment's tags hold for a sweep, or None."""
-    parts: list[str] = []
-    while (part := tags.get(f"sweep.space.{sweep_id}.{len(parts)}")) is not None:
-        parts.append(part)
-    return "".join(parts) or None
+def sweep_id_of(run: Run) -> str:
+    """Return the id of the sweep that a run is of."""
+    return str(run.data.tags[KEY]).partition(":")[0]
+
+
+def content_of(run: Run) -> str | None:
+    """Return the content of the record that a run shows; None if the run is not whole."""
+    return None if run.info.status == "RUNNING" else run.data.tags.get(CONTENT)
+
+
+def run_name(record: RunRecord) -> str:
+    """Return the name of a record's run."""
+    if record.kind == "cell":
+        return record.cell
+    return f"{record.cell} {record.kind} {record.number}"
+
+
+def params_of(record: RunRecord) -> dict[str, str]:
+    """Return the params of a record's run, as MLflow writes them."""
+    axes = {name: getattr(record, name) for name in _AXES}
+    sizes = {name: record.facts[name] for name in _SIZES if name in record.facts}
+    params: dict[str, Any] = {**axes, **record.params, **sizes}
+    return {
+        name: repr(value) if isinstance(value, float) else str(value)
+        for name, value in params.items()
+        if value is not None
+    }
+
+
+def tags_of(record: RunRecord) -> dict[str, str]:
+    """Return the tags of a record's run but those that it is found by."""
+    params = params_of(record)
+    tags = {
+        f"{_PREFIX}{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in record.facts.items()
+        if name not in params
+    }
+    tags |= {STATE: record.state, ROUND: str(record.round)}
+    if record.predictions:
+        tags[PREDICTIONS] = record.predictions
+    if record.error:
+        # Its kind alone: the rest may name files of the data set, and paths.
+        tags[ERROR] = record.error.partition(":")[0][:100]
+    return tags
 
 
 def metrics_of(record: RunRecord) -> list[Metric]:
@@ -52,30 +111,57 @@ def metrics_of(record: RunRecord) -> list[Metric]:
     return result + [Metric(name, value, stamp, last) for name, value in final.items()]
 
 
-def params_of(record: RunRecord) -> dict[str, str]:
-    """Return the params of a record's run, as MLflow writes them."""
-    axes = {
-        "dataset": record.dataset,
-        "backbone": record.backbone,
-        "freeze": record.freeze,
-        "train_fraction": record.train_fraction,
+def record_of(run: Run) -> RunRecord:
+    """Return the record that a run shows, without its epochs."""
+    tags, params, metrics = run.data.tags, run.data.params, run.data.metrics
+    facts = {
+        name.removeprefix(_PREFIX): _fact(name.removeprefix(_PREFIX), value)
+        for name, value in tags.items()
+        if name.startswith(_PREFIX)
     }
-    sizes: dict[str, Any] = {
-        k: record.facts[k] for k in ("parameters", "learnable") if k in record.facts
-    }
-    params: dict[str, Any] = {**axes, **record.params, **sizes}
-    return {name: _text(value) for name, value in params.items() if value is not None}
+    facts |= {k: int(v) for k, v in params.items() if k in {*_SIZES, "image_size"}}
+    best = {}
+    objective = f"best/{params.get('objective')}"
+    if objective in metrics:
+        best = {"epoch": metrics["best/epoch"], "value": metrics[objective]}
+    return RunRecord(
+        key=tags[KEY],
+        sweep="",
+        dataset=params["dataset"],
+        backbone=params["backbone"],
+        freeze=params["freeze"],
+        train_fraction=float(params.get("train_fraction", 1.0)),
+        kind=tags[KIND],
+        state=tags.get(STATE, "failed"),
+        number=int(tags[KEY].rpartition(":")[2]),
+        params={k: _number(v) for k, v in params.items() if k not in {*_AXES, *_SIZES}},
+        best=best,
+        test={k.removeprefix("test/"): v for k, v in metrics.items() if k.startswith("test/")},
+        started=(run.info.start_time or 0) / 1000,
+        ended=(run.info.end_time or 0) / 1000,
+        seconds=metrics.get("seconds", 0.0),
+        facts=facts,
+        predictions=tags.get(PREDICTIONS),
+        round=int(tags.get(ROUND, 0)),
+    )
 
 
-def run_name(record: RunRecord) -> str:
-    """Return the name of a trial's or a confirmation's run."""
-    return f"{record.cell} {record.kind} {record.number}"
+def space_in_tags(sweep_id: str, tags: dict[str, str]) -> str | None:
+    """Return the space that the tags of an experiment hold in parts, as version 0.1 sent it."""
+    parts: list[str] = []
+    while (part := tags.get(f"{SPACE}.{sweep_id}.{len(parts)}")) is not None:
+        parts.append(part)
+    return "".join(parts) or None
 
 
-def _text(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+def _fact(name: str, value: str) -> Any:
+    return json.loads(value) if name in _NUMBERS or value.startswith("{") else value
 
 
-def as_tag(value: Any) -> str:
-    """Return a fact as MLflow writes tags: a text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

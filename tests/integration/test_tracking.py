@@ -23,8 +23,8 @@ from sweep.records.record import RunRecord
 from sweep.records.results import home_results
 from sweep.space.model import Space
 from sweep.tracking.reader import tracked_results
+from sweep.tracking.spool import Spool
 from sweep.tracking.store import make_database, refuse_tracking
-from sweep.tracking.writer import Tracker
 from tests.simulated import as_table, classifier
 
 pytestmark = pytest.mark.integration
@@ -68,7 +68,7 @@ def test_a_trial_is_a_child_of_its_cell_under_the_names_of_the_contract(
 ) -> None:
     folder = sweep_folder(tmp_path, uri)
     folder.write_record(record(0))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     found = {run.data.tags["sweep.kind"]: run for run in runs(uri)}
     trial, cell = found["trial"], found["cell"]
     assert trial.data.tags["mlflow.parentRunId"] == cell.info.run_id
@@ -90,7 +90,7 @@ def test_confirmations_and_cells_carry_the_test_metrics(tmp_path: Path, uri: str
     folder.write_record(record(0, "confirmation", test={"auroc": 0.88}))
     test = {"auroc": 0.88, "auroc_low": 0.8, "auroc_high": 0.9}
     folder.write_record(record(0, "cell", test=test))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     found = {run.data.tags["sweep.kind"]: run for run in runs(uri)}
     assert found["confirmation"].data.metrics["test/auroc"] == 0.88
     assert found["cell"].data.metrics["test/auroc_low"] == 0.8
@@ -104,7 +104,7 @@ def test_a_failed_run_is_marked_failed_with_the_kind_of_its_error_alone(
     folder.write_record(
         record(0, state="failed", error="OSError: /data/patient_7.png is gone", history=[], best={})
     )
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     (trial,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "trial")
     assert trial.info.status == "FAILED"
     assert trial.data.tags["sweep.error"] == "OSError"
@@ -117,19 +117,19 @@ def test_sending_again_makes_no_duplicates(tmp_path: Path, uri: str) -> None:
         for number in range(3):
             folder.write_record(record(number))
         folder.write_record(record(0, "cell"))
-        Tracker(folder, uri).send_all()
+        Spool(folder, uri).send_all()
     assert len(runs(uri)) == 4
 
 
 def test_a_run_whose_sender_died_half_way_is_sent_anew(tmp_path: Path, uri: str) -> None:
     folder = sweep_folder(tmp_path, uri)
     folder.write_record(record(0))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     client = MlflowClient(uri)
     (trial,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "trial")
     client.update_run(trial.info.run_id, status="RUNNING")
     folder.write_record(record(0))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     kinds = [(run.data.tags["sweep.kind"], run.info.status) for run in runs(uri)]
     assert sorted(kinds) == [("cell", "RUNNING"), ("trial", "FINISHED")]
 
@@ -141,9 +141,9 @@ def test_a_run_is_replaced_when_its_record_is_another_one(
     folder = sweep_folder(tmp_path, uri)
     folder.write_record(record(0))
     folder.write_record(record(0, kind, state="failed", history=[], best={}, error="OSError: no"))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     folder.write_record(record(0, kind, test={"auroc": 0.8}))  # the rates are as they were
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     found = {run.data.tags["sweep.kind"]: run for run in runs(uri)}
     assert len(runs(uri)) == len(found)
     assert found[kind].info.status == "FINISHED"
@@ -157,7 +157,7 @@ def test_of_a_key_that_is_there_twice_one_run_is_kept(tmp_path: Path, uri: str) 
     folder = sweep_folder(tmp_path, uri)
     for item in (record(0), record(1), record(0, "cell")):
         folder.write_record(item)
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     client = MlflowClient(uri)
     cell = next(run for run in runs(uri) if run.data.tags["sweep.kind"] == "cell")
     for run in runs(uri):  # as two processes that send at once would have made them
@@ -166,7 +166,7 @@ def test_of_a_key_that_is_there_twice_one_run_is_kept(tmp_path: Path, uri: str) 
             tags["mlflow.parentRunId"] = cell.info.run_id
         client.create_run(run.info.experiment_id, tags=tags)
     folder.write_record(record(2))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     keys = [run.data.tags["sweep.key"] for run in runs(uri)]
     assert len(keys) == len(set(keys)) == 4
     (parent,) = {r.data.tags.get("mlflow.parentRunId") for r in runs(uri)} - {None}
@@ -177,9 +177,9 @@ def test_two_that_send_at_once_make_no_run_twice(tmp_path: Path, uri: str) -> No
     folder = sweep_folder(tmp_path, uri)
     for number in range(20):
         folder.write_record(record(number))
-    trackers = [Tracker(folder, uri) for _ in range(3)]
+    trackers = [Spool(folder, uri) for _ in range(3)]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(Tracker.send_all, trackers))
+        list(pool.map(Spool.send_all, trackers))
     assert [tracker.error for tracker in trackers] == [None] * 3
     folder.write_record(record(20))
     trackers[0].send_all()
@@ -194,7 +194,7 @@ def test_the_model_of_a_cell_is_an_artifact(tmp_path: Path, uri: str) -> None:
     (folder.path / "models" / "m").mkdir(parents=True)
     (folder.path / "models" / "m" / "model.json").write_text("{}")
     folder.write_record(record(0, "cell", model="m"))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     (cell,) = runs(uri)
     names = [item.path for item in MlflowClient(uri).list_artifacts(cell.info.run_id, "model")]
     assert names == ["model/model.json"]
@@ -221,7 +221,7 @@ def test_what_was_sent_is_read_again_as_it_was(tmp_path: Path, uri: str) -> None
     folder.write_record(
         record(0, "cell", seconds=28.5, facts={"trials": {"complete": 1, "pruned": 1}})
     )
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     (cell,) = (c for c in tracked_results("s", uri, tmp_path).cells if c.confirmations)
     here = next(c for c in home_results(folder).cells if c.confirmations)
     assert (cell.name, cell.states, cell.seconds) == (here.name, here.states, here.seconds)
@@ -243,7 +243,7 @@ def test_what_was_sent_is_read_again_as_it_was(tmp_path: Path, uri: str) -> None
 
 def test_an_interrupted_sweep_is_read_from_its_trials(tmp_path: Path, uri: str) -> None:
     folder = told(tmp_path, uri)
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     results = tracked_results("s", uri, tmp_path)
     assert not results.finished
     cell = next(c for c in results.cells if c.confirmations)
@@ -253,11 +253,11 @@ def test_an_interrupted_sweep_is_read_from_its_trials(tmp_path: Path, uri: str) 
 
 def test_of_two_sweeps_of_one_name_the_newest_is_read(tmp_path: Path, uri: str) -> None:
     folder = told(tmp_path, uri)
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     other = SweepFolder(tmp_path / "elsewhere", "s")
     other.create(folder.space(), Settings("newer", "now", "", None, uri, None))
     other.write_record(record(0, key="newer:digits/lite0/frozen:trial:0", started=500.0))
-    Tracker(other, uri).send_all()
+    Spool(other, uri).send_all()
     results = tracked_results("s", uri, tmp_path)
     assert results.id == "newer"
     assert [cell.states.total() for cell in results.cells] == [1, 0]
@@ -271,7 +271,7 @@ def test_no_path_of_the_space_is_in_mlflow(tmp_path: Path, uri: str) -> None:
     space = Space.model_validate({"name": "s", "datasets": datasets, "backbones": backbones})
     folder.create(space, Settings("id", "now", str(tmp_path), None, uri, None))
     folder.write_record(record(0, dataset="d", backbone="b", key="id:d/b/frozen:trial:0"))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     tags = str(MlflowClient(uri).get_experiment_by_name("s").tags)
     assert "secret" not in tags
     assert "hidden" not in tags
@@ -315,7 +315,7 @@ make_database({uri!r})
     assert not (tmp_path / "mlflow.db").exists()
     folder = sweep_folder(tmp_path, uri)
     folder.write_record(record(0))
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     assert len(runs(uri)) == 2
 
 
@@ -332,7 +332,7 @@ def test_a_store_of_which_some_tables_are_missing_is_refused_in_words(
         refuse_tracking(uri)
     folder = sweep_folder(tmp_path, uri)
     folder.write_record(record(0))
-    tracker = Tracker(folder, uri)
+    tracker = Spool(folder, uri)
     tracker.send_all()
     assert "move that away" in str(tracker.error)
 
@@ -345,7 +345,7 @@ def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_predictions_that_are_gone_from_mlflow_are_named(tmp_path: Path, uri: str) -> None:
     folder = told(tmp_path, uri)
-    Tracker(folder, uri).send_all()
+    Spool(folder, uri).send_all()
     for path in tmp_path.rglob("p.parquet"):
         path.unlink()
     cell = next(c for c in tracked_results("s", uri, tmp_path).cells if c.confirmations)
@@ -368,7 +368,7 @@ def test_results_wait_while_the_server_is_away_and_are_sent_once_when_it_is_back
     folder = sweep_folder(tmp_path, uri)
     folder.write_record(record(0))
     began = time.monotonic()
-    with Tracker(folder, uri) as tracker:
+    with Spool(folder, uri) as tracker:
         folder.write_record(record(1))
     assert tracker.waiting() == 2
     assert tracker.error
@@ -380,7 +380,7 @@ def test_results_wait_while_the_server_is_away_and_are_sent_once_when_it_is_back
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
-        late = Tracker(folder, uri)
+        late = Spool(folder, uri)
         end = time.monotonic() + 90
         while late.waiting() and time.monotonic() < end:
             late.send_all()

@@ -1,0 +1,1 @@
+"""Trackers that a space may name, one file each."""

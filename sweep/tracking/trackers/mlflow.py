@@ -1,0 +1,195 @@
+"""MLflow: a projection of the results, one run for each, sent in batches.
+
+Sending again makes no duplicates, as runs are found by their key.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+# Before mlflow: it sets how long MLflow waits.
+from sweep.tracking.store import advice, client_of, make_database
+
+# isort: split
+from mlflow.entities import Param, Run, RunTag
+
+from sweep.records.folder import SweepFolder
+from sweep.records.record import RunRecord
+from sweep.space.registries import TRACKERS
+from sweep.tracking.runs import OF_NO_RECORD, runs_of
+from sweep.tracking.schema import (
+    CELL,
+    CONTENT,
+    KEY,
+    KIND,
+    PARENT,
+    PREDICTIONS_FOLDER,
+    SPACE,
+    SPACE_FILE,
+    content_of,
+    key_of_cell,
+    metrics_of,
+    params_of,
+    run_name,
+    tags_of,
+)
+from sweep.tracking.trackers.base import Tracker
+
+_METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
+
+log = logging.getLogger("sweep.tracking")
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A run that MLflow has: its id, and the content of the record that it was made from.
+
+    Attributes:
+        content: None as long as the run is not whole.
+        blank: nothing was written to it yet.
+    """
+
+    run_id: str
+    content: str | None
+    blank: bool
+
+
+class MLflowTracker(Tracker):
+    """Knows which runs MLflow has already."""
+
+    def __init__(self, folder: SweepFolder, uri: str) -> None:
+        super().__init__(folder, uri)
+        make_database(uri)
+        self._client = client_of(uri)
+        self._experiment = self._experiment_id(folder.name)
+        self._sweep_id = folder.settings().id
+        self._runs: dict[str, _Sent] = {}
+        self._list_runs()
+
+    @classmethod
+    def advice(cls, uri: str, text: str) -> str | None:
+        """Return what to do where a store says that it will take nothing from us, else None."""
+        return advice(uri, text)
+
+    def send(self, record: RunRecord) -> None:
+        """Make the run of a result, whole; one that shows another result is replaced."""
+        known = self._runs.get(record.key)
+        if known and known.content == record.content:
+            return
+        if record.kind == "cell":
+            run_id = self._new_parent(record)
+        else:
+            if known:  # its sender died half-way, or it was run again
+                self._client.delete_run(known.run_id)
+            run_id = self._create(record, record.key, run_name(record), self._parent(record))
+        self._log(run_id, record)
+        status = "FAILED" if record.state == "failed" else "FINISHED"
+        self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
+        self._client.set_tag(run_id, CONTENT, record.content)  # last: now it is whole
+        self._runs[record.key] = _Sent(run_id, record.content, False)
+
+    def delete_strays(self) -> None:
+        """Delete the runs that have no record."""
+        for key, sent in list(self._runs.items()):
+            if not key.endswith(OF_NO_RECORD) and not self.folder.has_record(key):
+                self._client.delete_run(sent.run_id)
+                del self._runs[key]
+
+    def _experiment_id(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            return str(self._client.create_experiment(name))
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
+
+    def _list_runs(self) -> None:
+        """Take note of the sweep's runs; of several with one key a whole one is kept."""
+        found = runs_of(self._client, self._experiment, self._sweep_id)
+        for run in sorted(found, key=lambda run: content_of(run) is None):  # whole ones first
+            sent = _Sent(run.info.run_id, content_of(run), not run.data.params)
+            kept = self._runs.setdefault(run.data.tags[KEY], sent)
+            if kept is not sent:
+                children = [r for r in found if r.data.tags.get(PARENT) == run.info.run_id]
+                self._move([child.info.run_id for child in children], kept.run_id)
+                self._client.delete_run(run.info.run_id)
+            elif run.data.tags[KIND] == "cell":
+                self._renew_space(run)
+
+    def _renew_space(self, run: Run) -> None:
+        """Put the space with a cell's run again if it was raised since."""
+        if run.data.tags.get(SPACE) != _hash(self._space):
+            self._log_space(run.info.run_id)
+
+    @cached_property
+    def _space(self) -> str:
+        return self.folder.space().without_places().model_dump_json()
+
+    def _log_space(self, run_id: str) -> None:
+        """Keep the space with a cell, so that results can be read from MLflow alone."""
+        self._client.log_text(run_id, self._space, SPACE_FILE)
+        self._client.set_tag(run_id, SPACE, _hash(self._space))
+
+    def _move(self, run_ids: Iterable[str], parent: str) -> None:
+        for run_id in run_ids:
+            self._client.set_tag(run_id, PARENT, parent)
+
+    def _parent(self, record: RunRecord) -> str:
+        key = key_of_cell(self._sweep_id, record.cell)
+        if key not in self._runs:
+            self._runs[key] = _Sent(self._create(record, key, record.cell, None), None, True)
+        return self._runs[key].run_id
+
+    def _new_parent(self, record: RunRecord) -> str:
+        """Return the run of a cell: the one that its trials are below, if nothing is in it yet.
+
+        MLflow's params are written once: else it is a new one, and trials are moved below it.
+        """
+        old = self._runs.get(record.key)
+        if old is None or old.blank:
+            return self._parent(record)
+        new = self._create(record, record.key, record.cell, None)
+        of_cell = f"{self._sweep_id}:{record.cell}:"
+        own = [s for key, s in self._runs.items() if key.startswith(of_cell) and s is not old]
+        self._move((sent.run_id for sent in own), new)
+        self._client.delete_run(old.run_id)
+        return new
+
+    def _create(self, record: RunRecord, key: str, name: str, parent: str | None) -> str:
+        tags = {CELL: record.cell, KIND: record.kind if parent else "cell", KEY: key}
+        if parent:
+            tags[PARENT] = parent
+        run = self._client.create_run(
+            self._experiment, start_time=int(record.started * 1000), tags=tags, run_name=name
+        )
+        run_id = str(run.info.run_id)
+        if not parent:
+            self._log_space(run_id)
+        return run_id
+
+    def _log(self, run_id: str, record: RunRecord) -> None:
+        if record.predictions:
+            path = self.folder.path / "predictions" / record.predictions
+            if path.is_file():
+                self._client.log_artifact(run_id, str(path), PREDICTIONS_FOLDER)
+        self._client.log_batch(
+            run_id,
+            params=[Param(name, text) for name, text in params_of(record).items()],
+            tags=[RunTag(name, text) for name, text in tags_of(record).items()],
+        )
+        metrics = metrics_of(record)
+        for start in range(0, len(metrics), _METRICS_A_BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
+        if record.kind == "cell" and record.model:
+            model = self.folder.path / "models" / record.model
+            if model.is_dir():
+                self._client.log_artifacts(run_id, str(model), "model")
+
+
+def _hash(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
+
+
+TRACKERS.register("mlflow", MLflowTracker)
