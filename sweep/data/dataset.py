@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from sweep.data.store.building import Progress, StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, listing
 from sweep.space.model import DatasetSpec, Split
+from sweep.space.registries import LAYOUTS
 
 _NAMED = 5  # samples, in a line about what was left out
 
@@ -257,9 +258,10 @@ def store_plan(
     spec: DatasetSpec, manifest: Manifest, size: int, interpolation: str, data_root: Path
 ) -> StorePlan:
     """Return the store of a dataset's images at a size, without opening it."""
-    images = partial(source, spec, data_root)
+    images = source(spec, data_root)
     stamps = images().stamps(manifest.paths)
-    return StorePlan(manifest.paths, stamps, images, size, interpolation)
+    version = LAYOUTS.version(spec.layout)
+    return StorePlan(manifest.paths, stamps, images, size, interpolation, version)
 
 
 def open_twins(

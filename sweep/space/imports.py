@@ -18,6 +18,7 @@ from types import ModuleType
 import cloudpickle
 
 from sweep.errors import SpaceError, nearest
+from sweep.space.registries import TEXT
 
 FOLDER = "imports"  # of a sweep's folder
 
@@ -107,6 +108,7 @@ def _text(path: str | None) -> str | None:
 def _run(module: ImportedModule) -> None:
     made = ModuleType(module.name)
     made.__file__ = module.path
+    setattr(made, TEXT, module.text.encode())
     before = sys.modules.get(module.name)
     sys.modules[module.name] = made
     try:

@@ -7,15 +7,21 @@ imported before it is asked for.
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable
 from functools import cached_property
+from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from sweep.errors import nearest
 
 Item = TypeVar("Item")
+
+TEXT = "__sweep_text__"  # attribute of a module that a space imports: its text, in bytes
+_OWN = "sweep"
 
 
 class Registry(Generic[Item]):
@@ -69,6 +75,18 @@ class Registry(Generic[Item]):
                 f"unknown {self.kind} {name!r}; allowed: {', '.join(names)}{nearest(name, names)}"
             )
         return self._items[name]
+
+    def version(self, name: str) -> str:
+        """Return what changes when the module of an item changes; empty for our own.
+
+        Caches of what an item has made are named by it, too.
+        """
+        self.get(name)
+        module = sys.modules.get(self._origins[name])
+        if module is None or self._origins[name].startswith(f"{_OWN}."):
+            return ""
+        text = getattr(module, TEXT, None) or Path(module.__file__ or "").read_bytes()
+        return f"{module.__name__} {sha256(text).hexdigest()}"
 
     def items(self) -> dict[str, Item]:
         """Return everything that is registered, by its name."""

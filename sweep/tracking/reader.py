@@ -174,9 +174,7 @@ def _space(name: str, text: str) -> Space:
         return Space.model_validate_json(text)
     except ValidationError as error:
         names = ", ".join(json.loads(text).get("imports", []))
-        why = (
-            f"it imports {names}, which is not in MLflow" if names else str(error).splitlines()[-1]
-        )
+        why = f"it imports {names}, which is not in MLflow" if names else error.errors()[0]["msg"]
         raise SweepError(
             f"the space of {name!r} cannot be read: {why}; compare it where it was run"
         ) from None

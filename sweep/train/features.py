@@ -19,6 +19,8 @@ from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
 from sweep.data.store.image_store import Store
 from sweep.data.store.mapped import MappedRows, write_rows
+from sweep.space.catalog import family_name
+from sweep.space.registries import BACKBONES
 from sweep.train.schedule import halving_memory
 
 VERSION = 1  # of the numbers: raise it when computing them changes
@@ -79,9 +81,10 @@ def features_key(backbone: Backbone, store: Store, device: torch.device) -> str:
     """Return the identity of a set of features: whatever changes them changes it."""
     chosen = backbone.preprocessing
     images = [store.fingerprint, store.size, list(chosen.mean), list(chosen.std)]
-    return canonical_hash(
-        [VERSION, backbone.spec.model, backbone.weights_hash, *images, device.type]
-    )
+    network = [backbone.spec.model, backbone.weights_hash]
+    family = family_name(backbone.spec.model)
+    others = [BACKBONES.version(family)] if family else []
+    return canonical_hash([VERSION, *network, *images, device.type, *others])
 
 
 def normalise(images: Tensor, chosen: Preprocessing) -> Tensor:

@@ -202,7 +202,7 @@ def test_a_clinics_table_gives_the_slices_with_the_most_tumour(tmp_path: Path) -
     spec = clinic(tmp_path, table)
     samples = read_samples(spec, tmp_path)
     assert [(s.label, s.group) for s in samples] == [("2", "p1"), ("3", "p2")]
-    images = source(spec, tmp_path)
+    images = source(spec, tmp_path)()
     with_mask, middle = (np.asarray(images.open(s.path)) for s in samples)
     assert with_mask.max() < 255  # slice 6, where the tumour is
     assert middle.max() == 255  # slice 3, the middle

@@ -1,7 +1,9 @@
 """How each layout names its samples and opens its images."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sweep.data.layouts.base import Source, layout_of
@@ -39,9 +41,12 @@ def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
     return samples
 
 
-def source(spec: DatasetSpec, data_root: Path) -> Source:
-    """Return what opens the images of a dataset that is there."""
-    return layout_of(spec).source(spec, location(spec, data_root))
+def source(spec: DatasetSpec, data_root: Path) -> Callable[[], Source]:
+    """Return what makes, in any process, what opens the images of a dataset that is there.
+
+    The layout goes along: where it is of a file that a space imports, no other process knows it.
+    """
+    return partial(layout_of(spec).source, spec, location(spec, data_root))
 
 
 def location(spec: DatasetSpec, data_root: Path) -> Path:

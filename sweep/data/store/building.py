@@ -78,6 +78,7 @@ class StorePlan:
         source: makes what opens the images by their names, in whatever process decodes them.
         size: side in pixels.
         interpolation: how to resize.
+        version: of the code that opens the images, where it is not ours.
     """
 
     names: Sequence[str]
@@ -85,12 +86,14 @@ class StorePlan:
     source: Callable[[], Source]
     size: int
     interpolation: str
+    version: str = ""
 
     @property
     def key(self) -> str:
         """The identity of the store: the name of its folder."""
         parts = [VERSION, decoders(), list(self.names), list(self.stamps)]
-        return canonical_hash([*parts, self.size, self.interpolation])
+        others = [self.version] if self.version else []
+        return canonical_hash([*parts, self.size, self.interpolation, *others])
 
     @property
     def bytes_needed(self) -> int:
