@@ -1,6 +1,6 @@
 """Reading a space file: YAML with line numbers, overrides, every error of a file at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from sweep.space import model as space_module
 from sweep.space.imports import import_beside
 from sweep.space.model import Space
 from sweep.space.ranges import LearningRate, Range
+from sweep.space.registries import LAYOUTS
 
 Location = tuple[str | int, ...]
 
@@ -41,8 +42,17 @@ _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
 }
 
 
-def load_space(name_or_path: str, overrides: Sequence[str] = (), only: Sequence[str] = ()) -> Space:
+def load_space(
+    name_or_path: str,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    all_keys_are_read: bool = True,
+) -> Space:
     """Read a shipped space by name, or any by path, and apply ``--set`` and ``--only``.
+
+    Args:
+        all_keys_are_read: refuse keys of datasets that their layouts do not read. Version 0.1
+            has launched sweeps that have such keys.
 
     Raises SpaceError with every problem found, each with its file and line.
     """
@@ -51,7 +61,7 @@ def load_space(name_or_path: str, overrides: Sequence[str] = (), only: Sequence[
     for override in overrides:
         document.override(override)
     document.import_modules()
-    space = document.validate()
+    space = document.validate(all_keys_are_read)
     for restriction in only:
         space = _restrict(space, restriction)
     return space
@@ -175,16 +185,31 @@ class _Document:
             except SpaceError as error:
                 raise SpaceError(f"{self._where(('imports',))}: {error}") from None
 
-    def validate(self) -> Space:
+    def validate(self, all_keys_are_read: bool) -> Space:
         try:
             space = Space.model_validate(self.values)
         except ValidationError as error:
             self.problems += [self._describe(dict(item)) for item in error.errors()]
+        else:
+            self.problems += self._unread_keys(space) if all_keys_are_read else ()
         if self.problems:
             unique = list(dict.fromkeys(self.problems))
             count = f"{len(unique)} problems" if len(unique) > 1 else "a problem"
             raise SpaceError(f"the space has {count}:\n{listing(unique, shown=50)}")
         return space
+
+    def _unread_keys(self, space: Space) -> Iterator[str]:
+        """Yield the keys of datasets that their layouts do not read, and would not heed."""
+        fields = space_module.DatasetSpec.model_fields
+        for index, dataset in enumerate(space.datasets):
+            layout = LAYOUTS.get(dataset.layout)
+            for key in sorted(space_module.KEYS_OF_LAYOUTS - layout.keys):
+                if getattr(dataset, key) != fields[key].default:
+                    takes = ", ".join(sorted(layout.keys)) or "none of its own"
+                    yield (
+                        f"{self._where(('datasets', index, key))}: datasets.{index}.{key}: the "
+                        f"layout {dataset.layout} does not read this key; it reads {takes}"
+                    )
 
     def _where(self, location: Location) -> str:
         for end in range(len(location), -1, -1):
@@ -201,7 +226,7 @@ class _Document:
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             part = _PARTS.get(tuple(keys[:-1])) if keys else None
-            allowed = sorted(part.model_fields) if part else []
+            allowed = sorted({*part.model_fields} - {"options"}) if part else []
             message = (
                 f"unknown key; allowed: {', '.join(allowed)}{nearest(str(location[-1]), allowed)}"
             )

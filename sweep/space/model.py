@@ -95,6 +95,10 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Leaks = Literal["drop", "error", "allow"]
 
 
+# Keys of a dataset's entry that some layouts read and others do not.
+KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "modality", "slices"})
+
+
 class DatasetSpec(Part):
     """Where a dataset's images are and how to read labels and groups from their layout."""
 

@@ -245,3 +245,19 @@ def test_a_learning_rate_that_stands_twice_is_refused(tmp_path: Path) -> None:
     domain = {"low": 1e-4, "high": 1e-2}
     text = problem(tmp_path, small(learning_rate=domain, search={"learning_rate": domain}))
     assert "keep one" in text
+
+
+@pytest.mark.parametrize(
+    ("entry", "key"),
+    [
+        ({"layout": "medmnist", "path": "x.npz", "group": "^(\\d+)"}, "group"),
+        ({"layout": "folder", "path": "x", "modality": "t1"}, "modality"),
+        ({"layout": "csv", "path": "x.csv", "train": "Training"}, "train"),
+    ],
+)
+def test_a_key_that_the_layout_does_not_read_is_refused(
+    tmp_path: Path, entry: dict[str, str], key: str
+) -> None:
+    path = write(tmp_path, small(datasets=[{"name": "d", **entry}]))
+    with pytest.raises(SpaceError, match=f"datasets.0.{key}: the layout .* does not read this key"):
+        load_space(path)
