@@ -3,12 +3,17 @@
 # make soak         the long ones: clusters of several nodes, servers, Slurm (half an hour)
 # make slurm        a real Slurm of two nodes, with jobs that wait for minutes (a quarter of an hour)
 # make chaos        faults at random moments, each followed by a resume (an hour)
+# make test-newest  the tests with the newest of everything that pyproject.toml allows
+# make test-oldest  the tests with the oldest that it claims (each half an hour, and 6 GB)
+# make constraints  constraints.txt anew, with the newest that resolve
 # make install      .venv with everything, so that .venv/bin/sweep works
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXTRAS := medical,medmnist,quickstart,server,test,lint
+NOT_LONG := not soak and not chaos and not fuzz and not slurm
 
-.PHONY: quickstart install install-dev test soak slurm chaos fuzz unit lint audit format clean
+.PHONY: quickstart install install-dev test test-newest test-oldest constraints soak slurm chaos fuzz unit lint audit format clean
 
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
@@ -28,13 +33,30 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[medical,medmnist,quickstart,server,test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	# An oracle of the tests. It asks for a setuptools that torch refuses, and uses none.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps confidenceinterval
 	@touch $@
 
 test: install-dev
-	$(BIN)/python -m pytest -m 'not soak and not chaos and not fuzz and not slurm'
+	$(BIN)/python -m pytest -m '$(NOT_LONG)'
+
+test-newest: UV_FLAGS = --upgrade
+test-oldest: UV_FLAGS = --resolution lowest-direct
+test-newest test-oldest: test-%:
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)-$*/bin/uv pip install --quiet --python $(VENV)-$*/bin/python $(UV_FLAGS) -e '.[$(EXTRAS)]'
+	$(VENV)-$*/bin/uv pip install --quiet --python $(VENV)-$*/bin/python --no-deps confidenceinterval
+	$(VENV)-$*/bin/uv pip list --python $(VENV)-$*/bin/python
+	$(VENV)-$*/bin/python -m pytest -m '$(NOT_LONG)'
+
+# confidenceinterval, an oracle of the tests, is not resolved: see install-dev.
+constraints: install-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --quiet \
+		--no-header --no-annotate --output-file constraints.txt
+	echo 'confidenceinterval==1.0.5' >> constraints.txt
 
 soak: install-dev
 	$(BIN)/python -m pytest -m 'soak and not chaos'

@@ -92,3 +92,11 @@ def test_the_wheel_holds_the_spaces_and_the_command(tmp_path: Path) -> None:
     assert {"quickstart", "full_grid", "frozen_grid"} <= set(names)
     entry_points = next((tmp_path / "site").glob("*.dist-info/entry_points.txt")).read_text()
     assert "sweep = sweep.cli:main" in entry_points
+
+
+def test_the_examples_of_extending_are_those_that_the_tests_run() -> None:
+    page = (ROOT / "docs" / "extending.md").read_text()
+    files = sorted((ROOT / "tests" / "outside" / "package" / "outside").glob("[a-z]*.py"))
+    assert len(files) == 6
+    for file in files:
+        assert f"# {file.name}\n{file.read_text().rstrip()}\n```" in page
