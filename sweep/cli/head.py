@@ -15,7 +15,8 @@ from pathlib import Path
 
 from sweep import __version__
 from sweep.cli import main as run_command
-from sweep.remote.request import Answer, Request, unpack, write_answer
+from sweep.remote.answers import Answer, give_answer
+from sweep.remote.request import Request, unpack
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
         os.environ.setdefault(name, value)
     os.environ.pop("SWEEP_ADDRESS", None)  # it is here
     if not os.environ.get("MLFLOW_TRACKING_URI"):  # neither here nor there: beside the sweeps
-        home = Path(os.environ["SWEEP_HOME"]).absolute()
+        home = _home()
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
         with contextlib.suppress(OSError):  # where MLflow puts artifacts
             home.mkdir(parents=True, exist_ok=True)
@@ -46,18 +47,22 @@ def main() -> None:
             for text in request.arguments
         ]
         sys.argv = ["sweep", *filled]
-        if not request.answered:
+        if request.question is None:
             run_command()
             return
-        print(write_answer(_answer(places["output"])))
+        print(give_answer(_home(), request.question, _answer(places["output"])))
 
 
 def _refuse(request: Request, told: str) -> None:
-    if request.answered:
-        print(write_answer(Answer(2, "", f"Error: {told}")))
+    if request.question is not None:
+        print(give_answer(_home(), request.question, Answer(2, "", f"Error: {told}")))
         sys.exit(0)
     sys.stderr.write(f"Error: {told}")
     sys.exit(2)
+
+
+def _home() -> Path:
+    return Path(os.environ["SWEEP_HOME"]).absolute()
 
 
 def _answer(output: Path) -> Answer:

@@ -55,7 +55,7 @@ def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = 
     arguments = [*_named(context), *extra]
     if output:
         arguments += ["--output", "{output}"]
-    request = Request(arguments, environment=_environment(environment_here, context), answered=True)
+    request = Request(arguments, environment=_environment(environment_here, context))
     answer = reach(address).ask(str(context.info_name), request)
     click.echo(answer.err, err=True, nl=False)
     if output and answer.output is not None:

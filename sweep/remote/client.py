@@ -15,8 +15,9 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, TypeVar
 
@@ -30,7 +31,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from sweep.errors import Interrupted, SweepError
-from sweep.remote.request import BEGUN, Answer, Request, found_answer, pack
+from sweep.remote.answers import Answer, asking, take_answer
+from sweep.remote.request import BEGUN, Request, pack
 from sweep.remote.token import auth_headers
 
 Result = TypeVar("Result")
@@ -41,11 +43,8 @@ _ANSWER_S = 30.0
 _LOOK_EVERY_S = 15.0
 _LOST = (requests.exceptions.RequestException, aiohttp.ClientError, OSError, RuntimeError)
 _EXIT_CODES = {1, 2, 3, 70}  # of sweep
-# The Python that runs Ray on the head, wherever that is: it has mapped Ray's library.
-_PYTHON = (
-    r"$(sed -n 's|.* \(/.*\)/lib/python[0-9.]*/site-packages/ray/_raylet.so$|\1/bin/python|p' "
-    r"/proc/$PPID/maps | grep -m1 . || echo python)"
-)
+# The Python that has sweep on the head, as the environment names it in which Ray was started.
+_PYTHON = '"${SWEEP_PYTHON:-python}"'
 _STARTING = "No available agent"  # of a head that has only just started
 _TOKEN_HINT = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's "
@@ -134,12 +133,16 @@ class Head:
 
     def ask(self, name: str, request: Request) -> Answer:
         """Run a command to its end; return its answer. Its job is forgotten afterwards."""
-        job = self.submit(name, request)
-        with _told(self.address):
+        home = Path(request.environment["SWEEP_HOME"])
+        with asking(home) as question, _told(self.address):
+            job = self.submit(name, replace(request, question=question))
             self._exit_code(job)
             log = str(_within(self.client.get_job_logs, job))
             _within(self.client.delete_job, job)
-        answer = found_answer(log)
+            try:
+                answer = take_answer(home, question, log)
+            except OSError as error:
+                raise SweepError(f"the head's answer is not in the home: {error}") from None
         if answer is None:
             raise SweepError(f"the head at {self.address} could not run it: {_reason(log)}")
         return answer
@@ -277,6 +280,11 @@ def _tail(client: Any, job: str) -> Iterator[str]:
 
 def _reason(log: str) -> str:
     if "No module named 'sweep" in log or "No module named sweep" in log:
-        return "sweep is not installed there: install the same version on every node"
+        return (
+            "its Python has no sweep: install the same version on every node, or name the Python "
+            "that has it, by SWEEP_PYTHON, where Ray is started there"
+        )
+    if "not found" in log and "sweep.cli.head" not in log.splitlines()[-1]:
+        return "it finds no python: name one by SWEEP_PYTHON where Ray is started there"
     lines = [line for line in log.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it has left no log"

@@ -1,6 +1,6 @@
-"""What travels to a cluster: a command of `sweep` for its head to run, and the answer.
+"""What travels to a cluster: a command of `sweep` for its head to run.
 
-Neither holds a secret: a job's command line can be read by everyone who sees the dashboard.
+It holds no secret: a job's command line can be read by everyone who sees the dashboard.
 """
 
 import base64
@@ -9,14 +9,12 @@ import os
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from sweep import __version__
 from sweep.base.addresses import has_password
 from sweep.errors import SweepError
 
 _PLACES = ("SWEEP_DATA", "SWEEP_WEIGHTS", "SWEEP_CACHE", "MLFLOW_TRACKING_URI")
-_ANSWER = "sweep-answer:"
 BEGUN = "all checks passed, the search begins"  # in the output of a launch
 
 
@@ -35,7 +33,8 @@ class Request:
         space: the space as JSON, if the command is a launch.
         modules: the texts of the Python files that it imports, by their names.
         environment: for variables that the cluster does not set itself.
-        answered: its output comes back as one answer, instead of being followed line by line.
+        question: where its output comes back as one answer, instead of being followed line by
+            line: the name of the question, see `sweep.remote.answers`.
         version: of sweep here.
     """
 
@@ -43,7 +42,7 @@ class Request:
     space: str | None = None
     modules: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    answered: bool = False
+    question: str | None = None
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -54,20 +53,6 @@ class Request:
                     "dashboard: leave it out, and set MLFLOW_TRACKING_USERNAME and "
                     "MLFLOW_TRACKING_PASSWORD where the cluster's nodes are started"
                 )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed on the head, its exit code, and the file it wrote, if any."""
-
-    code: int
-    out: str
-    err: str
-    output: str | None = None  # base64
-
-    def file(self) -> bytes:
-        """Return the file that the command wrote."""
-        return base64.b64decode(self.output or "")
 
 
 def environment_here(home: Path | None) -> dict[str, str]:
@@ -89,19 +74,3 @@ def pack(request: Request) -> str:
 def unpack(word: str) -> Request:
     """Return the request that `pack` made a word of."""
     return Request(**json.loads(zlib.decompress(base64.urlsafe_b64decode(word))))
-
-
-def write_answer(answer: Answer) -> str:
-    """Return an answer as one line that `found_answer` knows among others."""
-    text = json.dumps(asdict(answer))
-    return f"{_ANSWER}{base64.b64encode(zlib.compress(text.encode())).decode()}"
-
-
-def found_answer(log: str) -> Answer | None:
-    """Return the answer in the log of a job, or None if it gave none."""
-    for line in reversed(log.splitlines()):
-        _, mark, word = line.partition(_ANSWER)
-        if mark:
-            values: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(word)))
-            return Answer(**values)
-    return None

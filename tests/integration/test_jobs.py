@@ -54,6 +54,7 @@ class Cluster:
             "RAY_AUTH_TOKEN": TOKEN,
             "SWEEP_CACHE": str(folder / "cache"),
             "PATH": os.defpath,  # where no `python` has sweep
+            "SWEEP_PYTHON": sys.executable,
             MARK: uuid.uuid4().hex,
         }
         self.nodes: list[subprocess.Popen[bytes]] = []
