@@ -61,21 +61,21 @@ def data_check(
     from sweep.data.quality.checks import check
 
     with _bars() as bars:
-        checkup = check(spec, split, data_root, default_cache(), bars(spec.name))
+        result = check(spec, split, data_root, default_cache(), bars(spec.name))
     measured = None
     if impact:
         from sweep.cli.views.data_check import measure_impact, probe_backbone
 
         found = probe_backbone(backbone, weights_dir)
         where = (data_root, weights_dir, default_cache())
-        measured = measure_impact(spec, checkup, found, image_size, *where)
+        measured = measure_impact(spec, result, found, image_size, *where)
     from sweep.cli.views import data_check as datacheck
 
     if as_json:
-        click.echo(datacheck.as_json(checkup, measured))
+        click.echo(datacheck.as_json(result, measured))
     else:
-        datacheck.print_checkup(checkup, measured, console())
-    sys.exit(1 if checkup.biased else 0)
+        datacheck.print_check(result, measured, console())
+    sys.exit(1 if result.biased else 0)
 
 
 @data.command("prepare")

@@ -31,7 +31,7 @@ from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
 from sweep.search.local import search_here
 from sweep.search.ray.connection import cluster, plan_resources
-from sweep.search.ray.nodes import unwritable
+from sweep.search.ray.node_check import unwritable
 from sweep.search.ray.resources import ModelSize
 from sweep.search.ray.tuner import search
 from sweep.search.storages import is_database

@@ -16,8 +16,8 @@ def run(root: Path, **keys: object) -> DataCheck:
     return check(spec, Split(), root, root / "cache")
 
 
-def kinds(checkup: DataCheck) -> dict[str, Finding]:
-    return {finding.kind: finding for finding in checkup.findings}
+def kinds(found: DataCheck) -> dict[str, Finding]:
+    return {finding.kind: finding for finding in found.findings}
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_sound_dataset_gives_no_finding(root: Path) -> None:
-    checkup = run(root)
-    assert checkup.findings == []
-    assert not checkup.biased
-    assert checkup.images["test"] == {"a": 12, "b": 12}
+    found = run(root)
+    assert found.findings == []
+    assert not found.biased
+    assert found.images["test"] == {"a": 12, "b": 12}
 
 
 def test_copies_across_splits_bias(root: Path) -> None:
@@ -55,9 +55,9 @@ def test_near_identical_pictures_across_splits_bias(root: Path) -> None:
 
 def test_copies_within_a_split_are_worth_knowing(root: Path) -> None:
     shutil.copy(root / "d/train/a/a00_1.png", root / "d/train/a/again.png")
-    checkup = run(root)
-    assert [(f.kind, f.severity) for f in checkup.findings] == [("copies_within_splits", "note")]
-    assert not checkup.biased
+    found = run(root)
+    assert [(f.kind, f.severity) for f in found.findings] == [("copies_within_splits", "note")]
+    assert not found.biased
 
 
 def test_copies_with_different_labels_bias(root: Path) -> None:

@@ -51,7 +51,7 @@ class Impact:
 
 def measure_impact(
     spec: DatasetSpec,
-    checkup: DataCheck,
+    data_check: DataCheck,
     backbone_spec: BackboneSpec,
     image_size: int,
     data_root: Path,
@@ -67,7 +67,7 @@ def measure_impact(
     size = input_size(backbone_spec, image_size)
     backbone = load_backbone(backbone_spec, size, weights_dir)
     interpolation = backbone.preprocessing.interpolation
-    manifest = checkup.manifest
+    manifest = data_check.manifest
     plan = store_plan(spec, manifest, size, interpolation, data_root)
     store = open_store(cache / "stores", plan)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -76,7 +76,7 @@ def measure_impact(
     merged = manifest.resplit(np.where(test, "test", "train"))
     readable = np.ones(len(manifest), dtype=bool)
     readable[list(store.unreadable)] = False
-    leaking = find_leaks(merged, checkup.twins).all
+    leaking = find_leaks(merged, data_check.twins).all
     train = np.flatnonzero(~test & readable)
     clean = np.flatnonzero(~test & readable & ~leaking)
     held_out = np.flatnonzero(test & readable)
@@ -124,33 +124,33 @@ def probe_backbone(name: str, weights_dir: Path | None) -> BackboneSpec:
     return spec.model_copy(update={"weights": files[0].name})
 
 
-def as_json(checkup: DataCheck, impact: Impact | None) -> str:
+def as_json(data_check: DataCheck, impact: Impact | None) -> str:
     """Return everything the check found as a JSON object."""
     document: dict[str, Any] = {
-        "dataset": checkup.name,
-        "images": checkup.images,
-        "groups": checkup.groups,
-        "biased": checkup.biased,
-        "findings": [{**asdict(f), "count": len(f.items)} for f in checkup.findings],
+        "dataset": data_check.name,
+        "images": data_check.images,
+        "groups": data_check.groups,
+        "biased": data_check.biased,
+        "findings": [{**asdict(f), "count": len(f.items)} for f in data_check.findings],
     }
     if impact is not None:
         document["impact"] = asdict(impact)
     return json.dumps(document, indent=1, ensure_ascii=False)
 
 
-def print_checkup(checkup: DataCheck, impact: Impact | None, console: Console) -> None:
+def print_check(data_check: DataCheck, impact: Impact | None, console: Console) -> None:
     """Print the counts, then each finding with its first items."""
-    table = Table(title=checkup.name, title_justify="left")
+    table = Table(title=data_check.name, title_justify="left")
     table.add_column("Class", overflow="fold")
     for part in SPLITS:
         table.add_column(part, justify="right")
-    for label in checkup.images["train"]:
-        table.add_row(escape(label), *(f"{checkup.images[part][label]:,}" for part in SPLITS))
+    for label in data_check.images["train"]:
+        table.add_row(escape(label), *(f"{data_check.images[part][label]:,}" for part in SPLITS))
     table.add_section()
-    table.add_row("images", *(f"{sum(checkup.images[part].values()):,}" for part in SPLITS))
-    table.add_row("groups", *(f"{checkup.groups[part]:,}" for part in SPLITS))
+    table.add_row("images", *(f"{sum(data_check.images[part].values()):,}" for part in SPLITS))
+    table.add_row("groups", *(f"{data_check.groups[part]:,}" for part in SPLITS))
     console.print(table)
-    for finding in checkup.findings:
+    for finding in data_check.findings:
         colour = {"bias": "bold red", "note": "yellow"}[finding.severity]
         text = f"[{colour}]{finding.severity}[/] {escape(finding.text)}"
         console.print(text, highlight=False, soft_wrap=True)
@@ -160,11 +160,11 @@ def print_checkup(checkup: DataCheck, impact: Impact | None, console: Console) -
             console.print(f"    ... and {len(finding.items) - _SHOWN} more (all: --json)")
     if impact is not None:
         _print_impact(impact, console)
-    if checkup.biased:
+    if data_check.biased:
         console.print("This would bias a comparison.", style="bold red")
-        if any(f.kind.endswith("across_splits") for f in checkup.findings):
+        if any(f.kind.endswith("across_splits") for f in data_check.findings):
             console.print("At launch, 'leaks: drop' (the default) leaves leaks out of training.")
-    elif not checkup.findings:
+    elif not data_check.findings:
         console.print("No problem found.", style="green")
     else:
         console.print("Nothing that would bias a comparison.", style="green")

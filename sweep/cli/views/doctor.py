@@ -12,8 +12,9 @@ from sweep.base.addresses import without_password
 from sweep.base.settings import default_cache
 from sweep.data.io.extras import absent
 from sweep.errors import SweepError, listing
-from sweep.search.ray.checkup import CheckedNode, Places, check_nodes, lacking, marked
 from sweep.search.ray.connection import cluster
+from sweep.search.ray.doctor import CheckedNode, check_cluster, lacking, marked
+from sweep.search.ray.node_check import Places
 from sweep.tracking.store import default_tracking_uri, trouble
 
 
@@ -56,7 +57,7 @@ def diagnose(
     places = Places(data_root.absolute(), weights, home.absolute(), default_cache().absolute())
     uri = tracking_uri or default_tracking_uri()
     with marked(places.home) as mark, cluster(address):
-        nodes = check_nodes(places, mark)
+        nodes = check_cluster(places, mark)
         lacks = lacking(nodes)
     if reason := trouble(uri):
         lacks.append(f"MLflow at {without_password(uri)}: {reason}")
@@ -70,7 +71,7 @@ def as_json(found: Diagnosis) -> str:
             "node": item.node.id,
             "host": item.node.host,
             "cpus": item.node.cpus,
-            **(asdict(item.checkup) if item.checkup else {}),
+            **(asdict(item.report) if item.report else {}),
             "lacks": item.lacks,
         }
         for item in found.nodes
@@ -116,7 +117,7 @@ def _notes(places: Places) -> list[str]:
 
 
 def _row(item: CheckedNode) -> list[str]:
-    found = item.checkup
+    found = item.report
     if found is None:
         return [f"{item.node.cpus:g}", "", "", "", "", "no answer"]
     versions = [f"{name} {number}" for name, number in found.versions.items()]

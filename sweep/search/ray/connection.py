@@ -30,7 +30,8 @@ from sweep.base.outages import temporary_folder
 from sweep.base.processes import cpu_count
 from sweep.errors import SweepError
 from sweep.search.ray.compat import known_arguments, on_loopback
-from sweep.search.ray.nodes import check_nodes, unwritable, working_nodes
+from sweep.search.ray.node_check import unwritable
+from sweep.search.ray.nodes import check_nodes, working_nodes
 from sweep.search.ray.resources import ModelSize, ResourcePlanner, describe_nodes
 from sweep.search.ray.watchdog import Watchdog
 from sweep.train.wave import SweepContext

@@ -1,51 +1,23 @@
-"""The nodes of a cluster: what each has, and whether each finds what a sweep needs.
-
-A path that is right on the head may be missing on one worker: that is told before the first
-trial, not by a trial that happens to land there.
-"""
+"""The nodes of a cluster: asking each what it has, and whether it finds what a sweep needs."""
 
 import logging
-import platform
-import shutil
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from sweep import __version__
-from sweep.backbones.families.base import missing_weights, weights_file
-from sweep.base.checksums import sha256
-from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError, listing
+from sweep.search.ray.node_check import NodeQuestion, NodeReport, check_node
 from sweep.search.ray.resources import Node
 from sweep.train.wave import SweepContext
 
 GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell: a MIG slice, say
 _ACCELERATOR = "accelerator_type:"
 _TIMEOUT_S = 120.0
-_LEAST_FREE_MIB = 64
 
 log = logging.getLogger("sweep.search")
-
-
-@dataclass(frozen=True)
-class NodeCheck:
-    """What a node said of itself.
-
-    Attributes:
-        problems: what a sweep needs and does not find there.
-        weights: file names of weights, with the hashes of their contents.
-        gpu_memory_mib: of the smallest GPU that torch sees.
-    """
-
-    problems: list[str]
-    weights: dict[str, str]
-    gpu_memory_mib: float
 
 
 @dataclass(frozen=True)
@@ -68,11 +40,10 @@ def check_nodes(context: SweepContext, shared: bool) -> list[Node]:
     working = working_nodes()
     if not working or not (shared or any(node.gpus for node in working)):
         return working
-    question = (check_node, context, own_versions()) if shared else (_only_gpus,)
-    found = {name: _finding(answer) for name, answer in ask_all(working, *question).items()}
+    answers = ask_all(working, NodeQuestion.of_sweep(context))
     if shared:
-        _refuse(working, found)
-    return [_told(node, found[node.id]) for node in working]
+        _refuse(working, answers)
+    return [_with_report(node, answers[node.id]) for node in working]
 
 
 def working_nodes() -> list[Node]:
@@ -81,9 +52,9 @@ def working_nodes() -> list[Node]:
     return [node for node in nodes if node.cpus >= 1]
 
 
-def ask_all(nodes: list[Node], question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """Run a function on every node; return by node what it returned, or an Unanswered."""
-    asked = {node.id: _ask(node, question, *arguments) for node in nodes}
+def ask_all(nodes: list[Node], question: NodeQuestion) -> dict[str, NodeReport | Unanswered]:
+    """Ask every node at once; return the answers by the nodes' ids."""
+    asked = {node.id: _ask(node, question) for node in nodes}
     if not asked:
         return {}
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=_TIMEOUT_S)
@@ -120,7 +91,7 @@ class NodeWatcher:
         known = {node.id for node in self.nodes} | set(self._asked) | self.unfit
         for node in (_node(entry) for name, entry in there.items() if name not in known):
             if node.cpus >= 1:
-                reference = _ask(node, check_node, self._context, own_versions())
+                reference = _ask(node, NodeQuestion.of_sweep(self._context))
                 self._asked[node.id] = reference, time.monotonic()
         stayed = [node for node in self.nodes if node.id in there]
         welcomed = [self._welcome(there[name]) for name in self._answered()]
@@ -139,74 +110,14 @@ class NodeWatcher:
 
     def _welcome(self, entry: dict[str, Any]) -> Node | None:
         node = _node(entry)
-        finding = _finding(_answer(self._asked.pop(node.id)[0]))
-        problems = [*finding.problems, *_other_weights(finding, self._reference)]
+        answer = _answer(self._asked.pop(node.id)[0])
+        problems = _problems(answer, self._reference)
         for problem in problems:
             log.warning("the node %s (%s) gets no waves: %s", node.host, node.id[:8], problem)
         if problems:
             self.unfit.add(node.id)
             return None
-        return _told(node, finding)
-
-
-def check_node(context: SweepContext, versions: dict[str, str]) -> NodeCheck:
-    """Look, on the node where this runs, for everything that a wave needs.
-
-    Args:
-        versions: of the driver.
-    """
-    problems = other_versions(versions)
-    problems += [
-        text for spec in context.space.datasets if (text := missing_data(spec, context.data_root))
-    ]
-    weights: dict[str, str] = {}
-    for backbone in context.space.backbones:
-        if text := missing_weights(backbone, context.weights_dir):
-            problems.append(f"backbone {backbone.name}: {text}")
-        elif file := weights_file(backbone, context.weights_dir):
-            weights[file.name] = sha256(file)
-    if context.owner != context.folder.owner().get("since"):
-        problems.append(not_shared(context.folder.home))
-    else:
-        problems += unwritable(context.folder.path, "--home")
-    problems += unwritable(context.node_cache(), "$SWEEP_CACHE")
-    return NodeCheck(problems, weights, _gpu_memory_mib())
-
-
-def other_versions(versions: dict[str, str]) -> list[str]:
-    """Return what is not installed here as it is on the driver."""
-    return [
-        f"{name} {own_versions()[name]} there, {wanted} on the driver: install the same"
-        for name, wanted in versions.items()
-        if own_versions()[name] != wanted
-    ]
-
-
-def not_shared(home: Path) -> str:
-    """Say that a node has another home than the driver."""
-    return (
-        f"--home {home} is not the folder that the driver has there: it must be on storage that "
-        "all nodes share"
-    )
-
-
-def unwritable(folder: Path, what: str) -> list[str]:
-    """Return why nothing can be written to a folder, or nothing."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free / 2**20
-        if free < _LEAST_FREE_MIB:
-            return [f"{what} {folder}: the disk is full ({free:.0f} MiB are free)"]
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(1 << 20))
-    except OSError as error:
-        return [f"{what} {folder} cannot be written to: {error.strerror or error}"]
-    return []
-
-
-def own_versions() -> dict[str, str]:
-    """Return the versions that have to be the same on all nodes."""
-    return {"sweep": __version__, "Python": platform.python_version(), "Ray": ray.__version__}
+        return _with_report(node, answer)
 
 
 def _node(entry: dict[str, Any]) -> Node:
@@ -223,40 +134,36 @@ def _node(entry: dict[str, Any]) -> Node:
     )
 
 
-def _told(node: Node, finding: NodeCheck) -> Node:
-    memory = node.gpu_memory_mib or finding.gpu_memory_mib
-    return replace(node, gpu_memory_mib=memory, weights=finding.weights)
+def _with_report(node: Node, answer: NodeReport | Unanswered) -> Node:
+    """Return a node with what it said of itself; what its label says of its GPUs comes first."""
+    if isinstance(answer, Unanswered):
+        return node
+    memory = node.gpu_memory_mib or answer.gpu_memory_mib
+    return replace(node, gpu_memory_mib=memory, weights=answer.weights)
 
 
-def _other_weights(finding: NodeCheck, reference: Node) -> list[str]:
-    return [
+def _problems(answer: NodeReport | Unanswered, reference: Node) -> list[str]:
+    """Return what keeps waves from a node; weights that differ from another node's, too."""
+    if isinstance(answer, Unanswered):
+        return [answer.why]
+    others = [
         f"the weights {name} differ from those on {reference.host}"
-        for name, digest in finding.weights.items()
+        for name, digest in answer.weights.items()
         if reference.weights.get(name, digest) != digest
     ]
+    return [*answer.lacks, *others]
 
 
-def _ask(node: Node, question: Callable[..., Any], *arguments: Any) -> Any:
+def _ask(node: Node, question: NodeQuestion) -> Any:
     there = NodeAffinitySchedulingStrategy(node_id=node.id, soft=False)
     options = {"num_cpus": 0, "scheduling_strategy": there, "max_retries": 1}
-    return ray.remote(**options)(question).remote(*arguments)
+    return ray.remote(**options)(check_node).remote(question)
 
 
-def _only_gpus() -> NodeCheck:
-    return NodeCheck([], {}, _gpu_memory_mib())
-
-
-def _gpu_memory_mib() -> float:
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(count)]
-    return min(sizes, default=0) / 2**20
-
-
-def _answer(reference: Any) -> Any:
+def _answer(reference: Any) -> NodeReport | Unanswered:
     try:
-        return ray.get(reference, timeout=1.0)
+        report: NodeReport = ray.get(reference, timeout=1.0)
+        return report
     except ray.exceptions.GetTimeoutError:
         return Unanswered(f"it has not answered in {_TIMEOUT_S:.0f} s")
     except Exception as error:  # a node that died, a module that is not there
@@ -265,20 +172,13 @@ def _answer(reference: Any) -> Any:
         return Unanswered(f"it cannot run a task: {last_line[:200]}{hint}")
 
 
-def _finding(answer: NodeCheck | Unanswered) -> NodeCheck:
-    return NodeCheck([answer.why], {}, 0.0) if isinstance(answer, Unanswered) else answer
-
-
-def _refuse(nodes: list[Node], found: dict[str, NodeCheck]) -> None:
-    """Raise with what is missing on any node; weights that differ from the first node's too."""
-    lacks = {}
-    reference = replace(nodes[0], weights=found[nodes[0].id].weights)
-    for node in nodes:
-        finding = found[node.id]
-        lacks[node.id] = [*finding.problems, *_other_weights(finding, reference)]
-    if told := by_problem(nodes, lacks):
+def _refuse(nodes: list[Node], answers: dict[str, NodeReport | Unanswered]) -> None:
+    """Raise SweepError with all that is missing on any node."""
+    reference = _with_report(nodes[0], answers[nodes[0].id])
+    problems = {node.id: _problems(answers[node.id], reference) for node in nodes}
+    if lines := by_problem(nodes, problems):
         raise SweepError(
-            f"the nodes of the cluster lack what the sweep needs:\n{listing(told, 30)}"
+            f"the nodes of the cluster lack what the sweep needs:\n{listing(lines, 30)}"
         )
 
 
