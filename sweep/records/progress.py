@@ -3,8 +3,11 @@
 import math
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from sweep.records.record import RunRecord
 from sweep.space.model import Cell
 
 
@@ -27,6 +30,39 @@ class CellProgress:
     images: int = 0  # that went through a network, as far as this driver has heard
     retried: int = 0  # waves that were tried again
     given_up: bool = False
+
+    @classmethod
+    def of_records(cls, cell: Cell, records: Iterable[RunRecord]) -> "CellProgress":
+        """Return how far the records of a cell say it is, whether it runs or not."""
+        progress, confirmed = cls(cell), dict[int, RunRecord]()
+        for record in sorted(records, key=lambda record: record.round):
+            if record.kind == "cell":
+                continue
+            progress.add_epochs(record)
+            progress.add(record, confirmed.get(record.number))
+            if record.kind == "confirmation":
+                confirmed[record.number] = record
+        progress.beyond = max(0, progress.trials_done - cell.trials)
+        return progress
+
+    def add(self, record: RunRecord, before: RunRecord | None = None) -> None:
+        """Count a trial or a confirmation that has ended.
+
+        Args:
+            before: the confirmation for which this one stands, as it was done again.
+        """
+        self.seconds += record.seconds
+        if record.kind == "trial":
+            self.trials[record.state] += 1
+            return
+        if before is not None:
+            self.confirmations[before.state] -= 1
+        self.confirmations[record.state] += 1
+
+    def add_epochs(self, record: RunRecord) -> None:
+        """Count the epochs of a run that were not counted while it ran, and its best score."""
+        self.epochs += len(record.history)
+        self.best = max(self.best, record.best.get("value", -math.inf))
 
     @property
     def name(self) -> str:
@@ -64,6 +100,34 @@ class CellProgress:
         parts = [f"{self.trials[state]} {state}" for state in ("diverged", "failed")]
         named = [part for part in parts if not part.startswith("0 ")]
         return f" ({', '.join(named)})" if named else ""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """What is true of a running sweep at one moment, as it is written for others to read.
+
+    Attributes:
+        at: Unix time.
+        running: how many trials and confirmations run, by cell.
+        retried: how many times a wave was tried again, by cell.
+        nodes: host, CPUs and GPUs of each node.
+        used, total: CPUs and GPUs that waves have, and that there are.
+        images_a_second: that went through networks, over the last minute.
+        runs_an_hour: trials and confirmations that ended, since the driver started.
+        seconds_left: an estimate; None as long as nothing has ended.
+    """
+
+    at: float
+    host: str
+    pid: int
+    running: dict[str, int]
+    retried: dict[str, int]
+    nodes: list[dict[str, Any]]
+    used: dict[str, float]
+    total: dict[str, float]
+    images_a_second: float
+    runs_an_hour: float
+    seconds_left: float | None
 
 
 class Pace:

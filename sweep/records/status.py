@@ -1,14 +1,15 @@
 """How far sweeps are, from what they left on disk: works beside a running one."""
 
 import json
+import math
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweep.errors import DamagedError
 from sweep.records.folder import SweepFolder, sweep_names
+from sweep.records.progress import CellProgress, Heartbeat
 from sweep.records.record import RunRecord
 
 _STALE_S = 30.0  # a pulse older than this says nothing of now
@@ -47,6 +48,23 @@ class CellStatus:
     seconds: float
     failures: list[Failure]
 
+    @classmethod
+    def of(cls, progress: CellProgress, failures: list[Failure]) -> "CellStatus":
+        """Return what is shown of a cell's progress."""
+        return cls(
+            cell=progress.name,
+            trials=progress.trials_done,
+            of_trials=progress.trials_total,
+            states=dict(progress.trials),
+            running=progress.running,
+            retried=progress.retried,
+            confirmations=progress.confirmed,
+            of_confirmations=progress.seeds,
+            best=progress.best if math.isfinite(progress.best) else None,
+            seconds=progress.seconds,
+            failures=failures,
+        )
+
 
 @dataclass(frozen=True)
 class SweepStatus:
@@ -56,7 +74,7 @@ class SweepStatus:
         state: preparing, running, stopping, finished, interrupted or damaged.
         damaged: files that cannot be read, each with a message.
         preparing: of a sweep that prepares, what it decodes, and how many images of how many.
-        pulse: of a running sweep, what `sweep.search.ray.heartbeat.Beat` holds; else None.
+        pulse: of a running sweep, what `sweep.records.progress.Heartbeat` holds; else None.
     """
 
     name: str
@@ -118,25 +136,12 @@ def read_status(folder: SweepFolder) -> SweepStatus:
     pulse = _pulse(folder) if running else None
     cells = []
     for cell in space.cells():
-        own = by_cell[cell.name]
-        states = Counter(record.state for record in own if record.kind == "trial")
-        values = [r.best["value"] for r in own if r.kind != "cell" and "value" in r.best]
-        ended = [record for record in own if record.kind != "cell"]
-        cells.append(
-            CellStatus(
-                cell=cell.name,
-                trials=states.total(),
-                of_trials=max(cell.trials, states.total()),
-                states=dict(states),
-                running=pulse["running"].get(cell.name, 0) if pulse else 0,
-                retried=pulse["retried"].get(cell.name, 0) if pulse else 0,
-                confirmations=len({r.number for r in own if r.kind == "confirmation"}),
-                of_confirmations=cell.confirmations,
-                best=max(values, default=None),
-                seconds=sum(record.seconds for record in ended),
-                failures=[_failure(folder, r) for r in ended if r.state == "failed"],
-            )
-        )
+        progress = CellProgress.of_records(cell, by_cell[cell.name])
+        if pulse is not None:
+            progress.running = pulse.running.get(cell.name, 0)
+            progress.retried = pulse.retried.get(cell.name, 0)
+        failed = [r for r in by_cell[cell.name] if r.kind != "cell" and r.state == "failed"]
+        cells.append(CellStatus.of(progress, [_failure(folder, record) for record in failed]))
     return SweepStatus(
         name=folder.name,
         state="preparing" if preparing else _state(folder, running),
@@ -145,7 +150,7 @@ def read_status(folder: SweepFolder) -> SweepStatus:
         waiting_for_mlflow=sum(1 for _ in (folder.path / "spool").glob("*")),
         mib_on_disk=round(folder.bytes_on_disk() / 2**20, 1),
         cells=cells,
-        pulse=pulse,
+        pulse=asdict(pulse) if pulse else None,
         damaged={error.path.name: str(error) for error in damaged},
         preparing=preparing,
     )
@@ -163,9 +168,9 @@ def _failure(folder: SweepFolder, record: RunRecord) -> Failure:
     return Failure(f"{record.kind} {record.number}", message, log)
 
 
-def _pulse(folder: SweepFolder) -> dict[str, Any] | None:
+def _pulse(folder: SweepFolder) -> Heartbeat | None:
     try:
-        pulse: dict[str, Any] = json.loads((folder.path / "pulse.json").read_text("utf-8"))
-        return pulse if time.time() - pulse["at"] < _STALE_S else None
+        beat = Heartbeat(**json.loads((folder.path / "pulse.json").read_text("utf-8")))
+        return beat if time.time() - beat.at < _STALE_S else None
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -366,20 +366,15 @@ class Scheduler:
             kept_model(self._folder, work.cell, record.number, trial).unlink(missing_ok=True)
 
     def _count(self, work: CellWork, record: RunRecord) -> None:
-        progress = work.progress
-        progress.seconds += record.seconds
         if record.kind == "trial":
-            progress.trials[record.state] += 1
+            work.progress.add(record)
             work.searched_trials[record.number] = record
             return
         work.confirming.discard(record.number)
         earlier = work.confirmed.get(record.number)
-        if earlier is not None and earlier.round > record.round:
-            return
-        if earlier is not None:
-            progress.confirmations[earlier.state] -= 1
-        progress.confirmations[record.state] += 1
-        work.confirmed[record.number] = record
+        if earlier is None or earlier.round <= record.round:
+            work.progress.add(record, earlier)
+            work.confirmed[record.number] = record
 
     def _key(self, cell: Cell, kind: str, number: int) -> str:
         return f"{self._context.sweep_id}:{cell.name}:{kind}:{number}"
@@ -418,8 +413,7 @@ class Scheduler:
         for record in records:
             if record.kind in {"trial", "confirmation"}:
                 self._count(work, record)
-                progress.epochs += len(record.history)
-                progress.best = max(progress.best, record.best.get("value", -math.inf))
+                progress.add_epochs(record)
         return work
 
 

@@ -19,39 +19,11 @@ from ray.util.metrics import Gauge
 
 from sweep.base.atomic import write_text
 from sweep.records.folder import SweepFolder
-from sweep.records.progress import CellProgress, Pace
+from sweep.records.progress import CellProgress, Heartbeat, Pace
 
 _EVERY_S = 2.0
 
 log = logging.getLogger("sweep.search")
-
-
-@dataclass(frozen=True)
-class Heartbeat:
-    """What is true of a running sweep at one moment.
-
-    Attributes:
-        at: Unix time.
-        running: how many trials and confirmations run, by cell.
-        retried: how many times a wave was tried again, by cell.
-        nodes: host, CPUs and GPUs of each node.
-        used, total: CPUs and GPUs that waves have, and that there are.
-        images_a_second: that went through networks, over the last minute.
-        runs_an_hour: trials and confirmations that ended, since the driver started.
-        seconds_left: an estimate; None as long as nothing has ended.
-    """
-
-    at: float
-    host: str
-    pid: int
-    running: dict[str, int]
-    retried: dict[str, int]
-    nodes: list[dict[str, Any]]
-    used: dict[str, float]
-    total: dict[str, float]
-    images_a_second: float
-    runs_an_hour: float
-    seconds_left: float | None
 
 
 class HeartbeatWriter:
