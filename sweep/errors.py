@@ -73,6 +73,12 @@ def collect(items: Iterable[Item], work: Callable[[Item], Result]) -> list[Resul
     return results
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def listing(items: list[str], shown: int = 10) -> str:
     """Return the first `shown` items one per line, and how many more there are."""
     lines = [f"  {item}" for item in items[:shown]]

@@ -1,7 +1,8 @@
 """Addresses of servers that may hold a password: shown and kept without it."""
 
-import os
 import re
+
+from sweep.base.settings import given_tracking_uri
 
 _IN_FRONT = re.compile(r"(://[^/\s:@]*):[^/\s]*@")  # user:password@host
 _IN_QUERY = re.compile(r"([?&](?:password|passwd|token|secret|api_key|access_key)=)[^&\s]+", re.I)
@@ -33,7 +34,7 @@ def kept_address(address: str) -> str:
 
 def usable_address(kept: str) -> str:
     """Return a kept address with the password that this process knows for it."""
-    from_environment = os.environ.get("MLFLOW_TRACKING_URI") or ""
+    from_environment = given_tracking_uri()
     if kept_address(from_environment) == kept:
         return from_environment
     return _known.get(kept, kept)

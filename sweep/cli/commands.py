@@ -244,7 +244,7 @@ def doctor_command(
 @click.option("--port", default=5000, show_default=True)
 def ui(tracking_uri: str | None, host: str, port: int) -> None:
     """Open MLflow's web interface on the tracking store."""
-    from sweep.tracking.store import default_tracking_uri
+    from sweep.base.settings import default_tracking_uri
 
     uri = tracking_uri or default_tracking_uri()
     shown = without_password(uri)

@@ -1,10 +1,11 @@
 """What several commands share: their options, how a space is read, the console."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
+
+from sweep.base.settings import ADDRESS, default_data_root, default_home, default_weights_dir
 
 HOME = click.option(
     "--home",
@@ -14,13 +15,13 @@ HOME = click.option(
 DATA_ROOT = click.option(
     "--data-root",
     type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: os.environ.get("SWEEP_DATA") or ".",
+    default=default_data_root,
     help="Where relative dataset paths start. [default: $SWEEP_DATA, else this folder]",
 )
 WEIGHTS_DIR = click.option(
     "--weights-dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: os.environ.get("SWEEP_WEIGHTS") or None,
+    default=default_weights_dir,
     help="Where weight files are. [default: $SWEEP_WEIGHTS]",
 )
 SET = click.option(
@@ -34,7 +35,7 @@ TRACKING = click.option(
 )
 CLUSTER = click.option(
     "--address",
-    envvar="SWEEP_ADDRESS",
+    envvar=ADDRESS,
     help="Ray cluster: auto, HOST:6379, ray://HOST:10001, or, to submit it as a job, "
     "http://HOST:8265. [default: $SWEEP_ADDRESS, else this machine]",
 )
@@ -74,6 +75,4 @@ def console() -> Any:
 
 def home_of(home: Path | None) -> Path:
     """Return the home that is given, else the default."""
-    from sweep.records.folder import default_home
-
     return home or default_home()

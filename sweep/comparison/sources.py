@@ -1,8 +1,8 @@
 """Where the results of a sweep are: its folder, or MLflow if that is gone."""
 
-import os
 from pathlib import Path
 
+from sweep.base.settings import given_tracking_uri
 from sweep.records.folder import existing, find
 from sweep.records.results import SweepResults, home_results
 
@@ -24,11 +24,11 @@ def find_results(
 def _find(name: str, home: Path, tracking_uri: str | None) -> SweepResults:
     if tracking_uri is None and (find(home, name) or not _tracked_here()):
         return home_results(existing(home, name))
+    from sweep.base.settings import default_tracking_uri
     from sweep.tracking.reader import tracked_results
-    from sweep.tracking.store import default_tracking_uri
 
     return tracked_results(name, tracking_uri or default_tracking_uri(), home)
 
 
 def _tracked_here() -> bool:
-    return bool(os.environ.get("MLFLOW_TRACKING_URI")) or Path("mlflow.db").is_file()
+    return bool(given_tracking_uri()) or Path("mlflow.db").is_file()

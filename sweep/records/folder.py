@@ -378,11 +378,6 @@ def _few(names: list[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def default_home() -> Path:
-    """Return ``$SWEEP_HOME``, else ``./sweeps``."""
-    return Path(os.environ.get("SWEEP_HOME") or "sweeps").expanduser()
-
-
 def existing(home: Path, name: str) -> SweepFolder:
     """Return the folder of a sweep that was launched.
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep.errors import SweepError
+from sweep.errors import SweepError, first_line
 from sweep.records.folder import SweepFolder
 from sweep.records.predictions import Predictions, classes_of
 from sweep.records.record import RunRecord
@@ -247,5 +247,4 @@ def read_predictions(path: Path) -> pa.Table:
         with pq.ParquetFile(path) as file:
             return file.read(use_threads=False)
     except (OSError, ValueError, pa.ArrowException) as error:
-        first_line = str(error).splitlines()[0]
-        raise SweepError(f"the predictions in {path} cannot be read: {first_line}") from None
+        raise SweepError(f"the predictions in {path} cannot be read: {first_line(error)}") from None

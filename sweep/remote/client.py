@@ -30,7 +30,7 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from sweep.errors import Interrupted, SweepError
+from sweep.errors import Interrupted, SweepError, first_line
 from sweep.remote.answers import Answer, asking, take_answer
 from sweep.remote.request import BEGUN, Request, pack
 from sweep.remote.token import auth_headers
@@ -217,8 +217,7 @@ def _told(address: str) -> Iterator[None]:
             "dashboard is on (pip install 'ray[default]'), and that this machine reaches the port"
         ) from None
     except RuntimeError as error:
-        first_line = str(error).splitlines()[0][:300]
-        raise SweepError(f"the head at {address} refuses: {first_line}") from None
+        raise SweepError(f"the head at {address} refuses: {first_line(error)[:300]}") from None
 
 
 def _within(call: Callable[..., Result], *arguments: Any, **named: Any) -> Result:

@@ -5,17 +5,17 @@ outcome = launch(Space.model_validate({...}), Places(data_root=Path("data"), loc
 outcome.results.trials()
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.base.addresses import kept_address
+from sweep.base.settings import default_data_root, default_home, default_weights_dir
 from sweep.comparison.api import checked_choices, require_scores
 from sweep.comparison.comparison import compare as compare_results
 from sweep.comparison.sources import find_results
 from sweep.errors import SweepError
-from sweep.records.folder import default_home, existing
+from sweep.records.folder import existing
 from sweep.records.results import home_results
 from sweep.run import launch as launching
 from sweep.run.launch import Changes, Outcome
@@ -74,11 +74,9 @@ def launch(
         SweepError: something it needs is missing or wrong; nothing was begun.
         Interrupted: stopped; what was done is kept.
     """
-    data_root = places.data_root or Path(os.environ.get("SWEEP_DATA") or ".")
-    of_weights = os.environ.get("SWEEP_WEIGHTS")
     settings = launching.new_settings(
-        data_root,
-        places.weights_dir or (Path(of_weights) if of_weights else None),
+        places.data_root or default_data_root(),
+        places.weights_dir or default_weights_dir(),
         places.tracking_uri,
         places.address,
         retries,

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_text
-from sweep.base.settings import default_cache
+from sweep.base.settings import default_cache, default_tracking_uri
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
 from sweep.data.inputs import Inputs, refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
@@ -38,7 +38,7 @@ from sweep.search.storages import is_database
 from sweep.space.imports import imported
 from sweep.space.model import Space
 from sweep.tracking.spool import Spool
-from sweep.tracking.store import default_tracking_uri, refuse_tracking
+from sweep.tracking.store import refuse_tracking
 from sweep.train.wave import SweepContext
 
 _TELL_EVERY_S = 1.0

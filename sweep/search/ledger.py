@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.addresses import has_password
-from sweep.errors import Interrupted, SweepError
+from sweep.errors import Interrupted, SweepError, first_line
 from sweep.search.patience import patiently
 from sweep.search.storages import (
     DamagedStorageError,
@@ -215,7 +215,7 @@ def _interrupting(sweep: str, what: str) -> Iterator[None]:
 def _first_line(error: BaseException) -> str:
     if isinstance(error, StorageInternalError) and error.__cause__:
         error = error.__cause__  # Optuna's own sentence does not say what is wrong
-    return str(error).strip().splitlines()[0][:300]
+    return first_line(error)[:300]
 
 
 def read_studies(location: str, sweep: str, cells: Sequence[str]) -> dict[str, list[FrozenTrial]]:

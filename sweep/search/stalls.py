@@ -6,10 +6,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from sweep.base.settings import MAX_SILENCE, whole_number
 from sweep.records.folder import SweepFolder
 from sweep.train.wave import Wave
 
-LIMIT = "SWEEP_MAX_SILENCE"  # seconds, in place of what is measured
 _LEAST_S = 120.0
 _UNKNOWN_S = 3600.0  # where no step of the cell has ended yet
 _FACTOR = 20  # of the cell's longest step so far
@@ -118,5 +118,4 @@ class StallDetector:
 
 
 def _limit(measured: float) -> float:
-    limit = os.environ.get(LIMIT, "")
-    return float(limit) if limit.isdecimal() else measured
+    return whole_number(MAX_SILENCE, "seconds", measured)

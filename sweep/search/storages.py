@@ -11,6 +11,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.atomic import write_atomically
+from sweep.errors import first_line
 from sweep.search.patience import is_busy
 
 _SQLITE_WAITS_S = 2.0  # for a lock that another process holds; Ctrl-C is heard only after it
@@ -140,5 +141,5 @@ def _take_over(file: Path, journal: Path) -> None:
     except (SQLAlchemyError, StorageInternalError, RuntimeError, AssertionError) as error:
         if is_busy(error):
             raise
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        cause = first_line(error.__cause__ or error)
         raise DamagedStorageError(f"{file} cannot be read: {cause}"[:200]) from None

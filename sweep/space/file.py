@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sweep.errors import SpaceError, listing, nearest
+from sweep.errors import SpaceError, first_line, listing, nearest
 from sweep.space import model as space_module
 from sweep.space.imports import import_beside
 from sweep.space.model import Space
@@ -151,8 +151,8 @@ class _Document:
         try:
             return yaml.SafeLoader("").construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError, OverflowError, TypeError) as error:
-            line, text = node.start_mark.line + 1, str(error).splitlines()[0]
-            raise SpaceError(f"{self.path}:{line}: not a value: {text}") from None
+            line = node.start_mark.line + 1
+            raise SpaceError(f"{self.path}:{line}: not a value: {first_line(error)}") from None
 
     def override(self, text: str) -> None:
         """Apply one ``--set KEY=VALUE``; KEY is dotted, VALUE is YAML."""

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.addresses import usable_address
-from sweep.errors import SweepError, nearest
+from sweep.errors import SweepError, first_line, nearest
 from sweep.records.folder import sweep_names
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, History, SweepResults, cell_result, read_predictions
@@ -193,5 +193,4 @@ def _answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SweepError(f"MLflow at {uri} cannot be read: {first_line}") from None
+        raise SweepError(f"MLflow at {uri} cannot be read: {first_line(error)}") from None

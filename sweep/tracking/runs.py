@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from sweep.base.addresses import without_password
+from sweep.errors import first_line
 from sweep.records.record import RunRecord
 from sweep.tracking.schema import KEY, KIND, content_of, run_name
 
@@ -54,7 +55,7 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
         client.log_artifact(run.info.run_id, str(report))
         client.set_terminated(run.info.run_id)
     except Exception as error:  # whatever the server or the network does
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return f"{type(error).__name__}: {first_line(error)}"
     return None
 
 

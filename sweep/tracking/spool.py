@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sweep.base.addresses import without_password
-from sweep.errors import DamagedError
+from sweep.errors import DamagedError, first_line
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
 from sweep.space.registries import TRACKERS
@@ -116,9 +116,9 @@ class Spool:
         return self.error is None
 
     def _describe(self, name: str, error: Exception) -> str:
-        first_line = str(error).splitlines()[0] if str(error) else ""
-        how = TRACKERS.get(name).advice(self._uri, first_line) if name in TRACKERS else None
-        text = f"{type(error).__name__}: {first_line}{f'; {how}' if how else ''}"
+        said = first_line(error)
+        how = TRACKERS.get(name).advice(self._uri, said) if name in TRACKERS else None
+        text = f"{type(error).__name__}: {said}{f'; {how}' if how else ''}"
         return without_password(text if name == _MLFLOW else f"{name}: {text}")
 
     def _markers(self) -> list[tuple[Path, int]]:

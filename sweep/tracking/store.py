@@ -49,11 +49,6 @@ for _name in ("mlflow", "alembic"):  # MLflow sets their levels when it is impor
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
-def default_tracking_uri() -> str:
-    """Return ``$MLFLOW_TRACKING_URI``, else MLflow's own default in the current folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').absolute()}"
-
-
 def refuse_tracking(uri: str, sweep: str | None = None) -> str | None:
     """Raise SweepError if a tracking server answers that it will take nothing from us.
 

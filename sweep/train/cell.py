@@ -24,7 +24,7 @@ from sweep.base.identity import canonical_hash
 from sweep.base.outages import loss_of
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS
-from sweep.errors import BackboneError, DamagedError, DataError, SweepError
+from sweep.errors import BackboneError, DamagedError, DataError, SweepError, first_line
 from sweep.records.folder import hashed_id
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
@@ -108,8 +108,8 @@ class WaveRun:
         if own and (loss := loss_of(error, isinstance(error, OSError), folders)):
             return Report(error=loss, blocked=True, done=True)
         log = self._log()
-        first_line = str(error).splitlines()[0] if str(error) else ""
-        text = f"{type(error).__name__}: {self._without_names(first_line)} (all of it: {log})"
+        said = self._without_names(first_line(error))
+        text = f"{type(error).__name__}: {said} (all of it: {log})"
         return Report(error=text, done=True, log=log.name)
 
     def drop(self, numbers: list[int]) -> None:

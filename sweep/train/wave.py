@@ -1,12 +1,12 @@
 """What passes between the driver and its workers: waves out, reports back."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweep.base.identity import canonical_hash
+from sweep.base.settings import own_cache
 from sweep.records.folder import SweepFolder
 from sweep.space.imports import ImportedModule, import_modules
 from sweep.space.model import Cell, Space
@@ -55,8 +55,8 @@ def node_cache(drivers: Path) -> Path:
 
     On storage that nodes share everything is computed once, on a node's own disk once a node.
     """
-    own = os.environ.get("SWEEP_CACHE")
-    return Path(own).absolute() if own else drivers
+    own = own_cache()
+    return own.absolute() if own else drivers
 
 
 @dataclass(frozen=True)

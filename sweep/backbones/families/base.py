@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sweep.backbones.weights import StateDict, fit_weights, read_weights
-from sweep.errors import BackboneError, nearest
+from sweep.errors import BackboneError, first_line, nearest
 from sweep.space.catalog import family_name
 from sweep.space.model import BackboneSpec
 from sweep.space.registries import BACKBONES
@@ -188,8 +188,7 @@ def output_size(trunk: nn.Module, spec: BackboneSpec, image_size: int) -> int:
 
 def bad_size(spec: BackboneSpec, image_size: int, error: Exception) -> BackboneError:
     """Return what is told of a model that cannot be made for, or take, images of a size."""
-    first_line = next(iter(str(error).splitlines()), "")
-    reason = f"{type(error).__name__}: {first_line}"
+    reason = f"{type(error).__name__}: {first_line(error)}"
     return BackboneError(
         f"backbone {spec.name}: {spec.model} cannot take image_size {image_size} ({reason}); "
         "try 224, or the size the model was trained at"

@@ -9,13 +9,13 @@ from rich.table import Table
 
 from sweep.backbones import hub
 from sweep.base.addresses import without_password
-from sweep.base.settings import default_cache
+from sweep.base.settings import default_cache, default_tracking_uri
 from sweep.data.io.extras import absent
 from sweep.errors import SweepError, listing
 from sweep.search.ray.connection import cluster
 from sweep.search.ray.doctor import CheckedNode, check_cluster, lacking, marked
 from sweep.search.ray.node_check import Places
-from sweep.tracking.store import default_tracking_uri, trouble
+from sweep.tracking.store import trouble
 
 
 @dataclass(frozen=True)

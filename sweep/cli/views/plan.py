@@ -7,6 +7,7 @@ from rich.table import Table
 
 from sweep.base.addresses import without_password
 from sweep.base.processes import cpu_count
+from sweep.base.settings import default_tracking_uri
 from sweep.run.plan import (
     CellPlan,
     check_networks,
@@ -17,7 +18,7 @@ from sweep.run.plan import (
     split_summaries,
 )
 from sweep.space.model import Space
-from sweep.tracking.store import default_tracking_uri, refuse_tracking
+from sweep.tracking.store import refuse_tracking
 
 # What convolutions and transformers reach in practice, to say hours instead of operations.
 _GPU_FLOPS, _CPU_CORE_FLOPS = 20e12, 15e9

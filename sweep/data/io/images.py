@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sweep.base.lfs import refuse_pointer
+from sweep.base.settings import MAX_PIXELS
 from sweep.data.io.dicom import is_dicom, read_picture
 from sweep.data.io.volumes import VolumeFile, is_nifti
 from sweep.data.io.windowing import to_8_bit
@@ -20,7 +21,6 @@ RESAMPLING = {
 }
 
 # A picture of more pixels is taken for a decompression bomb.
-MAX_PIXELS = "SWEEP_MAX_PIXELS"
 if os.environ.get(MAX_PIXELS, "").isdecimal():
     Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
 

@@ -16,7 +16,7 @@ from sweep.data.io.images import from_array
 from sweep.data.layouts.base import Layout, stamp_of
 from sweep.data.manifest import SPLITS, Sample
 from sweep.data.words import clean, is_missing
-from sweep.errors import DataError
+from sweep.errors import DataError, first_line
 from sweep.space.datasets import KnownDataset
 from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
@@ -70,11 +70,10 @@ class MedMNIST(Layout):
                 maker(split="train", download=True, root=folder, size=int(size or 28))
                 (Path(folder) / target.name).replace(target)
             except (Exception, SystemExit) as error:  # whatever the network does
-                why = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise DataError(
-                    f"dataset {spec.name}: it cannot be downloaded ({why}); on a machine with a "
-                    f"network, get {target.name} from zenodo.org (MedMNIST v2) and put it at "
-                    f"{target}"
+                    f"dataset {spec.name}: it cannot be downloaded ({first_line(error)}); on a "
+                    f"machine with a network, get {target.name} from zenodo.org (MedMNIST v2) and "
+                    f"put it at {target}"
                 ) from None
         return True
 

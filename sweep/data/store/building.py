@@ -22,9 +22,10 @@ from sweep.base import processes
 from sweep.base.atomic import write_atomically, write_text
 from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
+from sweep.base.settings import MAX_PIXELS
 from sweep.data.io.dicom import SUFFIXES as DICOM_SUFFIXES
 from sweep.data.io.extras import decoders
-from sweep.data.io.images import MAX_PIXELS, decode
+from sweep.data.io.images import decode
 from sweep.data.layouts.base import Source
 from sweep.data.store.mapped import write_rows
 from sweep.errors import DataError, SweepError, listing

@@ -10,24 +10,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Read by Ray when it is imported or started.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
-os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
-# Else one worker is started after the other; `suggest` says how many waves there are at once.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+import sweep.search.ray.environment  # noqa: F401 - before ray, which reads it
 
+# isort: split
 import ray
 from ray.autoscaler.sdk import request_resources
 from ray.client_builder import ClientContext
 
 from sweep.base.outages import temporary_folder
 from sweep.base.processes import cpu_count
+from sweep.base.settings import MAX_NODES, WAIT_FOR_NODES, whole_number
 from sweep.errors import SweepError
 from sweep.search.ray.compat import known_arguments, on_loopback
 from sweep.search.ray.node_check import unwritable
@@ -39,8 +31,6 @@ from sweep.train.wave import SweepContext
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
 _LONGEST_FOLDER = 40  # of 107 characters of a socket's path
 _CLIENT_ATTEMPTS = 3
-_MOST_NODES = "SWEEP_MAX_NODES"
-_WAIT_FOR_NODES = "SWEEP_WAIT_FOR_NODES"  # seconds
 _WAIT_FOR_THE_FIRST_S = 600.0
 
 log = logging.getLogger("sweep.search")
@@ -140,7 +130,7 @@ def plan_resources(
     Raises:
         SweepError: a node lacks something, or a cell fits no node.
     """
-    most = _most_nodes()
+    most = int(whole_number(MAX_NODES, "nodes", 0))
     if shared and not working_nodes():
         _wait_for_the_first(most, through_client)
     nodes = check_nodes(context, shared)
@@ -150,7 +140,8 @@ def plan_resources(
 
 def _wait_for_the_first(most_nodes: int, through_client: bool) -> None:
     """Wait for a node with CPUs, as an autoscaler may start one when it is asked to."""
-    seconds = seconds_to_wait(_WAIT_FOR_THE_FIRST_S if most_nodes else 0.0)
+    default = _WAIT_FOR_THE_FIRST_S if most_nodes else 0.0
+    seconds = whole_number(WAIT_FOR_NODES, "seconds", default)
     if not seconds:
         return  # the refusal says what to do
     text = "no node of the cluster has CPUs yet: waiting up to %.0f s for the first"
@@ -160,22 +151,6 @@ def _wait_for_the_first(most_nodes: int, through_client: bool) -> None:
     end = time.monotonic() + seconds
     while not working_nodes() and time.monotonic() < end:
         time.sleep(2.0)
-
-
-def seconds_to_wait(default: float) -> float:
-    """Return how long a sweep waits for a node, as the environment says it, or the default."""
-    text = os.environ.get(_WAIT_FOR_NODES, "")
-    if text and not text.isdecimal():
-        raise SweepError(f"{_WAIT_FOR_NODES} is {text!r}: it must be a number of seconds")
-    return float(text) if text else default
-
-
-def _most_nodes() -> int:
-    """Return how many nodes an autoscaler may start: a property of the cluster, not of a sweep."""
-    text = os.environ.get(_MOST_NODES) or "0"
-    if not text.isdecimal():
-        raise SweepError(f"{_MOST_NODES} is {text!r}: it must be a number of nodes")
-    return int(text)
 
 
 def _connect(address: str) -> bool:

@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from sweep.errors import Interrupted, SweepError
-from sweep.search.ray.connection import seconds_to_wait  # before ray: it sets Ray's environment
+import sweep.search.ray.environment  # noqa: F401 - before ray, which reads it
 
 # isort: split
 import psutil
@@ -25,6 +24,8 @@ from ray.tune import PlacementGroupFactory, TuneError
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from sweep.base.settings import WAIT_FOR_NODES, whole_number
+from sweep.errors import Interrupted, SweepError
 from sweep.records.progress import CellProgress
 from sweep.search.ray.compat import patient_tune
 from sweep.search.ray.heartbeat import HeartbeatWriter
@@ -212,7 +213,7 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
         if self._roster.nodes:
             self._without_nodes = None
             return
-        wait, now = seconds_to_wait(_WAIT_FOR_NODES_S), time.monotonic()
+        wait, now = whole_number(WAIT_FOR_NODES, "seconds", _WAIT_FOR_NODES_S), time.monotonic()
         if self._without_nodes is None:
             self._without_nodes = now
             text = "no node of the cluster is left: waiting up to %.0f s for one"
