@@ -32,12 +32,12 @@ from sweep.base.settings import default_cache
 from sweep.comparison.stats.difference import can_be_equivalent, weighted_sum
 from sweep.comparison.stats.intervals import Counts, interval
 from sweep.comparison.stats.sampling import MetricEstimate, sampled_metric
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import DatasetView, open_dataset
 from sweep.data.manifest import SPLITS
 from sweep.records.predictions import Predictions
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
-from sweep.train.learner import Trial, chosen
+from sweep.train.learner import Task, Trial, chosen
 from sweep.train.metrics import score
 from sweep.train.metrics.auroc import AUROC, midranks
 from sweep.train.metrics.base import WeightedPredictions
@@ -257,10 +257,9 @@ class Cached:
     rows_ND: torch.Tensor
 
     def partition(self, number: int) -> object:
-        return open_dataset(
-            self.spec, Split(), 64, self.backbone.preprocessing.interpolation, data_root(),
-            partition=number,
-        )  # fmt: skip
+        interpolation = self.backbone.preprocessing.interpolation
+        view = DatasetView(self.spec, Split(), 64, interpolation, partition=number)
+        return open_dataset(view, data_root())
 
 
 def cached(model: str, entry: object) -> Cached:
@@ -268,8 +267,8 @@ def cached(model: str, entry: object) -> Cached:
     spec = {"name": model, "model": f"tf_efficientnet_{model}", "weights": weights}
     backbone = load_backbone(BackboneSpec.model_validate(spec), 64, weights_dir())
     described = DatasetSpec.model_validate(entry).model_copy(update={"leaks": "drop"})
-    where = (64, backbone.preprocessing.interpolation, data_root())
-    dataset = open_dataset(described, Split(), *where)
+    view = DatasetView(described, Split(), 64, backbone.preprocessing.interpolation)
+    dataset = open_dataset(view, data_root())
     features = open_features(backbone, dataset.store, default_cache(), CPU)
     return Cached(backbone, described, features.rows(np.arange(len(dataset.store))))
 
@@ -279,12 +278,11 @@ def trained(
 ) -> tuple[BatchedLinearProbe, dict[float, float]]:
     """Train all rates as a confirmation does; return the wave, and each rate's best score."""
     members = [Trial(number, {"learning_rate": float(rate)}) for number, rate in enumerate(rates)]
-    wave = BatchedLinearProbe(
-        source.backbone,
-        {name: source.rows_ND[rows] for name, rows in parts.items()},
-        {name: torch.from_numpy(labels_N[rows]) for name, rows in parts.items()},
-        int(labels_N.max()) + 1, members, Recipe(), EPOCHS, "auroc", seed, CPU,
-    )  # fmt: skip
+    features = {name: source.rows_ND[rows] for name, rows in parts.items()}
+    labels = {name: torch.from_numpy(labels_N[rows]) for name, rows in parts.items()}
+    classes = int(labels_N.max()) + 1
+    task = Task(source.backbone, labels, classes, Recipe(), EPOCHS, "auroc", seed, CPU)
+    wave = BatchedLinearProbe(task, features, members)
     for _ in range(EPOCHS):
         wave.train_epoch()
     return wave, {member.learning_rate: wave.best[member.number].value for member in members}

@@ -17,12 +17,12 @@ from torch.nn.functional import cross_entropy
 
 from sweep.backbones.backbone import load_backbone
 from sweep.base.settings import default_cache
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import DatasetView, open_dataset
 from sweep.space.model import BackboneSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import autocast, normalise
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import Trial
+from sweep.train.learner import Task, Trial
 
 IMAGES = 640
 
@@ -36,19 +36,15 @@ def main() -> None:
     keep_freed_memory()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backbone = load_backbone(BackboneSpec.model_validate(chosen.model), chosen.size, None)
-    dataset = open_dataset(
-        brain_mri(), Split(), chosen.size, backbone.preprocessing.interpolation, data_root(),
-        default_cache(),
-    )  # fmt: skip
+    view = DatasetView(brain_mri(), Split(), chosen.size, backbone.preprocessing.interpolation)
+    dataset = open_dataset(view, data_root(), default_cache())
     rows = {split: dataset.rows(split) for split in ("train", "val", "test")}
     rows["train"] = np.random.default_rng(0).permutation(rows["train"])[:IMAGES]
     labels = {split: torch.from_numpy(dataset.labels[own]) for split, own in rows.items()}
     recipe = Recipe()
     trial = Trial(0, {"learning_rate": 1e-4})
-    tuning = FineTuning(
-        backbone, dataset.store, rows, labels, len(dataset.classes), "full", trial, recipe,
-        1000, "auroc", 0, device,
-    )  # fmt: skip
+    task = Task(backbone, labels, len(dataset.classes), recipe, 1000, "auroc", 0, device)
+    tuning = FineTuning(task, dataset.store, rows, "full", trial)
     network, optimizer = tuning.network(), tuning.optimizer
     first = torch.from_numpy(dataset.store.rows(rows["train"][: recipe.batch_size])).to(device)
     batch, targets = normalise(first, backbone.preprocessing), labels["train"][:32].to(device)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from sweep.backbones.backbone import load_backbone
-from sweep.data.dataset import open_dataset, read_manifest
+from sweep.data.dataset import DatasetView, open_dataset, read_manifest
 from sweep.space.model import Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise
@@ -40,7 +40,9 @@ def bare_pass(cache: Path, keep: bool = False) -> float:
         keep_freed_memory()
     backbone = load_backbone(lite0(), SIZE, None)
     interpolation = backbone.preprocessing.interpolation
-    dataset = open_dataset(brain_mri(), Split(), SIZE, interpolation, data_root(), cache)
+    dataset = open_dataset(
+        DatasetView(brain_mri(), Split(), SIZE, interpolation), data_root(), cache
+    )
     images = torch.from_numpy(dataset.store.rows(np.arange(len(dataset.store))))
     batches = [normalise(part, backbone.preprocessing) for part in images.split(BATCH)]
     with torch.inference_mode():

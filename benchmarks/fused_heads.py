@@ -18,10 +18,10 @@ from torch import Tensor
 
 from sweep.backbones.backbone import initial_head, load_backbone
 from sweep.base.settings import default_cache
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import DatasetView, open_dataset
 from sweep.space.model import Recipe, Split
 from sweep.train.features import open_features
-from sweep.train.learner import Trial
+from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import epoch_batches
 
@@ -33,7 +33,9 @@ def real_features() -> tuple[dict[str, Tensor], dict[str, Tensor], int]:
     backbone = load_backbone(lite0(), SIZE, None)
     interpolation = backbone.preprocessing.interpolation
     cache: Path = default_cache()
-    dataset = open_dataset(brain_mri(), Split(), SIZE, interpolation, data_root(), cache)
+    dataset = open_dataset(
+        DatasetView(brain_mri(), Split(), SIZE, interpolation), data_root(), cache
+    )
     features = open_features(backbone, dataset.store, cache, torch.device("cpu"))
     rows = {split: dataset.rows(split) for split in ("train", "val", "test")}
     labels = {split: torch.from_numpy(dataset.labels[rows[split]]) for split in rows}
@@ -77,9 +79,8 @@ def main() -> None:
     backbone = load_backbone(lite0(), SIZE, None)
 
     def wave() -> BatchedLinearProbe:
-        return BatchedLinearProbe(
-            backbone, features, labels, classes, members, Recipe(), EPOCHS, "auroc", 0, device
-        )
+        task = Task(backbone, labels, classes, Recipe(), EPOCHS, "auroc", 0, device)
+        return BatchedLinearProbe(task, features, members)
 
     print(describe())
     fused = wave()

@@ -28,12 +28,12 @@ from sweep.backbones.backbone import Backbone, load_backbone
 from sweep.base.settings import default_cache
 from sweep.comparison.stats.intervals import Counts, interval
 from sweep.comparison.stats.sampling import estimate
-from sweep.data.dataset import Dataset, open_dataset
+from sweep.data.dataset import Dataset, DatasetView, open_dataset
 from sweep.records.results import Predictions
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise, open_features
-from sweep.train.learner import Trial
+from sweep.train.learner import Task, Trial
 from sweep.train.metrics import score
 from sweep.train.probe import BatchedLinearProbe
 
@@ -54,7 +54,7 @@ def opened(dataset: object, model: dict[str, str], size: int) -> tuple[Backbone,
     backbone = load_backbone(BackboneSpec.model_validate(model), size, weights_dir())
     spec = DatasetSpec.model_validate(dataset).model_copy(update={"leaks": "drop"})
     interpolation = backbone.preprocessing.interpolation
-    return backbone, open_dataset(spec, Split(), size, interpolation, data_root())
+    return backbone, open_dataset(DatasetView(spec, Split(), size, interpolation), data_root())
 
 
 def intervals() -> None:
@@ -146,9 +146,8 @@ def rates() -> None:
                 labels: dict[str, torch.Tensor] = labels,
                 classes: int = classes,
             ) -> BatchedLinearProbe:
-                wave = BatchedLinearProbe(
-                    backbone, inputs, labels, classes, chosen, Recipe(), 100, "auroc", 1, CPU
-                )
+                task = Task(backbone, labels, classes, Recipe(), 100, "auroc", 1, CPU)
+                wave = BatchedLinearProbe(task, inputs, chosen)
                 while wave.epoch < 100:
                     wave.train_epoch()
                 return wave

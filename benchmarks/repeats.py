@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from sweep.backbones.backbone import load_backbone
 from sweep.comparison.stats.difference import weighted_sum
 from sweep.comparison.stats.sampling import estimate
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import DatasetView, open_dataset
 from sweep.data.splits import carve
 from sweep.records.predictions import Predictions
 from sweep.search.confirmation import chosen_in_resample
@@ -42,7 +42,8 @@ class Task:
     def __init__(self, entry: object) -> None:
         spec = DatasetSpec.model_validate(entry).model_copy(update={"leaks": "drop"})
         backbone = load_backbone(BackboneSpec.model_validate(MODEL), SIZE, weights_dir())
-        found = open_dataset(spec, Split(), SIZE, backbone.preprocessing.interpolation, data_root())
+        view = DatasetView(spec, Split(), SIZE, backbone.preprocessing.interpolation)
+        found = open_dataset(view, data_root())
         self.trunk = backbone.trunk.eval()
         self.labels = torch.from_numpy(found.labels)
         self.classes = len(found.classes)

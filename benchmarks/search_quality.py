@@ -19,12 +19,12 @@ import yaml
 from machine import data_root, describe, run_sweep, weights_dir
 
 from sweep.backbones.backbone import load_backbone
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import DatasetView, open_dataset
 from sweep.space.model import Cell, Space
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import open_features
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import Learner, Trial
+from sweep.train.learner import Learner, Task, Trial
 from sweep.train.probe import BatchedLinearProbe
 
 XRAY = {"name": "nih", "layout": "folder", "path": "nih_chest_xray", "group": r"^(\d+)_"}
@@ -59,24 +59,19 @@ def grid(space: Space, cell: Cell, cache: Path) -> Found:
     rates = np.geomspace(domain.low, domain.high, cell.trials).tolist()
     members = [Trial(number, {"learning_rate": rate}) for number, rate in enumerate(rates)]
     backbone = load_backbone(cell.backbone, space.image_size, weights_dir())
-    dataset = open_dataset(
-        cell.dataset, space.split, space.image_size, backbone.preprocessing.interpolation,
-        data_root(), cache,
-    )  # fmt: skip
+    interpolation = backbone.preprocessing.interpolation
+    view = DatasetView(cell.dataset, space.split, space.image_size, interpolation)
+    dataset = open_dataset(view, data_root(), cache)
     rows = {split: dataset.rows(split) for split in ("train", "val", "test")}
     labels = {split: torch.from_numpy(dataset.labels[own]) for split, own in rows.items()}
     classes, seed = len(dataset.classes), cell.seed(space.split.seed, "search")
-    shared = (space.recipe, cell.epochs, space.objective, seed, device)
+    how = (space.recipe, cell.epochs, space.objective, seed, device)
+    task = Task(backbone, labels, classes, *how)
     if cell.freeze == "frozen":
         outputs = open_features(backbone, dataset.store, cache, device)
         inputs = {split: outputs.rows(own) for split, own in rows.items()}
-        return _trained(
-            [BatchedLinearProbe(backbone, inputs, labels, classes, members, *shared)], cell
-        )
-    learners = (
-        FineTuning(backbone, dataset.store, rows, labels, classes, cell.freeze, member, *shared)
-        for member in members
-    )
+        return _trained([BatchedLinearProbe(task, inputs, members)], cell)
+    learners = (FineTuning(task, dataset.store, rows, cell.freeze, member) for member in members)
     return _trained(learners, cell)
 
 

@@ -123,44 +123,58 @@ def samples_hash(spec: DatasetSpec, data_root: Path) -> str:
     return canonical_hash([[s.path, s.label, s.group, s.split] for s in samples])
 
 
+@dataclass(frozen=True)
+class DatasetView:
+    """What of a dataset is opened, and how its images are to be.
+
+    Attributes:
+        split: fractions, where the dataset brings no split of its own.
+        size: side of the decoded images, in pixels.
+        fold: which part is tested, where the dataset is cut into folds.
+        partition: which cut of the non-test samples into train and val; see `assign_splits`.
+        train_fraction: share of the training groups that is kept.
+    """
+
+    spec: DatasetSpec
+    split: Split
+    size: int
+    interpolation: str
+    fold: int = 0
+    partition: int = 0
+    train_fraction: float = 1.0
+
+
 def open_dataset(
-    spec: DatasetSpec,
-    split: Split,
-    size: int,
-    interpolation: str,
+    view: DatasetView,
     data_root: Path,
     cache: Path | None = None,
     progress: Progress | None = None,
-    fold: int = 0,
-    train_fraction: float = 1.0,
-    partition: int = 0,
     verify: bool = False,
 ) -> Dataset:
-    """Open a dataset with its images decoded at `size` pixels, decoding them if need be.
+    """Open a dataset with its images decoded, decoding them if need be.
 
     Near-duplicates are kept together where splits are drawn. Training samples that leak from a
     dataset's own test split are dropped as `spec.leaks` says, then those beyond the train
     fraction.
 
     Args:
-        partition: which cut of the non-test samples into train and val; see `assign_splits`.
         verify: compare the decoded images with their SHA-256.
 
     Raises DataError if it cannot be read, or holds unreadable images or leaks that it may not.
     """
-    cache = cache or default_cache()
-    manifest = read_manifest(spec, split, data_root, fold, partition)
-    plan = store_plan(spec, manifest, size, interpolation, data_root)
+    cache, spec, split = cache or default_cache(), view.spec, view.split
+    manifest = read_manifest(spec, split, data_root, view.fold, view.partition)
+    plan = store_plan(spec, manifest, view.size, view.interpolation, data_root)
     store = open_store(cache / "stores", plan, progress, verify)
     dataset = Dataset(manifest, store, manifest.groups, spec.pooled)
     if dataset.store.unreadable:
         _settle_unreadable(spec, dataset)
     if spec.leaks != "allow":
         twins = open_twins(spec, manifest, data_root, cache)
-        drawn = kept_together(spec, manifest, twins, split, data_root, fold, partition)
+        drawn = kept_together(spec, manifest, twins, split, data_root, view.fold, view.partition)
         dataset = _without_leaks(spec, _with_splits(dataset, drawn), twins)
-    if train_fraction < 1:
-        dataset = _with_fraction(spec, dataset, train_fraction, split.seed)
+    if view.train_fraction < 1:
+        dataset = _with_fraction(spec, dataset, view.train_fraction, split.seed)
     return dataset
 
 

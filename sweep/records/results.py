@@ -183,25 +183,41 @@ def home_results(folder: SweepFolder) -> SweepResults:
     return SweepResults(folder.name, kept.id, space, cells, finished, kept.tracking_uri)
 
 
+@dataclass(frozen=True)
+class TrialSummary:
+    """What is known of the trials of a cell whose records are not at hand.
+
+    Attributes:
+        states: how many trials ended how.
+        seconds: of training, those of the confirmations too.
+        search_flops: of all trials.
+        fetch: gets the records.
+    """
+
+    states: Counter[str]
+    seconds: float | None
+    search_flops: float | None
+    fetch: Callable[[], list[RunRecord]]
+
+
 def cell_result(
     sweep: str,
     cell: Cell,
     records: list[RunRecord],
     read: Callable[[RunRecord], pa.Table],
-    states: Counter[str] | None = None,
-    fetch_trials: Callable[[], list[RunRecord]] | None = None,
+    summary: TrialSummary | None = None,
     fetch_history: Callable[[RunRecord], History] | None = None,
-    seconds: float | None = None,
-    search_flops: float | None = None,
 ) -> CellResult:
     """Put together what is known of a cell from the records of its trials and confirmations.
 
     Args:
-        states, fetch_trials, seconds, search_flops: what is known of the trials, if they are
-            not among the records.
+        summary: of the trials, if they are not among the records.
         fetch_history: how to get the epochs of a confirmation, if its record lacks them.
     """
     trials = sorted((r for r in records if r.kind == "trial"), key=lambda r: r.number)
+    if summary is None:
+        states, seconds = Counter(r.state for r in trials), sum(r.seconds for r in records)
+        summary = TrialSummary(states, seconds, _search_flops(trials), lambda: trials)
     tested, earlier = _latest([r for r in records if r.kind == "confirmation" and r.predictions])
     model = next((r.facts["model"] for r in tested if "model" in r.facts), cell.backbone.model)
     return CellResult(
@@ -212,15 +228,15 @@ def cell_result(
         cell.train_fraction,
         model,
         cell.backbone.pretraining or pretraining(model, cell.backbone.weights),
-        Counter(r.state for r in trials) if states is None else states,
+        summary.states,
         tested,
         earlier,
-        sum(r.seconds for r in records) if seconds is None else seconds,
-        _search_flops(trials) if search_flops is None else search_flops,
+        sum(r.seconds for r in records) if summary.seconds is None else summary.seconds,
+        summary.search_flops,
         min((r.started for r in records), default=0.0),
         max((r.ended for r in records), default=0.0),
         read,
-        fetch_trials or (lambda: trials),
+        summary.fetch,
         fetch_history or (lambda record: record.history),
         next((r.error for r in reversed(records) if r.error), None),
     )

@@ -1,7 +1,7 @@
 """The plan: what a sweep would do, and everything that stands in its way, before it runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
@@ -9,7 +9,14 @@ from sweep.backbones.families.base import fetch_weights, missing_weights
 from sweep.backbones.trainable import count_trainable
 from sweep.base.processes import end_processes
 from sweep.base.settings import default_cache
-from sweep.data.dataset import Dataset, open_dataset, read_manifest, samples_of, store_plan
+from sweep.data.dataset import (
+    Dataset,
+    DatasetView,
+    open_dataset,
+    read_manifest,
+    samples_of,
+    store_plan,
+)
 from sweep.data.inputs import Inputs
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
@@ -206,13 +213,14 @@ def prepare(
     load_backbone.cache_clear()
 
     def decode(item: Decoding) -> list[str]:
-        where = (item.dataset, space.split, item.size, item.interpolation, data_root)
-        opened = [open_dataset(*where, progress=progress(item.title), verify=True)]
-        opened += [open_dataset(*where, fold=fold) for fold in range(1, space.split.folds or 1)]
+        view = DatasetView(item.dataset, space.split, item.size, item.interpolation)
+        opened = [open_dataset(view, data_root, None, progress(item.title), verify=True)]
+        folds = range(1, space.split.folds or 1)
+        opened += [open_dataset(replace(view, fold=fold), data_root) for fold in folds]
         for partition in range(1, 1 + max(cell.confirmations for cell in space.cells())):
-            open_dataset(*where, partition=partition)
+            open_dataset(replace(view, partition=partition), data_root)
         for fraction in space.train_fraction:
-            open_dataset(*where, train_fraction=fraction)
+            open_dataset(replace(view, train_fraction=fraction), data_root)
         inputs.take_dataset(item.dataset, data_root, opened[0], item.store(space.split, data_root))
         told = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
         return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]

@@ -27,7 +27,14 @@ from sweep.base.addresses import usable_address
 from sweep.errors import SweepError, first_line, nearest
 from sweep.records.folder import sweep_names
 from sweep.records.record import RunRecord
-from sweep.records.results import CellResult, History, SweepResults, cell_result, read_predictions
+from sweep.records.results import (
+    CellResult,
+    History,
+    SweepResults,
+    TrialSummary,
+    cell_result,
+    read_predictions,
+)
 from sweep.space.model import Cell, Space
 from sweep.tracking.schema import (
     CELL,
@@ -129,8 +136,8 @@ class _Store:
             found, flops = trials(), None
             states = Counter(record.state for record in found)
             seconds = sum(record.seconds for record in [*found, *confirmed])
-        reading = (self._predictions, states, trials, self._history, seconds, flops)
-        return cell_result(sweep, cell, confirmed, *reading)
+        summary = TrialSummary(states, seconds, flops, trials)
+        return cell_result(sweep, cell, confirmed, self._predictions, summary, self._history)
 
     def _record(self, run: Run) -> RunRecord:
         """Return the record that a run shows, and remember where its artifacts are."""

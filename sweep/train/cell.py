@@ -31,7 +31,7 @@ from sweep.train.checkpoints import read_checkpoint, write_checkpoint
 from sweep.train.facts import facts_of
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import EpochScore, Learner, chosen
+from sweep.train.learner import EpochScore, Learner, Task, chosen
 from sweep.train.loading import open_counted_features, open_inputs
 from sweep.train.metrics import pool, score
 from sweep.train.probe import BatchedLinearProbe
@@ -190,44 +190,27 @@ class WaveRun:
         self._backbone, self._dataset = open_inputs(self._context, self._wave, self._show_life)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
-        classes = len(self._dataset.classes)
-        units = self._dataset.units("val") if self._dataset.pooled else None
-        if cell.fused:
-            where = (self._context.node_cache(), device)
-            store = self._dataset.store
-            features, self._computed = open_counted_features(
-                self._backbone, store, *where, self._show_life
-            )
-            return BatchedLinearProbe(
-                self._backbone,
-                {split: features.rows(rows[split]) for split in SPLITS},
-                labels,
-                classes,
-                list(self._wave.trials),
-                space.recipe,
-                cell.epochs,
-                space.objective,
-                self._wave.seed,
-                device,
-                units,
-            )
-        return FineTuning(
+        task = Task(
             self._backbone,
-            self._dataset.store,
-            rows,
             labels,
-            classes,
-            cell.freeze,
-            self._wave.trials[0],
+            len(self._dataset.classes),
             space.recipe,
             cell.epochs,
             space.objective,
             self._wave.seed,
             device,
-            keep_best=self._wave.kind == "confirmation" or cell.repeated,
-            units=units,
-            progress=self._show_life,
+            self._dataset.units("val") if self._dataset.pooled else None,
         )
+        store = self._dataset.store
+        if cell.fused:
+            features, self._computed = open_counted_features(
+                self._backbone, store, self._context.node_cache(), device, self._show_life
+            )
+            inputs = {split: features.rows(rows[split]) for split in SPLITS}
+            return BatchedLinearProbe(task, inputs, list(self._wave.trials))
+        keep_best = self._wave.kind == "confirmation" or cell.repeated
+        trial = self._wave.trials[0]
+        return FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life)
 
     def _resume(self) -> bool:
         """Go on from the wave's checkpoint, if there is one, and tell its history again.

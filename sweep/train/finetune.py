@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import v2
 
-from sweep.backbones.backbone import Backbone, Network, seeded
+from sweep.backbones.backbone import Network, seeded
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.model import Recipe
 from sweep.train.features import autocast, normalise
-from sweep.train.learner import BestEpoch, EpochScore, State, Trial, validation
+from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
 from sweep.train.schedule import (
     BETAS,
@@ -48,7 +48,7 @@ class FineTuning:
 
     Args:
         rows: per split, which rows of the store.
-        labels: per split, class indices (N,).
+        mode: which freeze mode.
         keep_best: keep the weights of the best epoch, to predict with.
         progress: called with each batch, in training and in evaluation.
 
@@ -59,38 +59,29 @@ class FineTuning:
 
     def __init__(
         self,
-        backbone: Backbone,
+        task: Task,
         store: Store,
         rows: dict[str, NDArray[np.int64]],
-        labels: dict[str, Tensor],
-        classes: int,
         mode: str,
         trial: Trial,
-        recipe: Recipe,
-        epochs: int,
-        objective: str,
-        seed: int,
-        device: torch.device,
         keep_best: bool = False,
-        units: NDArray[np.int64] | None = None,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
         self.epoch = 0
-        self._units = units
-        self._loss = loss_of(recipe.loss)
-        self.micro_batch = recipe.batch_size
-        self.best = {trial.number: BestEpoch(objective)}
+        self.micro_batch = task.recipe.batch_size
+        self.best = {trial.number: BestEpoch(task.objective)}
         self._number, self._stopped = trial.number, False
-        self._mode, self._recipe, self._epochs, self._seed = mode, recipe, epochs, seed
-        self._rows, self._labels, self._device = rows, labels, device
-        self._preprocessing = backbone.preprocessing
-        self._network = backbone.network(classes, seed).to(device)
+        self._task, self._recipe, self._device = task, task.recipe, task.device
+        self._rows, self._labels = rows, task.labels
+        self._loss = loss_of(task.recipe.loss)
+        self._preprocessing = task.backbone.preprocessing
+        self._network = task.backbone.network(task.classes, task.seed).to(task.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         freeze(self._network, mode)
-        self.optimizer = _optimizer(self._network, trial, recipe, device)
+        self.optimizer = _optimizer(self._network, trial, task.recipe)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # of the validation split
-        self._images = _Images(store, device, progress)
+        self._images = _Images(store, task.device, progress)
 
     @property
     def active(self) -> list[int]:
@@ -102,8 +93,7 @@ class FineTuning:
         self.epoch += 1
         loss = self.train_only()
         logits_NC = self._logits("val")
-        told = (self._labels["val"], logits_NC[None], [loss], [self._number], self.epoch)
-        (result,) = validation(self._loss, *told, self._units)
+        (result,) = validation(self._task, logits_NC[None], [loss], [self._number], self.epoch)
         self._stopped = result.diverged
         if not result.diverged and self.best[self._number].offer(result):
             self._best_logits = logits_NC
@@ -112,10 +102,10 @@ class FineTuning:
 
     def train_only(self) -> float:
         """Take the steps of the current epoch; return the mean loss."""
-        factor = rate_factor(self._recipe.schedule, self.epoch, self._epochs)
+        factor = rate_factor(self._recipe.schedule, self.epoch, self._task.epochs)
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        with seeded(epoch_seed(self._seed, self.epoch)):
+        with seeded(epoch_seed(self._task.seed, self.epoch)):
             return self._train()
 
     def drop(self, numbers: list[int]) -> None:
@@ -171,7 +161,7 @@ class FineTuning:
         set_training(self._network)
         rows, labels = self._rows["train"], self._labels["train"]
         total = 0.0
-        batches = epoch_batches(len(rows), self._recipe.batch_size, self._seed, self.epoch)
+        batches = epoch_batches(len(rows), self._recipe.batch_size, self._task.seed, self.epoch)
         images = self._images.batches([rows[batch.numpy()] for batch in batches])
         for batch, images_B in zip(batches, images, strict=True):
             total += self._step(images_B, labels[batch].to(self._device)) * len(batch)
@@ -255,9 +245,7 @@ class _Images:
                 yield images.to(self._device, non_blocking=True)
 
 
-def _optimizer(
-    network: Network, trial: Trial, recipe: Recipe, device: torch.device
-) -> torch.optim.Optimizer:
+def _optimizer(network: Network, trial: Trial, recipe: Recipe) -> torch.optim.Optimizer:
     head = list(network.head.parameters())
     trunk = [p for p in network.trunk.parameters() if p.requires_grad]
     trunk_rate = trial.value("backbone_learning_rate", trial.learning_rate)

@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sweep.backbones.backbone import Backbone
 from sweep.base.identity import canonical_hash
-from sweep.train.losses.base import Loss
+from sweep.space.model import Recipe
+from sweep.train.losses.base import loss_of
 from sweep.train.metrics import pool, score_each
 
 State = dict[str, Any]
@@ -47,6 +50,28 @@ class Trial:
         """Return a hyper-parameter, the fixed one of the recipe where it was not searched."""
         chosen = self.params.get(name)
         return fixed if chosen is None else chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the members of a wave learn, and how.
+
+    Attributes:
+        labels: per split, class indices (N,), int64.
+        objective: the metric that chooses.
+        seed: of the initial weights and of the order of the samples.
+        units: which unit of scoring each validation sample belongs to, where they are pooled.
+    """
+
+    backbone: Backbone
+    labels: dict[str, Tensor]
+    classes: int
+    recipe: Recipe
+    epochs: int
+    objective: str
+    seed: int
+    device: torch.device
+    units: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,32 +152,26 @@ def chosen(learner: Learner) -> int | None:
 
 
 def validation(
-    loss: Loss,
-    labels_N: Tensor,
-    logits_KNC: Tensor,
-    train_losses: list[float],
-    numbers: list[int],
-    epoch: int,
-    units_N: NDArray[np.int64] | None = None,
+    task: Task, logits_KNC: Tensor, train_losses: list[float], numbers: list[int], epoch: int
 ) -> list[EpochScore]:
     """Score each member's logits on the validation split.
 
-    A loss that is not finite, in training or here, marks a member as diverged.
+    A loss that is not finite, in training or here, marks a member as diverged. Where predictions
+    are pooled the loss is the samples' all the same.
 
     Args:
-        loss: of the recipe.
-        units_N: which unit each sample belongs to, where predictions are pooled; the loss is
-            the samples' all the same.
+        train_losses, numbers: of each member.
     """
+    labels_N = task.labels["val"]
     logits_KNC = logits_KNC.double()
-    of_each = loss.of_each(logits_KNC.flatten(0, 1), labels_N.repeat(len(logits_KNC)))
+    loss, labels = loss_of(task.recipe.loss), labels_N.repeat(len(logits_KNC))
+    of_each = loss.of_each(logits_KNC.flatten(0, 1), labels)
     losses = of_each.view(len(logits_KNC), len(labels_N)).mean(dim=1).tolist()
     sound = [
         math.isfinite(a) and math.isfinite(b) for a, b in zip(losses, train_losses, strict=True)
     ]
     probabilities_KNC = logits_KNC[sound].softmax(dim=2).numpy()
-    labels, probabilities = pool(labels_N.numpy(), probabilities_KNC, units_N)
-    metrics = score_each(labels, probabilities)
+    metrics = score_each(*pool(labels_N.numpy(), probabilities_KNC, task.units))
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []
     for number, val_loss, train_loss, is_sound in zip(

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sweep.backbones.backbone import Backbone, input_size, load_backbone
-from sweep.data.dataset import Dataset, open_dataset, samples_hash
+from sweep.data.dataset import Dataset, DatasetView, open_dataset, samples_hash
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
 from sweep.space.model import DatasetSpec
@@ -49,17 +49,18 @@ def open_inputs(
     cell = wave.cell
     size = input_size(cell.backbone, context.space.image_size)
     backbone = load_backbone(cell.backbone, size, context.weights_dir)
-    interpolation = backbone.preprocessing.interpolation
-    split, root, cache = context.space.split, context.data_root, context.node_cache()
-    where = (cell.dataset, split, size, interpolation, root, cache)
-    dataset = _open_dataset(
-        *where,
-        _Progress(show_life),
-        fold=wave.fold,
-        partition=wave.partition,
-        train_fraction=cell.train_fraction,
+    view = DatasetView(
+        cell.dataset,
+        context.space.split,
+        size,
+        backbone.preprocessing.interpolation,
+        wave.fold,
+        wave.partition,
+        cell.train_fraction,
     )
-    _refuse_other_inputs(context, backbone, cell.dataset, dataset, f"{size} {interpolation}")
+    dataset = _open_dataset(view, context.data_root, context.node_cache(), _Progress(show_life))
+    pixels = f"{view.size} {view.interpolation}"
+    _refuse_other_inputs(context, backbone, cell.dataset, dataset, pixels)
     return backbone, dataset
 
 

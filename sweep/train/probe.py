@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweep.backbones.backbone import Backbone, Network, initial_head
-from sweep.space.model import Recipe
-from sweep.train.learner import BestEpoch, EpochScore, State, Trial, validation
+from sweep.backbones.backbone import Network, initial_head
+from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
@@ -27,41 +26,25 @@ class BatchedLinearProbe:
 
     Args:
         features: per split, float32 (N, D) on the CPU.
-        labels: per split, class indices (N,).
         trials: the members.
-        seed: of the initial weights and of the order of the samples.
-        units: which unit of scoring each validation sample belongs to, where they are pooled.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        features: dict[str, Tensor],
-        labels: dict[str, Tensor],
-        classes: int,
-        trials: list[Trial],
-        recipe: Recipe,
-        epochs: int,
-        objective: str,
-        seed: int,
-        device: torch.device,
-        units: NDArray[np.int64] | None = None,
-    ) -> None:
+    def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
         self.epoch = 0
-        self._units = units
-        self.best = {trial.number: BestEpoch(objective) for trial in trials}
-        self._loss = loss_of(recipe.loss)
-        self._backbone, self._recipe, self._epochs, self._seed = backbone, recipe, epochs, seed
+        self.best = {trial.number: BestEpoch(task.objective) for trial in trials}
+        self._task, self._recipe, self._classes = task, task.recipe, task.classes
+        self._loss = loss_of(task.recipe.loss)
+        device = task.device
         self._features = {name: item.to(device) for name, item in features.items()}
-        self._labels, self._classes = labels, classes
-        self._train_labels = labels["train"].to(device)
+        self._train_labels = task.labels["train"].to(device)
         self._numbers = [trial.number for trial in trials]
         self._rates = torch.tensor([trial.learning_rate for trial in trials], device=device)
-        decays = [trial.value("weight_decay", recipe.weight_decay) for trial in trials]
+        decays = [trial.value("weight_decay", task.recipe.weight_decay) for trial in trials]
         self._decays = torch.tensor(decays, device=device)
         self._decaying = any(decays)
-        weight_CD = initial_head(classes, backbone.features, seed)
-        head_EC = torch.cat([weight_CD.T, torch.zeros(1, classes)])  # E = D + 1: the bias below
+        weight_CD = initial_head(task.classes, task.backbone.features, task.seed)
+        # E = D + 1: the bias below
+        head_EC = torch.cat([weight_CD.T, torch.zeros(1, task.classes)])
         self._weights = head_EC.repeat(1, len(trials)).to(device)
         self._first_moment = torch.zeros_like(self._weights)
         self._second_moment = torch.zeros_like(self._weights)
@@ -85,13 +68,13 @@ class BatchedLinearProbe:
     @torch.inference_mode()
     def train_only(self, epoch: int) -> list[float]:
         """Take the steps of one epoch; return each active member's mean loss."""
-        rates_K = self._rates * rate_factor(self._recipe.schedule, epoch, self._epochs)
+        rates_K = self._rates * rate_factor(self._recipe.schedule, epoch, self._task.epochs)
         rates_P = rates_K.repeat_interleave(self._classes)
         decays_P = self._decays.repeat_interleave(self._classes)
         features_ND, labels_N = self._features["train"], self._train_labels
         gradient = torch.empty_like(self._weights)
         losses_K = torch.zeros_like(rates_K, dtype=torch.float64)
-        for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._seed, epoch):
+        for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._task.seed, epoch):
             rows = batch.to(labels_N.device)
             losses_K += self._gradient(features_ND[rows], labels_N[rows], gradient)
             self._step(gradient, rates_P, decays_P)
@@ -146,7 +129,7 @@ class BatchedLinearProbe:
 
     def network(self) -> Network:
         """Return the first member as a network with the weights of its best epoch."""
-        network = self._backbone.network(self._classes, self._seed)
+        network = self._task.backbone.network(self._classes, self._task.seed)
         head = self._best_weights[:, : self._classes].cpu()
         with torch.no_grad():
             network.head.weight.copy_(head[:-1].T)
@@ -197,8 +180,7 @@ class BatchedLinearProbe:
     def _scores(self, losses: list[float]) -> list[EpochScore]:
         logits = _affine(self._features["val"], self._weights)
         logits_KNC = logits.view(len(logits), -1, self._classes).transpose(0, 1).cpu()
-        told = (self._labels["val"], logits_KNC, losses, self._numbers, self.epoch)
-        return validation(self._loss, *told, self._units)
+        return validation(self._task, logits_KNC, losses, self._numbers, self.epoch)
 
     def _keep_best(self, results: list[EpochScore]) -> None:
         better = [

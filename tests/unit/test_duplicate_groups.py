@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sweep.data.dataset import Dataset, open_dataset
+from sweep.data.dataset import Dataset, DatasetView, open_dataset
 from sweep.data.quality.duplicate_groups import merged_groups, several_labels
 from sweep.errors import DataError
 from sweep.space.model import DatasetSpec, Split
@@ -18,7 +18,8 @@ SPEC = DatasetSpec.model_validate({"name": "d", "layout": "folder", "path": "d",
 
 
 def opened(root: Path, spec: DatasetSpec = SPEC, **where: int) -> Dataset:
-    return open_dataset(spec, Split(), 16, "bilinear", root, root / "cache", **where)
+    view = DatasetView(spec, Split(), 16, "bilinear", **where)
+    return open_dataset(view, root, root / "cache")
 
 
 def test_groups_that_share_a_picture_are_one() -> None:
@@ -110,8 +111,8 @@ def test_an_own_validation_split_is_one_of_training_unless_asked_for(tmp_path: P
             write_images(tmp_path / "d" / split / label, count, brightness + 3 * count, 32)
 
     def validated(split: Split, partition: int) -> set[str]:
-        where = (SPEC, split, 16, "bilinear", tmp_path, tmp_path / "cache")
-        dataset = open_dataset(*where, partition=partition)
+        view = DatasetView(SPEC, split, 16, "bilinear", partition=partition)
+        dataset = open_dataset(view, tmp_path, tmp_path / "cache")
         return {dataset.manifest.ids[row] for row in dataset.rows("val")}
 
     own = {validated(Split(val="own"), number).__len__() for number in range(3)}

@@ -9,7 +9,7 @@ from sweep.data.store.image_store import Store
 from sweep.space.model import BackboneSpec, Recipe
 from sweep.train.features import normalise
 from sweep.train.finetune import FineTuning
-from sweep.train.learner import Trial
+from sweep.train.learner import Task, Trial
 from sweep.train.losses.base import loss_of
 from sweep.train.schedule import BETAS, EPSILON, epoch_batches, halving_memory
 
@@ -34,10 +34,9 @@ def learner(
     labels = {split: torch.from_numpy(own % 2) for split, own in rows.items()}
     of_backbone = recipe.pop("backbone_rate", None)
     trial = Trial(0, {"learning_rate": 1e-3, "backbone_learning_rate": of_backbone})
-    return FineTuning(
-        BACKBONE, made_up_store(), rows, labels, 2, mode, trial,
-        Recipe.model_validate({"batch_size": 8, **recipe}), 4, "auroc", seed, CPU, keep_best,
-    )  # fmt: skip
+    made = Recipe.model_validate({"batch_size": 8, **recipe})
+    task = Task(BACKBONE, labels, 2, made, 4, "auroc", seed, CPU)
+    return FineTuning(task, made_up_store(), rows, mode, trial, keep_best)
 
 
 def train(tuning: FineTuning, epochs: int) -> FineTuning:

@@ -33,21 +33,23 @@ def test_a_notebook_trains_a_probe_with_the_core_alone(tmp_path) -> None:
 import torch
 from pathlib import Path
 from sweep.backbones.backbone import load_backbone
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import DatasetView, open_dataset
 from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
 from sweep.train.features import open_features
-from sweep.train.learner import Trial
+from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe
 
 cpu, here = torch.device("cpu"), Path({str(tmp_path)!r})
 backbone = load_backbone(BackboneSpec.model_validate("lite0"), 32, None)
-digits = open_dataset(DatasetSpec.model_validate("digits"), Split(), 32, "bicubic", here, here)
+view = DatasetView(DatasetSpec.model_validate("digits"), Split(), 32, "bicubic")
+digits = open_dataset(view, here, here)
 features = open_features(backbone, digits.store, here, cpu)
 rows = {{split: digits.rows(split) for split in ("train", "val", "test")}}
 labels = {{split: torch.from_numpy(digits.labels[own]) for split, own in rows.items()}}
 inputs = {{split: features.rows(own) for split, own in rows.items()}}
 trials = [Trial(0, {{"learning_rate": 0.01}})]
-wave = BatchedLinearProbe(backbone, inputs, labels, 10, trials, Recipe(), 5, "auroc", 0, cpu)
+task = Task(backbone, labels, 10, Recipe(), 5, "auroc", 0, cpu)
+wave = BatchedLinearProbe(task, inputs, trials)
 for _ in range(5):
     wave.train_epoch()
 assert wave.best[0].value > 0.97, wave.best

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import Dataset, DatasetView, open_dataset
 from sweep.data.manifest import Manifest, Sample
 from sweep.data.quality.leaks import find_leaks
 from sweep.data.quality.near_duplicates import NearDuplicates
@@ -14,6 +14,10 @@ from sweep.space.model import DatasetSpec, Space, Split
 from tests.conftest import write_images
 
 NONE = np.arange(6)
+
+
+def opened(of: DatasetSpec, folder: Path) -> Dataset:
+    return open_dataset(DatasetView(of, Split(), 16, "bilinear"), folder, folder / "cache")
 
 
 def manifest(groups: str = "abcdef") -> Manifest:
@@ -64,7 +68,9 @@ def test_leaks_are_dropped_by_default(tmp_path: Path) -> None:
     leaking(tmp_path)
     entry = {"name": "d", "layout": "folder", "path": "d"}
     space = Space.model_validate({"name": "s", "datasets": [entry], "backbones": ["lite0"]})
-    dataset = open_dataset(space.datasets[0], Split(), 16, "bilinear", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(
+        DatasetView(space.datasets[0], Split(), 16, "bilinear"), tmp_path, tmp_path / "cache"
+    )
     used = {dataset.manifest.ids[row] for s in ("train", "val") for row in dataset.rows(s)}
     assert "train/a/copy_000.png" not in used
     assert len(dataset.rows("test")) == 24
@@ -74,12 +80,16 @@ def test_leaks_are_dropped_by_default(tmp_path: Path) -> None:
 def test_leaks_may_be_an_error_that_names_them(tmp_path: Path) -> None:
     leaking(tmp_path)
     with pytest.raises(DataError, match=r"train/a/copy_000\.png"):
-        open_dataset(spec("error"), Split(), 16, "bilinear", tmp_path, tmp_path / "cache")
+        open_dataset(
+            DatasetView(spec("error"), Split(), 16, "bilinear"), tmp_path, tmp_path / "cache"
+        )
 
 
 def test_leaks_may_be_allowed(tmp_path: Path) -> None:
     leaking(tmp_path)
-    dataset = open_dataset(spec("allow"), Split(), 16, "bilinear", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(
+        DatasetView(spec("allow"), Split(), 16, "bilinear"), tmp_path, tmp_path / "cache"
+    )
     assert len(dataset.rows("train")) + len(dataset.rows("val")) == 25
     assert not dataset.dropped
 
@@ -91,7 +101,9 @@ def test_a_patient_in_two_of_the_own_splits_is_left_out_of_training(tmp_path: Pa
                 noise = brightness + 3 * patient + len(split)
                 write_images(tmp_path / "d" / split / label, 1, noise, 32, f"{label}{patient}_")
     grouped = spec("drop").model_copy(update={"group": r"^(\w\d+)_"})
-    dataset = open_dataset(grouped, Split(), 16, "bilinear", tmp_path, tmp_path / "cache")
+    dataset = open_dataset(
+        DatasetView(grouped, Split(), 16, "bilinear"), tmp_path, tmp_path / "cache"
+    )
     groups = {
         s: {dataset.manifest.groups[row] for row in dataset.rows(s)} for s in ("train", "test")
     }

@@ -6,7 +6,7 @@ import torch
 
 from sweep.backbones.backbone import initial_head, load_backbone
 from sweep.space.model import BackboneSpec, Recipe
-from sweep.train.learner import Trial
+from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
@@ -34,10 +34,8 @@ def wave(rates: list[float], recipe: Recipe | None = None, first: int = 0) -> Ba
 
 def wave_of(members: list[Trial], recipe: Recipe | None = None) -> BatchedLinearProbe:
     features, labels = made_up()
-    return BatchedLinearProbe(
-        BACKBONE, features, labels, CLASSES, members, recipe or Recipe(), EPOCHS, "auroc", SEED,
-        torch.device("cpu"),
-    )  # fmt: skip
+    how = (recipe or Recipe(), EPOCHS, "auroc", SEED, torch.device("cpu"))
+    return BatchedLinearProbe(Task(BACKBONE, labels, CLASSES, *how), features, members)
 
 
 def train(learner: BatchedLinearProbe, epochs: int = EPOCHS) -> BatchedLinearProbe:

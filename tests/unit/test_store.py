@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweep.data.dataset import open_dataset
+from sweep.data.dataset import Dataset, DatasetView, open_dataset
 from sweep.data.io.images import decode
 from sweep.data.layouts.base import Files
 from sweep.data.store import building
@@ -40,6 +40,10 @@ class Numbered:
         return list(names)
 
 
+def opened(spec: DatasetSpec, images: Path, folder: Path) -> Dataset:
+    return open_dataset(DatasetView(spec, Split(), 16, "bicubic"), images, folder / "cache")
+
+
 def open_numbered(folder: Path, count: int = 30, pause: float = 0.0) -> Store:
     names = [str(i) for i in range(count)]
     return open_store(folder, StorePlan(names, names, partial(Numbered, pause), 8, "bilinear"))
@@ -51,7 +55,7 @@ def numbers(store: Store) -> list[int]:
 
 
 def test_rows_come_back_as_they_were_decoded(images: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(SPEC, Split(), 16, "bicubic", images, tmp_path / "cache")
+    dataset = opened(SPEC, images, tmp_path)
     rows = np.array([39, 0, 7])
     plain = [
         decode(Image.open(images / "cells" / dataset.manifest.paths[r]), 16, "bicubic")
@@ -80,7 +84,7 @@ def test_many_processes_decode_what_one_decodes(
 def test_it_is_built_once(images: Path, tmp_path: Path) -> None:
     seen: list[int] = []
     for _ in range(2):
-        where = (SPEC, Split(), 16, "bicubic", images, tmp_path / "cache")
+        where = (DatasetView(SPEC, Split(), 16, "bicubic"), images, tmp_path / "cache")
         open_dataset(*where, progress=lambda done, total: seen.append(done))
     assert len(seen) == 2  # parts
     assert max(seen) == 40
@@ -88,7 +92,9 @@ def test_it_is_built_once(images: Path, tmp_path: Path) -> None:
 
 def test_a_changed_image_gives_another_store(images: Path, tmp_path: Path) -> None:
     def fingerprint() -> str:
-        return open_dataset(SPEC, Split(), 16, "bicubic", images, tmp_path / "cache").fingerprint()
+        return open_dataset(
+            DatasetView(SPEC, Split(), 16, "bicubic"), images, tmp_path / "cache"
+        ).fingerprint()
 
     before = fingerprint()
     Image.new("RGB", (24, 24), (255, 0, 0)).save(images / "cells" / "dark" / "000.png")
@@ -173,7 +179,7 @@ def test_unreadable_images_are_listed_with_what_to_do(images: Path, tmp_path: Pa
     for i in range(12):
         (images / "cells" / "dark" / f"bad{i}.png").write_bytes(b"no image")
     with pytest.raises(DataError) as caught:
-        open_dataset(SPEC, Split(), 16, "bicubic", images, tmp_path / "cache")
+        opened(SPEC, images, tmp_path)
     message = str(caught.value)
     assert "12 of 52 images cannot be read" in message
     assert "and 2 more" in message
@@ -184,7 +190,9 @@ def test_unreadable_images_may_be_skipped(images: Path, tmp_path: Path) -> None:
     whole = (images / "cells" / "dark" / "000.png").read_bytes()
     (images / "cells" / "dark" / "cut.png").write_bytes(whole[: len(whole) // 2])
     skipping = SPEC.model_copy(update={"unreadable": "skip"})
-    dataset = open_dataset(skipping, Split(), 16, "bicubic", images, tmp_path / "cache")
+    dataset = open_dataset(
+        DatasetView(skipping, Split(), 16, "bicubic"), images, tmp_path / "cache"
+    )
     used = np.concatenate([dataset.rows(split) for split in ("train", "val", "test")])
     assert len(dataset.manifest) == 41
     assert len(used) == 40
@@ -212,7 +220,7 @@ def test_what_cannot_be_read_for_now_is_named_and_tried_again(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, unreadable: str
 ) -> None:
     spec = SPEC.model_copy(update={"unreadable": unreadable})
-    where = (spec, Split(), 16, "bicubic", images, tmp_path / "cache")
+    where = (DatasetView(spec, Split(), 16, "bicubic"), images, tmp_path / "cache")
 
     def refuse(files: Files, name: str) -> Image.Image:
         if name == "dark/003.png":
