@@ -67,9 +67,9 @@ def _prefix(given: Sequence[str], wanted: Sequence[str]) -> str | None:
 
 
 def _prefix_of_model(given: Sequence[str], wanted: Sequence[str]) -> str | None:
-    if (told := _prefix(wanted, given)) is None:
+    if (problem := _prefix(wanted, given)) is None:
         return None
-    prefix = told.partition("begin with ")[2].partition(":")[0]
+    prefix = problem.partition("begin with ")[2].partition(":")[0]
     return f"The model's names begin with {prefix}, and those of the file do not."
 
 

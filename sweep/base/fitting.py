@@ -94,8 +94,8 @@ def _as_paragraphs(
         parts += [Text(text, style=line.style) for text in _broken(" ".join(names), width)]
         for value, column in zip(values, columns, strict=True):
             if column.justify == "right" and value:
-                told = f"  {column.title} {value}".replace("\n", " ")
-                parts.append(Text(told, style=line.style))
+                text = f"  {column.title} {value}".replace("\n", " ")
+                parts.append(Text(text, style=line.style))
     if look.caption:
         parts.append(Text(look.caption))
     return Group(*parts)

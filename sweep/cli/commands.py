@@ -284,7 +284,7 @@ def _main() -> None:
 def _fault(error: Exception) -> str:
     """Write the traceback of an unexpected error to a file; return what to say of it."""
     first_line = next(iter(str(error).splitlines()), "")
-    told = f"this is a fault of sweep itself ({type(error).__name__}: {first_line}): please report"
+    text = f"this is a fault of sweep itself ({type(error).__name__}: {first_line}): please report"
     try:
         handle, path = tempfile.mkstemp(prefix="sweep-fault-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -292,8 +292,8 @@ def _fault(error: Exception) -> str:
             traceback.print_exception(error, file=file)
     except OSError:  # a disk that is full, or cannot be written to
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{told} it; it happened in {last.filename}, line {last.lineno}"
-    return f"{told} it with {path}, which tells where"
+        return f"{text} it; it happened in {last.filename}, line {last.lineno}"
+    return f"{text} it with {path}, which tells where"
 
 
 def _fail(text: str, code: int) -> None:

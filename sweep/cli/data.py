@@ -128,8 +128,10 @@ def _dataset(
         try:
             return dataset_of(name_or_path, data_root, **keys), Split()
         except ValidationError as error:
-            told = "; ".join(str(i["msg"]).removeprefix("Value error, ") for i in error.errors())
-            raise DataError(f"{name_or_path}: {told}") from None
+            problems = "; ".join(
+                str(i["msg"]).removeprefix("Value error, ") for i in error.errors()
+            )
+            raise DataError(f"{name_or_path}: {problems}") from None
     space = load_space_file(space_name, (), (), None)
     by_name = {spec.name: spec for spec in space.datasets}
     if name_or_path not in by_name:

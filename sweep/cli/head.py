@@ -32,8 +32,8 @@ def main() -> None:
             home.mkdir(parents=True, exist_ok=True)
             os.chdir(home)
     if request.version != __version__:
-        told = f"sweep {request.version} here, {__version__} on the cluster: install the same\n"
-        _refuse(request, told)
+        text = f"sweep {request.version} here, {__version__} on the cluster: install the same\n"
+        _refuse(request, text)
     with tempfile.TemporaryDirectory() as scratch:
         places = {name: Path(scratch) / name for name in ("space.yaml", "output")}
         if request.space is not None:
@@ -53,11 +53,11 @@ def main() -> None:
         print(give_answer(_home(), request.question, _answer(places["output"])))
 
 
-def _refuse(request: Request, told: str) -> None:
+def _refuse(request: Request, text: str) -> None:
     if request.question is not None:
-        print(give_answer(_home(), request.question, Answer(2, "", f"Error: {told}")))
+        print(give_answer(_home(), request.question, Answer(2, "", f"Error: {text}")))
         sys.exit(0)
-    sys.stderr.write(f"Error: {told}")
+    sys.stderr.write(f"Error: {text}")
     sys.exit(2)
 
 

@@ -60,11 +60,11 @@ def _at_a_bound(comparison: Comparison, dataset: str, rows: list[Row]) -> str | 
         name: [row.label for row in rows if row.estimates[name].point in (0.0, 1.0)]
         for name in metrics
     }
-    said = [f"{title(name)} of {join_names(labels)}" for name, labels in perfect.items() if labels]
-    if not said:
+    named = [f"{title(name)} of {join_names(labels)}" for name, labels in perfect.items() if labels]
+    if not named:
         return None
     return (
-        f"{dataset}: a score at its bound, {'; '.join(said)}: its interval rests on the number of "
+        f"{dataset}: a score at its bound, {'; '.join(named)}: its interval rests on the number of "
         "test patients alone"
     )
 

@@ -23,8 +23,8 @@ def require_comparable(sweeps: list[SweepResults]) -> None:
     problems = [*_copies(sweeps), *_mixed(sweeps)]
     objectives = {sweep.name: sweep.space.objective for sweep in sweeps}
     if len(set(objectives.values())) > 1:
-        said = ", ".join(f"{name} by {metric}" for name, metric in objectives.items())
-        problems.append(f"they chose their models by different metrics: {said}")
+        listed = ", ".join(f"{name} by {metric}" for name, metric in objectives.items())
+        problems.append(f"they chose their models by different metrics: {listed}")
     shared: dict[str, list[CellResult]] = defaultdict(list)
     for cell in _tested(sweeps):
         shared[cell.dataset].append(cell)
@@ -93,8 +93,8 @@ def _tests_differ(dataset: str, cells: list[CellResult]) -> str | None:
     if len(set(most.values())) < 2:
         return None
     numbers = {cell.sweep: cell.fact("samples", {}).get("test", "?") for cell in cells}
-    said = ", ".join(f"{numbers[name]} in {name}" for name in most)
-    return f"{dataset} was tested on different samples ({said}): another split, or other data"
+    listed = ", ".join(f"{numbers[name]} in {name}" for name in most)
+    return f"{dataset} was tested on different samples ({listed}): another split, or other data"
 
 
 def _splits_differ(dataset: str, cells: list[CellResult]) -> str | None:

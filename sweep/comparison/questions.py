@@ -244,6 +244,6 @@ def _answer(findings: list[ContrastResult], margin: float) -> str:
         "unclear": f"the data cannot tell in {counts['unclear']}",
         "unjudged": f"no verdict in {counts['unjudged']}",
     }
-    said = ", ".join(text for word, text in parts.items() if counts[word])
+    listed = ", ".join(text for word, text in parts.items() if counts[word])
     places = "comparison" if len(single) == 1 else "comparisons"
-    return f"Of {len(single)} {places}: {said}."
+    return f"Of {len(single)} {places}: {listed}."

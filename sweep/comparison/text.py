@@ -89,8 +89,8 @@ def describe(first: str, second: str, verdict: Verdict, choices: Reading) -> str
 
 def losses(lost: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Say in which other metrics each of some cells is worse, beyond chance; empty for none."""
-    said = [f"{name} is worse in {listed_titles(metrics)}" for name, metrics in lost if metrics]
-    return f"; {' and '.join(said)}" if said else ""
+    worse = [f"{name} is worse in {listed_titles(metrics)}" for name, metrics in lost if metrics]
+    return f"; {' and '.join(worse)}" if worse else ""
 
 
 def listed_titles(metrics: Sequence[str]) -> str:

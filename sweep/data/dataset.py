@@ -220,31 +220,31 @@ def kept_together(
 
 
 def _with_splits(dataset: Dataset, drawn: Together) -> Dataset:
-    said = dataset.dropped
+    dropped = dataset.dropped
     if drawn.unclear.any():
         names = [dataset.manifest.ids[row] for row in np.flatnonzero(drawn.unclear)]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        said += (
+        dropped += (
             f"{len(names):,} pictures that are the same as others under another label: "
             f"{', '.join(names[:_NAMED])}{more}",
         )
     manifest = dataset.manifest.resplit(drawn.splits)
-    return replace(dataset, manifest=manifest, clusters=drawn.clusters, dropped=said)
+    return replace(dataset, manifest=manifest, clusters=drawn.clusters, dropped=dropped)
 
 
 def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: NearDuplicates) -> Dataset:
     leaks = find_leaks(dataset.manifest, twins)
     if not leaks.all.any():
         return dataset
-    said = (*dataset.dropped, f"leaks: {leaks.summary(dataset.manifest)}")
+    dropped = (*dataset.dropped, f"leaks: {leaks.summary(dataset.manifest)}")
     manifest = dataset.manifest.resplit(settle_leaks(spec, dataset.manifest, leaks))
-    kept = replace(dataset, manifest=manifest, dropped=said)
+    kept = replace(dataset, manifest=manifest, dropped=dropped)
     try:
         _require_every_class(spec, kept)
     except DataError as error:
         raise DataError(
-            f"{error}\n(Left out, {said[-1]}.)\nWrite 'splits: drawn' into the dataset's entry to "
-            "draw new splits, in which a group is on one side only."
+            f"{error}\n(Left out, {dropped[-1]}.)\nWrite 'splits: drawn' into the dataset's entry "
+            "to draw new splits, in which a group is on one side only."
         ) from None
     return kept
 

@@ -119,10 +119,10 @@ def refuse_changes(folder: SweepFolder, now: Inputs) -> None:
     else:
         changes = list(_against(before, now))
     if changes:
-        told = "\n".join(f"  {line}" for line in changes)
+        text = "\n".join(f"  {line}" for line in changes)
         raise SweepError(
             f"the sweep {folder.name} cannot go on, as its results would be of two kinds: what it "
-            f"learns from is not what it was:\n{told}\n"
+            f"learns from is not what it was:\n{text}\n"
             "Put it back as it was, or launch another sweep under its own --name."
         )
 
@@ -174,16 +174,16 @@ def _some(what: str, names: list[str]) -> Iterator[str]:
 
 def _against_records(records: list[RunRecord], now: Inputs) -> Iterator[str]:
     """Compare with the hashes that records hold: these name no file."""
-    said = set()
+    changes = set()
     for record in records:
         pixels, weights = record.facts.get("pixels"), record.facts.get("weights_hash")
         dataset = now.datasets.get(record.dataset)
         known = dataset.pixels.values() if dataset else ()
         if pixels and known and pixels not in known:
-            said.add(f"dataset {record.dataset}: the decoded pictures are others")
+            changes.add(f"dataset {record.dataset}: the decoded pictures are others")
         if weights and now.weights.get(record.backbone, (weights,))[0] != weights:
-            said.add(f"backbone {record.backbone}: the weights are others")
-    yield from sorted(said)
+            changes.add(f"backbone {record.backbone}: the weights are others")
+    yield from sorted(changes)
 
 
 def _decoders() -> list[str]:

@@ -340,8 +340,8 @@ class SweepFolder:
         if self.path.is_symlink() and not left:
             left = [link(self.path)]
         if left:
-            told = "not all could be removed" if self.exists() else "removed, but not all in it"
-            raise SweepError(f"{told}:\n{listing([str(item) for item in left])}")
+            text = "not all could be removed" if self.exists() else "removed, but not all in it"
+            raise SweepError(f"{text}:\n{listing([str(item) for item in left])}")
 
     def _require_running(self) -> None:
         if not self.is_running():

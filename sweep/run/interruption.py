@@ -60,8 +60,8 @@ def interruptible(folder: SweepFolder) -> Iterator[LaunchState]:
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # by nohup
         numbers.remove(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
-    told = sys.unraisablehook
-    sys.unraisablehook = partial(_tell_unless_interrupted, told)
+    before_hook = sys.unraisablehook
+    sys.unraisablehook = partial(_tell_unless_interrupted, before_hook)
     try:
         yield course
     except KeyboardInterrupt:
@@ -84,7 +84,7 @@ def interruptible(folder: SweepFolder) -> Iterator[LaunchState]:
             raise SweepError(loss) from None
         raise Interrupted(f"{loss}; {how_to_go_on(folder.name)}") from None
     finally:
-        sys.unraisablehook = told
+        sys.unraisablehook = before_hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

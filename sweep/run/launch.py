@@ -228,15 +228,15 @@ def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Li
     with listener.decoding() as bars:
 
         def progress(title: str) -> Decoding:
-            bar, told = bars(title), -math.inf
+            bar, written = bars(title), -math.inf
 
             def tell(done: int, total: int) -> None:
-                nonlocal told
+                nonlocal written
                 bar(done, total)
                 if folder.is_asked_to_stop():
                     raise Interrupted("stopped while it prepared; what was decoded is kept")
-                if time.monotonic() - told > _TELL_EVERY_S:
-                    told = time.monotonic()
+                if time.monotonic() - written > _TELL_EVERY_S:
+                    written = time.monotonic()
                     folder.tell_preparing(title, done, total)
 
             return tell
@@ -291,12 +291,12 @@ def _outcome(comparison: Comparison, space: Space, spool: Spool, settings: Setti
 
 
 class _NoteHandler(logging.Handler):
-    """Shows what is logged with ``extra={"said": True}`` to who launched the sweep, too."""
+    """Shows what is logged with ``extra={"shown": True}`` to who launched the sweep, too."""
 
     def __init__(self, listener: Listener) -> None:
         super().__init__(logging.WARNING)
         self._listener = listener
-        self.addFilter(lambda record: getattr(record, "said", False))
+        self.addFilter(lambda record: getattr(record, "shown", False))
 
     def emit(self, record: logging.LogRecord) -> None:
         self._listener.note(self.format(record))

@@ -100,16 +100,16 @@ def without_unusable(space: Space, weights_dir: Path | None) -> tuple[Space, lis
 
     Raises SweepError if none is left.
     """
-    usable, told = [], []
+    usable, problems = [], []
     for backbone in space.backbones:
         try:
             check_backbone(space, backbone, weights_dir)
             usable.append(backbone)
         except SweepError as error:
-            told.append(str(error))
+            problems.append(str(error))
     if not usable:
-        raise SweepError("no backbone can be used:\n" + "\n".join(told))
-    return space.model_copy(update={"backbones": usable}), told
+        raise SweepError("no backbone can be used:\n" + "\n".join(problems))
+    return space.model_copy(update={"backbones": usable}), problems
 
 
 def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | None) -> None:
@@ -222,15 +222,15 @@ def prepare(
         for fraction in space.train_fraction:
             open_dataset(replace(view, train_fraction=fraction), data_root)
         inputs.take_dataset(item.dataset, data_root, opened[0], item.store(space.split, data_root))
-        told = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
-        return [*_said(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in told)]
+        read = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
+        return [*_excluded(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in read)]
 
-    said = collect(decodings(space), decode)
+    notes = collect(decodings(space), decode)
     end_processes()
-    return Prepared(inputs, list(dict.fromkeys(line for lines in said for line in lines)))
+    return Prepared(inputs, list(dict.fromkeys(line for lines in notes for line in lines)))
 
 
-def _said(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
+def _excluded(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
     """Tell the splits, and what was left out of training; of several folds the first."""
     several = len(opened) > 1 and len({dataset.fingerprint() for dataset in opened}) > 1
     fold = f", fold 1 of {len(opened)}" if several else ""

@@ -61,7 +61,7 @@ class Ledger:
                 if put_aside is None:
                     raise
                 text = "the ledger is damaged (%s): it is put aside, and made anew from the records"
-                log.warning(text, error, extra={"said": True})
+                log.warning(text, error, extra={"shown": True})
                 for file in sorted(Path(location).parent.glob("ledger.*")):
                     put_aside(file)
                 self._storage = open_storage(location)

@@ -30,7 +30,7 @@ def mend(written: WrittenStudy, cell: Cell, space: Space, records: Mapping[int, 
     log.warning(
         "%s: the ledger holds %d trials, and %d of %d records say otherwise: it is made anew from "
         "the records",
-        cell.name, len(trials), len(wrong), len(records), extra={"said": True},
+        cell.name, len(trials), len(wrong), len(records), extra={"shown": True},
     )  # fmt: skip
     written.replace(list(_trials(trials, cell, space, records)))
 
@@ -103,11 +103,11 @@ def _params(record: RunRecord, space: Space) -> dict[str, float]:
 
 def _reported(record: RunRecord, cell: Cell, space: Space) -> Iterator[tuple[int, float]]:
     """Return what the trial had reported to its study: its best score up to an epoch."""
-    told = rungs(cell.epochs) if cell.fused else range(cell.epochs + 1)
+    reported = rungs(cell.epochs) if cell.fused else range(cell.epochs + 1)
     best = -math.inf
     for entry in record.history:
         epoch, value = int(entry["epoch"]), entry.get(f"val/{space.objective}", math.nan)
         best = max(best, value) if math.isfinite(value) else best
         ended = epoch == cell.epochs and record.state == "complete"
-        if epoch in told and math.isfinite(best) and not ended:
+        if epoch in reported and math.isfinite(best) and not ended:
             yield epoch, best

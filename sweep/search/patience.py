@@ -37,7 +37,7 @@ def patiently(work: Callable[[], Result]) -> Result:
 
     Raises whatever `work` raises, at last.
     """
-    began = told = time.monotonic()
+    began = logged = time.monotonic()
     while True:
         try:
             return work()
@@ -45,8 +45,8 @@ def patiently(work: Callable[[], Result]) -> Result:
             now = time.monotonic()
             if not is_busy(error) or now - began > WAIT_S:
                 raise
-            if told == began or now - told > _TELL_EVERY_S:
-                told = now
+            if logged == began or now - logged > _TELL_EVERY_S:
+                logged = now
                 line = " ".join(str(error.__cause__ or error).split())[:120]
                 log.warning("waiting for the ledger, up to %.0f s: %s", WAIT_S, line)
             time.sleep(_PAUSE_S)

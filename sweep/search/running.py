@@ -23,17 +23,17 @@ class RunningWave:
 
 
 def as_record(
-    underway: RunningWave, space: Space, number: int | None, state: str, report: Report
+    running: RunningWave, space: Space, number: int | None, state: str, report: Report
 ) -> RunRecord:
     """Return the result of a trial, or of a confirmation that has chosen a trial, or none."""
-    wave = underway.wave
+    wave = running.wave
     confirming = wave.kind == "confirmation"
-    best = BestEpoch(space.objective) if number is None else underway.best[number]
-    history = {} if number is None else underway.histories[number]
+    best = BestEpoch(space.objective) if number is None else running.best[number]
+    history = {} if number is None else running.histories[number]
     trial = next((trial for trial in wave.trials if trial.number == number), None)
     chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
     return RunRecord(
-        key=wave.key if confirming else f"{underway.sweep_id}:{wave.cell.name}:trial:{number}",
+        key=wave.key if confirming else f"{running.sweep_id}:{wave.cell.name}:trial:{number}",
         sweep=space.name,
         dataset=wave.cell.dataset.name,
         backbone=wave.cell.backbone.name,
@@ -60,10 +60,10 @@ def as_record(
         ],
         best=chosen,
         test=report.test,
-        started=underway.started,
+        started=running.started,
         ended=time.time(),
         seconds=report.seconds / wave.runs,
-        facts={**report.facts, **_flops(underway, number, report)},
+        facts={**report.facts, **_flops(running, number, report)},
         predictions=report.predictions,
         model=report.model,
         error=report.error,
@@ -75,12 +75,12 @@ def as_record(
     )
 
 
-def _flops(underway: RunningWave, number: int | None, report: Report) -> dict[str, float]:
+def _flops(running: RunningWave, number: int | None, report: Report) -> dict[str, float]:
     """Return the work of a run: of one trial, or of all that a confirmation chose from."""
     if "epoch_flops" not in report.facts:
         return {}
-    confirming = underway.wave.kind == "confirmation"
-    counted = underway.histories.values() if confirming else [underway.histories[number or 0]]
+    confirming = running.wave.kind == "confirmation"
+    counted = running.histories.values() if confirming else [running.histories[number or 0]]
     epochs = sum(len(history) for history in counted)
     tested = report.facts["test_flops"] if report.predictions else 0.0
     return {"flops": epochs * report.facts["epoch_flops"] + tested}

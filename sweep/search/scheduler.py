@@ -46,7 +46,7 @@ class Scheduler:
         self._context, self._changed = context, changed
         self._folder, self._space = context.folder, context.space
         self._draining = False
-        self._underway: dict[str, RunningWave] = {}
+        self._running_waves: dict[str, RunningWave] = {}
         self._work: dict[str, CellWork] = {}
         records: dict[str, list[RunRecord]] = defaultdict(list)
         for record in self._folder.records():
@@ -70,7 +70,7 @@ class Scheduler:
     @property
     def finished(self) -> bool:
         """Tell whether nothing is left to begin or to wait for."""
-        return not self._underway and all(self._next(w) is None for w in self._work.values())
+        return not self._running_waves and all(self._next(w) is None for w in self._work.values())
 
     @property
     def unfinished(self) -> bool:
@@ -109,7 +109,7 @@ class Scheduler:
         work.waves += 1
         numbers = {trial.number for trial in wave.trials}
         ended = set(work.searched_trials) if wave.kind == "trial" else set()
-        underway = RunningWave(
+        running = RunningWave(
             wave,
             self._context.sweep_id,
             time.time(),
@@ -117,8 +117,8 @@ class Scheduler:
             {number: BestEpoch(self._space.objective) for number in numbers},
             numbers - ended,
         )
-        self._underway[wave.key] = underway
-        work.progress.running += _running(underway)
+        self._running_waves[wave.key] = running
+        work.progress.running += _results_left(running)
         log.info("%s: %s", wave.cell.name, _title(wave, "begins"))
         self._changed()
         return wave
@@ -128,43 +128,43 @@ class Scheduler:
 
         Returns the members to give up, and whether none is left.
         """
-        underway = self._underway.get(key)
-        if underway is None:
+        running = self._running_waves.get(key)
+        if running is None:
             return [], True
-        work = self._work[underway.wave.cell.name]
-        self._note(underway, report)
+        work = self._work[running.wave.cell.name]
+        self._note(running, report)
         pruned: list[int] = []
-        if underway.wave.kind == "trial" and not report.done:
-            pruned = self._prune(underway, work, report)
+        if running.wave.kind == "trial" and not report.done:
+            pruned = self._prune(running, work, report)
             for number in pruned:
-                self._end(underway, work, number, "pruned", report)
-        if not underway.open:
-            del self._underway[key]
+                self._end(running, work, number, "pruned", report)
+        if not running.open:
+            del self._running_waves[key]
             self._forget_checkpoint(key)
         self._changed()
-        return pruned, not underway.open
+        return pruned, not running.open
 
     def on_complete(self, key: str, report: Report) -> None:
         """Take the last report of a wave; a second time does nothing."""
-        underway = self._underway.get(key)
-        if underway is None:
+        running = self._running_waves.get(key)
+        if running is None:
             return
         if report.paused:
             self.drain()  # a worker may see that the sweep is to be stopped before the driver does
-            self._pause(self._underway.pop(key))
+            self._pause(self._running_waves.pop(key))
             return
         if report.error:
             self.on_failure(key, report.error, report.retry, report.log, blocked=report.blocked)
             return
-        work, wave = self._work[underway.wave.cell.name], underway.wave
-        self._note(underway, report)
+        work, wave = self._work[running.wave.cell.name], running.wave
+        self._note(running, report)
         if wave.kind == "confirmation":
-            self._end_confirmation(underway, work, report)
-        for number in sorted(underway.open):
-            history = underway.histories[number]
+            self._end_confirmation(running, work, report)
+        for number in sorted(running.open):
+            history = running.histories[number]
             diverged = any(item.diverged for item in history.values())
-            self._end(underway, work, number, "diverged" if diverged else "complete", report)
-        del self._underway[key]
+            self._end(running, work, number, "diverged" if diverged else "complete", report)
+        del self._running_waves[key]
         self._forget_checkpoint(key)
         work.lost_in_a_row = 0
         log.info("%s: %s", wave.cell.name, _title(wave, "ends"))
@@ -185,27 +185,27 @@ class Scheduler:
             counts: it is one of those times; else the next try is under other conditions.
             blocked: the reason is none of the sweep's own: at last it is left as it is.
         """
-        underway = self._underway.pop(key, None)
-        if underway is None:
+        running = self._running_waves.pop(key, None)
+        if running is None:
             return
-        work, wave = self._work[underway.wave.cell.name], underway.wave
+        work, wave = self._work[running.wave.cell.name], running.wave
         work.failures[key] += counts
         if retry and work.failures[key] <= self._context.retries:
             again = f"tried again, {work.failures[key]} of {self._context.retries} times"
             log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
-            work.progress.running -= _running(underway)
+            work.progress.running -= _results_left(running)
             work.progress.retried += 1
-            left = tuple(trial for trial in wave.trials if trial.number in underway.open)
+            left = tuple(trial for trial in wave.trials if trial.number in running.open)
             work.again.append(replace(wave, trials=wave.trials if work.cell.fused else left))
         elif blocked:
-            self._block(underway, error)
+            self._block(running, error)
         else:
             log.error("%s: %s failed: %s", wave.cell.name, _title(wave), error)
             report = Report(error=error, log=log_file)
             if wave.kind == "confirmation":
-                self._end_confirmation(underway, work, report)
-            for number in sorted(underway.open):
-                self._end(underway, work, number, "failed", report)
+                self._end_confirmation(running, work, report)
+            for number in sorted(running.open):
+                self._end(running, work, number, "failed", report)
             self._forget_checkpoint(key)
             work.lost_in_a_row += 1
             if not retry or work.lost_in_a_row >= GIVE_UP_AFTER:
@@ -218,19 +218,19 @@ class Scheduler:
             log.error("%s: given up, %d trials are not begun", work.cell.name, work.left)
             work.left, work.progress.given_up = 0, True
 
-    def _block(self, underway: RunningWave, reason: str) -> None:
+    def _block(self, running: RunningWave, reason: str) -> None:
         """Leave a wave and its cell as they are, for the next time."""
-        cell = underway.wave.cell.name
+        cell = running.wave.cell.name
         log.error("%s: nothing more of it is run: %s", cell, reason)
         self._work[cell].blocked = reason
-        self._pause(underway)
+        self._pause(running)
 
-    def _pause(self, underway: RunningWave) -> None:
+    def _pause(self, running: RunningWave) -> None:
         """Leave a wave as the ledger has it: begun, and not told."""
-        work = self._work[underway.wave.cell.name]
-        work.progress.running -= _running(underway)
+        work = self._work[running.wave.cell.name]
+        work.progress.running -= _results_left(running)
         work.paused += 1
-        log.info("%s: %s", underway.wave.cell.name, _title(underway.wave, "pauses"))
+        log.info("%s: %s", running.wave.cell.name, _title(running.wave, "pauses"))
         self._changed()
 
     def _next(self, work: CellWork) -> Callable[[], Wave] | None:
@@ -304,49 +304,49 @@ class Scheduler:
         """Return the seed of initial weights, order and augmentation."""
         return cell.seed(self._space.split.seed, what)
 
-    def _note(self, underway: RunningWave, report: Report) -> None:
-        work = self._work[underway.wave.cell.name]
+    def _note(self, running: RunningWave, report: Report) -> None:
+        work = self._work[running.wave.cell.name]
         for text in report.notes:
-            log.warning("%s: %s: %s", work.cell.name, _title(underway.wave), text)
+            log.warning("%s: %s: %s", work.cell.name, _title(running.wave), text)
         report.notes.clear()
-        work.progress.images += max(0, report.images - underway.images)
-        underway.images = max(underway.images, report.images)
+        work.progress.images += max(0, report.images - running.images)
+        running.images = max(running.images, report.images)
         for item in report.scores:
-            history = underway.histories.get(item.number)
+            history = running.histories.get(item.number)
             if history is None or item.epoch in history:
                 continue
             history[item.epoch] = item
             work.progress.epochs += 1
-            if not item.diverged and underway.best[item.number].offer(item):
-                value = underway.best[item.number].value
+            if not item.diverged and running.best[item.number].offer(item):
+                value = running.best[item.number].value
                 work.progress.best = max(work.progress.best, value)
 
-    def _prune(self, underway: RunningWave, work: CellWork, report: Report) -> list[int]:
+    def _prune(self, running: RunningWave, work: CellWork, report: Report) -> list[int]:
         learning = []
-        for number in sorted(underway.open):
-            history = underway.histories[number]
+        for number in sorted(running.open):
+            history = running.histories[number]
             if any(item.diverged for item in history.values()):
-                self._end(underway, work, number, "diverged", report)
-            elif underway.best[number].epoch:
-                work.study.report(number, report.epoch, underway.best[number].value)
+                self._end(running, work, number, "diverged", report)
+            elif running.best[number].epoch:
+                work.study.report(number, report.epoch, running.best[number].value)
                 learning.append(number)
         # The best first: a pruner that ranks those it has seen passes whoever comes first.
-        learning.sort(key=lambda number: -underway.best[number].value)
+        learning.sort(key=lambda number: -running.best[number].value)
         return [number for number in learning if work.study.should_prune(number)]
 
     def _end(
-        self, underway: RunningWave, work: CellWork, number: int, state: str, report: Report
+        self, running: RunningWave, work: CellWork, number: int, state: str, report: Report
     ) -> None:
         """End a trial."""
-        record = as_record(underway, self._space, number, state, report)
+        record = as_record(running, self._space, number, state, report)
         self._folder.write_record(record)  # first the result, then the ledger: see _recover
-        underway.open.discard(number)
+        running.open.discard(number)
         work.progress.running -= 1
         self._count(work, record)
         work.study.tell(record)
         work.searching -= 1
-        if underway.wave.cell.repeated:
-            self._keep_the_best(work, underway.wave)
+        if running.wave.cell.repeated:
+            self._keep_the_best(work, running.wave)
 
     def _keep_the_best(self, work: CellWork, wave: Wave) -> None:
         """Of the models of a repeat keep the best until it is confirmed."""
@@ -355,14 +355,14 @@ class Scheduler:
             if best is None or trial.identity != best.identity:
                 kept_model(self._folder, wave.cell, wave.index, trial).unlink(missing_ok=True)
 
-    def _end_confirmation(self, underway: RunningWave, work: CellWork, report: Report) -> None:
+    def _end_confirmation(self, running: RunningWave, work: CellWork, report: Report) -> None:
         state = "failed" if report.error else "complete" if report.test else "diverged"
-        record = as_record(underway, self._space, report.chosen, state, report)
+        record = as_record(running, self._space, report.chosen, state, report)
         self._folder.write_record(record)
-        underway.open.clear()
+        running.open.clear()
         work.progress.running -= 1
         self._count(work, record)
-        for trial in underway.wave.trials if work.cell.repeated else ():
+        for trial in running.wave.trials if work.cell.repeated else ():
             kept_model(self._folder, work.cell, record.number, trial).unlink(missing_ok=True)
 
     def _count(self, work: CellWork, record: RunRecord) -> None:
@@ -421,9 +421,9 @@ def _by_number(records: list[RunRecord]) -> dict[int, RunRecord]:
     return {record.number: record for record in records if record.kind == "trial"}
 
 
-def _running(underway: RunningWave) -> int:
+def _results_left(running: RunningWave) -> int:
     """Return how many results of a wave are still to come."""
-    return len(underway.open) if underway.wave.kind == "trial" else 1
+    return len(running.open) if running.wave.kind == "trial" else 1
 
 
 def _share_dealt(work: CellWork) -> float:

@@ -130,8 +130,8 @@ class _Store:
         counts = own.data.tags.get(TRIALS) if own else None
         if own is not None and counts is not None:
             states, seconds = Counter(json.loads(counts)), own.data.metrics.get("seconds")
-            told = own.data.tags.get(SEARCH_FLOPS)
-            flops = None if told is None else float(told)
+            total = own.data.tags.get(SEARCH_FLOPS)
+            flops = None if total is None else float(total)
         else:  # the sweep was interrupted
             found, flops = trials(), None
             states = Counter(record.state for record in found)

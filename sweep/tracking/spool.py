@@ -116,9 +116,9 @@ class Spool:
         return self.error is None
 
     def _describe(self, name: str, error: Exception) -> str:
-        said = first_line(error)
-        how = TRACKERS.get(name).advice(self._uri, said) if name in TRACKERS else None
-        text = f"{type(error).__name__}: {said}{f'; {how}' if how else ''}"
+        line = first_line(error)
+        how = TRACKERS.get(name).advice(self._uri, line) if name in TRACKERS else None
+        text = f"{type(error).__name__}: {line}{f'; {how}' if how else ''}"
         return without_password(text if name == _MLFLOW else f"{name}: {text}")
 
     def _markers(self) -> list[tuple[Path, int]]:

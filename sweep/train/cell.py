@@ -108,8 +108,8 @@ class WaveRun:
         if own and (loss := loss_of(error, isinstance(error, OSError), folders)):
             return Report(error=loss, blocked=True, done=True)
         log = self._log()
-        said = self._without_names(first_line(error))
-        text = f"{type(error).__name__}: {said} (all of it: {log})"
+        line = self._without_names(first_line(error))
+        text = f"{type(error).__name__}: {line} (all of it: {log})"
         return Report(error=text, done=True, log=log.name)
 
     def drop(self, numbers: list[int]) -> None:

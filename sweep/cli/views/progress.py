@@ -141,8 +141,8 @@ class Display:
         running = sum(bool(cell.running) for cell in self._cells if cell not in shown)
         waiting = sum(not (cell.is_finished or cell.running) for cell in self._cells)
         counts = {"running": running, "finished": finished, "waiting": waiting}
-        told = [f"{count} {what}" for what, count in counts.items() if count]
-        return f"Cells: {len(shown)} shown, {', '.join(told)}" if told else ""
+        hidden = [f"{count} {what}" for what, count in counts.items() if count]
+        return f"Cells: {len(shown)} shown, {', '.join(hidden)}" if hidden else ""
 
 
 def _line(cell: CellProgress) -> Line:

@@ -61,13 +61,13 @@ def best_sentence(comparison: Comparison, dataset: str) -> str:
 
 def _against_rivals(best: Row, rivals: list[Pair]) -> str:
     """Say which cells the best is not better than, and what either loses in other metrics."""
-    said = {
+    openings = {
         "equivalent": "it is equivalent within the margin to",
         "unclear": "the data cannot tell it from",
         "unjudged": "there is no verdict on it and",
     }
     text = ""
-    for word, start in said.items():
+    for word, start in openings.items():
         names = [_other(pair, best).label for pair in rivals if pair.of(best).word == word]
         if names:
             text += f"; {start} {join_names(names)}"
@@ -87,12 +87,12 @@ def sentences(comparison: Comparison) -> dict[str, list[str]]:
     """Return what the comparison says, under headings: cells, costs, then the questions."""
     names = [name for name, rows in comparison.datasets.items() if rows]
     cheapest = [text for name in names if (text := cheapest_sentence(comparison, name))]
-    said = {"Which cell is best?": [best_sentence(comparison, name) for name in names]}
+    found = {"Which cell is best?": [best_sentence(comparison, name) for name in names]}
     if cheapest:
-        said["Which is the cheapest that is as good?"] = cheapest
+        found["Which is the cheapest that is as good?"] = cheapest
     for item in questions(comparison):
-        said[item.asked] = [item.answer, *(finding.text for finding in item.overall)]
-    return {heading: lines for heading, lines in said.items() if lines}
+        found[item.asked] = [item.answer, *(finding.text for finding in item.overall)]
+    return {heading: lines for heading, lines in found.items() if lines}
 
 
 def tested(rows: list[Row]) -> str:
@@ -130,9 +130,9 @@ def terminal(comparison: Comparison, width: int | None) -> str:
     buffer, room = io.StringIO(), width or _PIPE_WIDTH
     console = Console(file=buffer, width=room, force_terminal=width is not None)
     console.print(fit_table(columns_shown, lines, room, look))
-    for heading, said in sentences(comparison).items():
+    for heading, texts in sentences(comparison).items():
         console.print(heading, style="bold", highlight=False, markup=False, soft_wrap=True)
-        for text in said:
+        for text in texts:
             console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
     return buffer.getvalue().rstrip("\n")
 

@@ -72,11 +72,11 @@ def _data(comparison: Comparison) -> str:
         "allow": "Training samples that are test pictures, or belong to a test group, were not "
         "looked for.",
     }
-    said = " ".join(left_out[str(name)] for name in sorted(map(str, leaks)))
+    sentence = " ".join(left_out[str(name)] for name in sorted(map(str, leaks)))
     return (
         f"{'. '.join(texts)}. Where a data set brings splits of its own they were kept; others "
         f"were drawn by group (patient), stratified by class ({'; '.join(sorted(splits))}), so "
-        f"that no group is in two splits. {said}"
+        f"that no group is in two splits. {sentence}"
     )
 
 
@@ -206,10 +206,10 @@ def _software(comparison: Comparison) -> str:
     for row in _rows(comparison):
         for name in ("version", "torch", "timm", "python", "device"):
             found.setdefault(name, set()).add(str(row.cell.fact(name, "not recorded")))
-    said = {name: " or ".join(sorted(values)) for name, values in found.items()}
+    versions = {name: " or ".join(sorted(values)) for name, values in found.items()}
     return (
-        f"sweep {said['version']}, torch {said['torch']}, timm {said['timm']}, Python "
-        f"{said['python']}, on {said['device']}."
+        f"sweep {versions['version']}, torch {versions['torch']}, timm {versions['timm']}, Python "
+        f"{versions['python']}, on {versions['device']}."
     )
 
 

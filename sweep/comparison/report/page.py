@@ -94,7 +94,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         comparison=comparison,
         choices=comparison.choices,
         title=wording.title(comparison.choices.metric),
-        said=sentences(comparison),
+        sentences=sentences(comparison),
         notes=caveats(comparison),
         parts=parts,
         main=main,
@@ -210,11 +210,11 @@ def _against(comparison: Comparison, part: DatasetPart) -> dict[Row, str]:
         "unclear": "cannot tell",
         "unjudged": "no verdict",
     }
-    said = {best: "the best"}
+    labels = {best: "the best"}
     for row in others:
         pair = comparison.pair(best, row)
-        said[row] = "not paired" if pair is None else words[pair.of(best).word]
-    return said
+        labels[row] = "not paired" if pair is None else words[pair.of(best).word]
+    return labels
 
 
 def _best_of_each(parts: list[DatasetPart]) -> dict[tuple[str, str], str]:

@@ -94,9 +94,9 @@ def check(
             manifest = manifest.resplit(drawn)
         except DataError as error:
             findings.append(Finding("cannot_be_split", "bias", str(error)))
-    told = [*remarks(spec, samples, data_root), *gaps_between_slices(spec, data_root)]
+    read = [*remarks(spec, samples, data_root), *gaps_between_slices(spec, data_root)]
     findings += [
-        *(Finding(item.kind, "note", item.text, item.items) for item in told),
+        *(Finding(item.kind, "note", item.text, item.items) for item in read),
         *_unreadable(manifest, store),
         *_few(samples, drawn),
         *_groups(manifest),

@@ -41,11 +41,13 @@ class Leaks:
             "the same but for size or encoding": self.alike & ~self.copies,
             "of a group that is there too": self.groups & ~self.copies & ~self.alike,
         }
-        said = ", ".join(f"{int(mask.sum())} {why}" for why, mask in reasons.items() if mask.any())
+        listed = ", ".join(
+            f"{int(mask.sum())} {why}" for why, mask in reasons.items() if mask.any()
+        )
         leaking = manifest.splits[self.all]
         shares = {p: ((leaking == p).sum(), (manifest.splits == p).sum()) for p in SPLITS}
         parts = " and ".join(f"{n:,} of {of:,} in {p}" for p, (n, of) in shares.items() if n)
-        return f"{parts} ({said})"
+        return f"{parts} ({listed})"
 
 
 def find_leaks(manifest: Manifest, twins: NearDuplicates) -> Leaks:

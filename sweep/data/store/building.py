@@ -58,15 +58,15 @@ class UnavailableError(DataError):
     Nothing of it is remembered: the next time it is tried again.
     """
 
-    def __init__(self, told: list[str]) -> None:
+    def __init__(self, problems: list[str]) -> None:
         super().__init__(
-            f"an image cannot be read now:\n{listing(told)}\n"
+            f"an image cannot be read now:\n{listing(problems)}\n"
             "Mend that, and try again: what was decoded is kept."
         )
-        self.told = told
+        self.problems = problems
 
     def __reduce__(self) -> tuple[type, tuple[list[str]]]:
-        return type(self), (self.told,)
+        return type(self), (self.problems,)
 
 
 @dataclass(frozen=True)
@@ -281,10 +281,10 @@ def _in_words(error: Exception) -> str:
 def _reason(name: str, error: Exception) -> str:
     """Say why an image cannot be read, without its name: the cache is not for names."""
     file = re.escape(Path(name.rpartition("#")[0] or name).name)
-    said = re.sub(rf"'[^']*{file}'|{file}", "the file", str(error))
+    text = re.sub(rf"'[^']*{file}'|{file}", "the file", str(error))
     if isinstance(error, Image.DecompressionBombError):
-        said += f"; to read it, set {MAX_PIXELS} to more"
-    return f"{type(error).__name__}: {said}".splitlines()[0]
+        text += f"; to read it, set {MAX_PIXELS} to more"
+    return f"{type(error).__name__}: {text}".splitlines()[0]
 
 
 def _conclude(place: Path, plan: StorePlan) -> None:

@@ -133,4 +133,4 @@ def known_arguments(**arguments: Any) -> dict[str, Any]:
 
 def _warn(missing: list[str], consequence: str) -> None:
     text = "Ray %s has no %s: %s; use a Ray that pyproject.toml of sweep names"
-    log.warning(text, ray.__version__, ", ".join(missing), consequence, extra={"said": True})
+    log.warning(text, ray.__version__, ", ".join(missing), consequence, extra={"shown": True})

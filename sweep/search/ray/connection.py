@@ -145,7 +145,7 @@ def _wait_for_the_first(most_nodes: int, through_client: bool) -> None:
     if not seconds:
         return  # the refusal says what to do
     text = "no node of the cluster has CPUs yet: waiting up to %.0f s for the first"
-    log.warning(text, seconds, extra={"said": True})
+    log.warning(text, seconds, extra={"shown": True})
     if not through_client:  # which cannot ask
         request_resources(bundles=[{"CPU": 1}])
     end = time.monotonic() + seconds

@@ -217,7 +217,7 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
         if self._without_nodes is None:
             self._without_nodes = now
             text = "no node of the cluster is left: waiting up to %.0f s for one"
-            log.warning(text, wait, extra={"said": True})
+            log.warning(text, wait, extra={"shown": True})
         elif now - self._without_nodes > wait:
             name = self._context.folder.name
             raise Interrupted(
@@ -269,11 +269,11 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
         Alone it is tried as often as the settings say.
         """
         memory = self._planner.memory_of(wave.cell.name)
-        told = f"its process died ({cause}); {memory}"
+        reason = f"its process died ({cause}); {memory}"
         fewer = cause == _KILLED and self._planner.run_fewer()
         if fewer:
-            log.warning("from now on %d waves at once: %s", self._planner.at_once(), told)
-        self._scheduler.on_failure(wave.key, told, counts=not fewer)
+            log.warning("from now on %d waves at once: %s", self._planner.at_once(), reason)
+        self._scheduler.on_failure(wave.key, reason, counts=not fewer)
 
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the ledger is the truth."""
