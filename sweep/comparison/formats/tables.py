@@ -114,7 +114,7 @@ def terminal(comparison: Comparison, width: int | None) -> str:
     columns_shown = [Column(name, justify="left") for name in heads]
     columns_shown += [Column(title(name), place) for place, name in enumerate(shown)]
     columns_shown += [
-        Column("Rate", 3),
+        Column("Learning\nrate", 3),
         Column("Trials\n(pruned)", 4),
         Column("Conf.", 5),
         Column("Training", 6),
