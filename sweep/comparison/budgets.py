@@ -9,7 +9,7 @@ from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.text import join_names
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, SweepResults
-from sweep.space.ranges import IN_WORDS, Range, end_of
+from sweep.space.domains import Range, end_of, extend_range, in_words
 from sweep.train.metrics.base import Floats
 
 _LEAST_COMPLETE = 3
@@ -120,16 +120,17 @@ def _ends(cell: CellResult, sweep: SweepResults) -> list[str]:
     ends = []
     for name, searched in sweep.space.domains().items():
         value = _chosen(first, name)
-        if value is None:
+        if value is None or not isinstance(searched, Range):
             continue
-        # A search whose best lay at an edge went on for a power of ten beyond it.
+        # A search whose best lay at an edge went on beyond it.
         whole = Range(
-            low=searched.low / 10 if value < searched.low else searched.low,
-            high=searched.high * 10 if value > searched.high else searched.high,
+            low=extend_range(searched, "lower").low if value < searched.low else searched.low,
+            high=extend_range(searched, "upper").high if value > searched.high else searched.high,
+            log=searched.log,
         )
         if end := end_of(whole, value):
             bound = getattr(whole, _BOUND[end])
-            ends.append(f"{IN_WORDS[name]} is near the {end} end, {bound:g},")
+            ends.append(f"{in_words(name)} is near the {end} end, {bound:g},")
     return ends
 
 

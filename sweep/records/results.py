@@ -91,9 +91,10 @@ class CellResult:
     @property
     def learning_rate(self) -> float | None:
         """The rate that the first confirmation chose."""
-        return self.chosen("learning_rate")
+        rate = self.chosen("learning_rate")
+        return None if rate is None else float(rate)
 
-    def chosen(self, name: str) -> float | None:
+    def chosen(self, name: str) -> Any:
         """Return what the first confirmation chose of a hyper-parameter, None if there is none."""
         return self.confirmations[0].params.get(name) if self.confirmations else None
 

@@ -24,7 +24,8 @@ from sweep.records.record import RunRecord
 from sweep.search.studies import CellStudy
 from sweep.space.model import Cell, Space
 from sweep.train.learner import Trial
-from sweep.train.metrics import score_each
+from sweep.train.metrics import metric_of
+from sweep.train.metrics.base import WeightedPredictions
 
 Way = Literal["partition", "repeat", "resample"]
 
@@ -89,7 +90,8 @@ def chosen_in_resample(
     for _ in range(_DRAWS):
         drawn = rng.integers(0, len(rows_of), len(rows_of))
         rows = np.concatenate([rows_of[group] for group in drawn])
-        scores_K = score_each(first.labels_N[rows], probabilities_KNC[:, rows])[objective]
+        given = WeightedPredictions.of_weight_1(first.labels_N[rows], probabilities_KNC[:, rows])
+        scores_K = metric_of(objective).score(given)
         if np.isfinite(scores_K).all():
             return int(np.argmax(scores_K))
     return None

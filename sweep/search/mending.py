@@ -3,16 +3,17 @@
 import logging
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.records.record import RunRecord
+from sweep.search.domains import distribution_of, domains_of
 from sweep.search.ledger import WrittenStudy
 from sweep.search.studies import BEYOND, STATES
+from sweep.space.domains import Domain, Range, extend_range
 from sweep.space.model import Cell, Space
-from sweep.space.ranges import Range, extend_range
 from sweep.train.wave import rungs
 
 log = logging.getLogger("sweep.search")
@@ -61,12 +62,16 @@ def _trials(
 
 
 def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | None) -> FrozenTrial:
-    params = _params(record, space)
-    own = space.domains()
-    outside = {n: d for n, d in own.items() if not d.low <= params[n] <= d.high}
-    ranges: dict[str, Range] = dict(own)
+    own = domains_of(cell, space)
+    params = _params(record, own)
+    outside = {
+        name: domain
+        for name, domain in own.items()
+        if isinstance(domain, Range) and not domain.low <= params[name] <= domain.high
+    }
+    domains = dict(own)
     for name, domain in outside.items():
-        ranges[name] = extend_range(domain, "lower" if params[name] < domain.low else "upper")
+        domains[name] = extend_range(domain, "lower" if params[name] < domain.low else "upper")
     notes = {"wave": f"{record.key}:again"}
     if old is not None and old.params == params:
         notes = dict(old.user_attrs)
@@ -74,10 +79,7 @@ def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | N
         state=STATES[record.state],
         value=record.best["value"] if record.state == "complete" else None,
         params=params,
-        distributions={
-            name: FloatDistribution(domain.low, domain.high, log=True)
-            for name, domain in ranges.items()
-        },
+        distributions={name: distribution_of(domain) for name, domain in domains.items()},
         user_attrs={
             **notes,
             **({BEYOND: True} if outside else {}),
@@ -88,9 +90,9 @@ def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | N
     )
 
 
-def _params(record: RunRecord, space: Space) -> dict[str, float]:
+def _params(record: RunRecord, domains: Mapping[str, Domain]) -> dict[str, Any]:
     """Return what the study proposed; of the backbone's rate it proposes the share."""
-    found = {name: record.params[name] for name in space.domains() if name in record.params}
+    found = {name: record.params[name] for name in domains if name in record.params}
     rate, of_backbone = record.params["learning_rate"], record.params.get("backbone_learning_rate")
     if of_backbone is None:
         return found

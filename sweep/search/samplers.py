@@ -4,14 +4,15 @@ import math
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial
 
-from sweep.space.ranges import Range
+from sweep.base.identity import canonical_hash
+from sweep.search.domains import domain_of
+from sweep.space.domains import Categorical, Domain, Value
 
 GOLDEN = (math.sqrt(5) - 1) / 2
-_SHARES = {"weight_decay": 1 - GOLDEN}  # of the range from one trial to the next, else the golden
 
 
 class SpreadThenTPE(TPESampler):  # type: ignore[misc]
@@ -34,23 +35,33 @@ class SpreadThenTPE(TPESampler):  # type: ignore[misc]
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the value of a trial that is spread, or what TPE draws without a model."""
-        if trial.number >= self._spread or not isinstance(param_distribution, FloatDistribution):
+        if trial.number >= self._spread:
             return super().sample_independent(study, trial, param_name, param_distribution)
-        return spread_value(param_distribution, param_name, trial.number, self._spread)
+        domain = domain_of(param_distribution)
+        return spread_value(domain, param_name, trial.number, self._spread)
 
 
-def spread_value(domain: FloatDistribution | Range, name: str, index: int, count: int) -> float:
-    """Return point number `index` of `count` that are spread evenly over a logarithmic range.
+def spread_value(domain: Domain, name: str, index: int, count: int) -> Value:
+    """Return point number `index` of `count` that are spread evenly over a domain.
 
-    The order covers the range early, and is another one for each hyper-parameter, so that the
+    The order covers the domain early, and is another one for each hyper-parameter, so that the
     space is covered too.
     """
     place = _covering_order(count)[index]
     if name != "learning_rate":
-        place = (place * _coprime(count, _SHARES.get(name, GOLDEN)) + count // 2) % count
-    low, high = math.log(domain.low), math.log(domain.high)
-    value = math.exp(low + (high - low) * (place + 0.5) / count)
-    return float(min(max(value, domain.low), domain.high))
+        place = (place * _coprime(count, _share(name)) + count // 2) % count
+    if isinstance(domain, Categorical):
+        return domain.root[place * len(domain.root) // count]
+    return domain.at((place + 0.5) / count)
+
+
+def _share(name: str) -> float:
+    """Return which share of the range lies between a trial's value and the next one's."""
+    if name == "backbone_scale":
+        return GOLDEN
+    if name == "weight_decay":
+        return 1 - GOLDEN
+    return int(canonical_hash(name, length=8), 16) / 16**8
 
 
 def _covering_order(count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """The study of one cell: which trial is next, which trials are pruned, which is best."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -9,11 +10,12 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweep.records.record import RunRecord
+from sweep.search.domains import distribution_of, domain_of, domains_of
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.search.pruners import LEAST_COMPLETE, TrialPruner
 from sweep.search.samplers import SpreadThenTPE, spread_value
+from sweep.space.domains import Domain, End, Range, end_of, extend_range
 from sweep.space.model import Cell, Space
-from sweep.space.ranges import End, Range, end_of, extend_range
 from sweep.train.learner import Trial
 
 _LEAST_OF_A_REPEAT = 2  # of those that are dealt to one confirmation
@@ -44,6 +46,7 @@ class CellStudy:
 
     def __init__(self, written: WrittenStudy, cell: Cell, space: Space) -> None:
         self._written, self._space, self._cell = written, space, cell
+        self._domains = domains_of(cell, space)
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(
             storage=self._storage, direction=DIRECTION, sampler=self._sampler(0), pruner=NopPruner()
@@ -92,7 +95,7 @@ class CellStudy:
 
     def ask(self, wave: str) -> Trial:
         """Begin a new trial in a wave."""
-        return self._begin(wave, self._space.domains())
+        return self._begin(wave, self._domains)
 
     def ask_beyond(self, wave: str) -> Trial:
         """Begin a new trial beyond the edge at which the best trial lies."""
@@ -104,11 +107,9 @@ class CellStudy:
         self._study.enqueue_trial(fixed, user_attrs={BEYOND: True})
         return self._begin(wave, domains)
 
-    def _begin(self, wave: str, domains: dict[str, Range]) -> Trial:
+    def _begin(self, wave: str, domains: Mapping[str, Domain]) -> Trial:
         self._study.sampler = self._sampler(self.trials())
-        trial = self._study.ask()
-        for name, domain in domains.items():
-            trial.suggest_float(name, domain.low, domain.high, log=True)
+        trial = self._study.ask({name: distribution_of(d) for name, d in domains.items()})
         trial.set_user_attr("wave", wave)
         self._open[trial.number] = trial
         self._pruner.add(self._frozen(trial.number))
@@ -123,22 +124,22 @@ class CellStudy:
         seed = self._cell.seed(self._space.split.seed, f"sampler {number}")
         return SpreadThenTPE(math.ceil(self._cell.trials / 2), seed)
 
-    def _domains_beyond(self) -> dict[str, Range]:
-        """Return the ranges to search beyond the edge; those of the first trial there, again."""
+    def _domains_beyond(self) -> dict[str, Domain]:
+        """Return the domains to search beyond the edge; those of the first trial there, again."""
         if beyond := self._beyond():
-            found = beyond[0].distributions.items()
-            return {name: Range(low=item.low, high=item.high) for name, item in found}
+            return {name: domain_of(d) for name, d in beyond[0].distributions.items()}
         ends = self._at_an_edge()
         return {
-            name: extend_range(domain, ends.get(name))
-            for name, domain in self._space.domains().items()
+            name: extend_range(d, ends.get(name)) if isinstance(d, Range) else d
+            for name, d in self._domains.items()
         }
 
     def _at_an_edge(self) -> dict[str, End]:
         best = self._best()
         if best is None:
             return {}
-        ends = {name: end_of(d, best.params[name]) for name, d in self._space.domains().items()}
+        ranges = {name: d for name, d in self._domains.items() if isinstance(d, Range)}
+        ends = {name: end_of(domain, best.params[name]) for name, domain in ranges.items()}
         return {name: end for name, end in ends.items() if end}
 
     def _planned_beyond(self) -> int:
@@ -258,7 +259,7 @@ class CellStudy:
 
 
 def _trial_of(frozen: FrozenTrial) -> Trial:
-    params: dict[str, float | None] = dict(frozen.params)
+    params = dict(frozen.params)
     scale = params.pop("backbone_scale", None)
     rate = frozen.params["learning_rate"]
     params["backbone_learning_rate"] = None if scale is None else rate * scale

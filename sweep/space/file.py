@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from sweep.errors import SpaceError, first_line, listing, nearest
 from sweep.space import model as space_module
+from sweep.space.domains import LearningRate, Range
 from sweep.space.imports import import_beside
 from sweep.space.model import Space
-from sweep.space.ranges import LearningRate, Range
 from sweep.space.registries import LAYOUTS
 
 Location = tuple[str | int, ...]
@@ -34,12 +34,16 @@ _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     ("search",): space_module.Search,
     ("search", "learning_rate"): LearningRate,
     ("search", "learning_rate", "backbone_scale"): Range,
-    ("search", "weight_decay"): Range,
     ("budget",): space_module.Budget,
     ("budget", "frozen"): space_module.ModeBudget,
     ("split",): space_module.Split,
     ("recipe",): space_module.Recipe,
 }
+
+
+def _part_of(keys: tuple[str, ...]) -> type[BaseModel] | None:
+    is_searched = len(keys) == 2 and keys[0] == "search"
+    return _PARTS.get(keys, Range if is_searched else None)
 
 
 def load_space(
@@ -225,7 +229,7 @@ class _Document:
         name = ".".join(str(part) for part in known) or "the file"
         message = str(error["msg"]).removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            part = _PARTS.get(tuple(keys[:-1])) if keys else None
+            part = _part_of(tuple(keys[:-1])) if keys else None
             allowed = sorted({*part.model_fields} - {"options"}) if part else []
             message = (
                 f"unknown key; allowed: {', '.join(allowed)}{nearest(str(location[-1]), allowed)}"

@@ -2,11 +2,19 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sweep.base.identity import canonical_hash
 from sweep.errors import nearest
@@ -19,8 +27,8 @@ from sweep.space.catalog import (
     timm_tags,
 )
 from sweep.space.datasets import known_datasets, known_entry
+from sweep.space.domains import Categorical, Domain, LearningRate, Part, ReadDomain
 from sweep.space.freeze import freeze_mode
-from sweep.space.ranges import LearningRate, Part, Range
 from sweep.space.registries import BACKBONES as REGISTERED
 from sweep.space.registries import LAYOUTS, LOSSES, METRICS, TRACKERS
 
@@ -296,6 +304,11 @@ class Recipe(Part):
     augment: Literal["none", "light"] = "none"
     loss: Loss = "cross_entropy"
 
+    def with_params(self, params: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with what a trial has chosen of its keys."""
+        chosen = {key: params[key] for key in Recipe.model_fields if params.get(key) is not None}
+        return self.model_copy(update=chosen)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -350,10 +363,49 @@ _TRACKERS = ["mlflow"]
 
 
 class Search(Part):
-    """The domains of the hyper-parameters that are searched; others are fixed by the recipe."""
+    """The domains of the hyper-parameters that are searched; others are fixed by the recipe.
+
+    Besides the learning rate any key of the recipe can be searched: over a range, if it is a
+    number, or over a list of values.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, ReadDomain] = Field(init=False)
 
     learning_rate: LearningRate | None = None
-    weight_decay: Range | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        given = {key: item for key, item in value.items() if item is not None}
+        known = [*cls.model_fields, *Recipe.model_fields]
+        for key in given:
+            if key not in known:
+                raise ValueError(
+                    f"{key!r} cannot be searched; allowed: {', '.join(known)}{nearest(key, known)}"
+                )
+        return given
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        for name, domain in self.domains().items():
+            tried = domain.root if isinstance(domain, Categorical) else (domain.at(1 / 3),)
+            for value in tried:
+                try:
+                    Recipe.model_validate({name: value})
+                except ValidationError as error:
+                    what = f"its value {value!r}" if isinstance(domain, Categorical) else "a range"
+                    raise ValueError(
+                        f"{name}: {what} is not allowed: {error.errors()[0]['msg']}; write a list "
+                        "of values"
+                    ) from None
+        return self
+
+    def domains(self) -> dict[str, Domain]:
+        """Return the domain of each key of the recipe that is searched."""
+        return dict(self.__pydantic_extra__ or {})
 
 
 class Space(Part):
@@ -415,14 +467,14 @@ class Space(Part):
                 self.datasets[index] = dataset.model_copy(update={"leaks": self.leaks})
         return self
 
-    def domains(self) -> dict[str, Range]:
-        """Return the range of each hyper-parameter that is searched, by its name in Optuna."""
-        searched = {
+    def domains(self) -> dict[str, Domain]:
+        """Return the domain of each hyper-parameter that is searched, by its name in Optuna."""
+        scale = self.learning_rate.backbone_scale
+        return {
             "learning_rate": self.learning_rate,
-            "backbone_scale": self.learning_rate.backbone_scale,
-            "weight_decay": self.search.weight_decay,
+            **({"backbone_scale": scale} if scale else {}),
+            **self.search.domains(),
         }
-        return {name: domain for name, domain in searched.items() if domain is not None}
 
     def without_places(self) -> "Space":
         """Return the space without paths and file names, which are nobody else's business."""

@@ -190,11 +190,13 @@ class WaveRun:
         self._backbone, self._dataset = open_inputs(self._context, self._wave, self._show_life)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
+        # The members of a fused wave share the recipe: what they differ in they know themselves.
+        own = {} if cell.fused else self._wave.trials[0].params
         task = Task(
             self._backbone,
             labels,
             len(self._dataset.classes),
-            space.recipe,
+            space.recipe.with_params(own),
             cell.epochs,
             space.objective,
             self._wave.seed,

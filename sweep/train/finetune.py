@@ -46,6 +46,8 @@ _LIGHT = v2.Compose(
 class FineTuning:
     """One network of which the trunk learns, wholly or in part; a Learner of one member.
 
+    Every hyper-parameter that a space can search is its own.
+
     Args:
         rows: per split, which rows of the store.
         mode: which freeze mode.

@@ -29,7 +29,7 @@ class Trial:
     """
 
     number: int
-    params: Mapping[str, float | None]
+    params: Mapping[str, Any]
 
     def __hash__(self) -> int:
         return hash((self.number, self.identity))
@@ -37,9 +37,7 @@ class Trial:
     @property
     def learning_rate(self) -> float:
         """The learning rate of what has no other one."""
-        rate = self.params["learning_rate"]
-        assert rate is not None
-        return rate
+        return float(self.params["learning_rate"])
 
     @property
     def identity(self) -> str:
@@ -49,7 +47,7 @@ class Trial:
     def value(self, name: str, fixed: float) -> float:
         """Return a hyper-parameter, the fixed one of the recipe where it was not searched."""
         chosen = self.params.get(name)
-        return fixed if chosen is None else chosen
+        return fixed if chosen is None else float(chosen)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,8 @@ from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_f
 class BatchedLinearProbe:
     """Linear heads that differ in their learning rate and weight decay alone; a Learner.
 
+    `SEARCHED` names the hyper-parameters that its members can differ in.
+
     Each member gets, within rounding, the weights that it would get alone: the members share
     the initial weights and the order of the samples, and no operation mixes them.
 
@@ -28,6 +30,8 @@ class BatchedLinearProbe:
         features: per split, float32 (N, D) on the CPU.
         trials: the members.
     """
+
+    SEARCHED = frozenset({"learning_rate", "backbone_scale", "weight_decay"})
 
     def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
         self.epoch = 0

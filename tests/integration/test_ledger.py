@@ -5,6 +5,7 @@ import math
 import re
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -159,6 +160,22 @@ def test_weight_decay_is_searched_over_its_own_range(tmp_path: Path) -> None:
     best = own.best()
     assert abs(math.log10(best.params["weight_decay"]) + 3) < 1
     assert abs(math.log10(best.learning_rate) + 2.2) < 1
+
+
+def test_a_list_of_values_is_searched_each_of_them_early_and_then_what_wins(tmp_path: Path) -> None:
+    search = {"optimizer": ["adam", "adamw", "sgd"]}
+    of = space(search=search, freeze=["full"], budget={"trials": 24, "epochs": 2})
+    own, seen = study(tmp_path, of), []
+    for number in range(24):
+        trial = own.ask("wave")
+        seen.append(trial.params["optimizer"])
+        own.tell(record(number, 0.9 if seen[-1] == "adamw" else 0.5 + number / 1000))
+    assert set(Counter(seen[:12]).values()) == {4}
+    assert Counter(seen[12:]).most_common(1)[0][0] == "adamw"
+    assert own.best().params["optimizer"] == "adamw"
+    assert [item.params for item in study(tmp_path, of).tried()] == [
+        item.params for item in own.tried()
+    ]
 
 
 def test_the_first_trials_cover_every_pair_of_ranges(tmp_path: Path) -> None:

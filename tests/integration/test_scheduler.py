@@ -118,6 +118,24 @@ def test_weight_decay_is_searched_with_the_learning_rate(tmp_path: Path) -> None
     assert outcomes(context) == before
 
 
+def test_what_a_frozen_cell_cannot_vary_it_takes_from_the_recipe_and_others_search(
+    tmp_path: Path,
+) -> None:
+    search = {"optimizer": ["adamw", "sgd"], "batch_size": [8, 16]}
+    context = sweep_context(tmp_path, search=search)
+    run_here(context)
+    trials = [record for record in context.folder.records() if record.kind == "trial"]
+    for freeze, optimizers in (("frozen", {"adam"}), ("last:1", {"adamw", "sgd"})):
+        own = [record for record in trials if record.freeze == freeze]
+        assert {record.params["optimizer"] for record in own} == optimizers
+    confirmed = [r for r in context.folder.records() if r.kind == "confirmation"]
+    assert {r.params["optimizer"] for r in confirmed if r.freeze == "last:1"} <= {"adamw", "sgd"}
+    before = outcomes(context)
+    Path(context.folder.ledger).unlink()
+    assert new_scheduler(context).finished  # the ledger is made anew from the records
+    assert outcomes(context) == before
+
+
 def test_confirmations_have_partitions_and_seeds_of_their_own(tmp_path: Path) -> None:
     context = sweep_context(tmp_path, seeds=3)
     run_here(context)

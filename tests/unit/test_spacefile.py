@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from sweep.errors import SpaceError
+from sweep.space.domains import Categorical, Range
 from sweep.space.file import load_space, shipped_spaces
-from sweep.space.model import Space
+from sweep.space.model import Recipe, Space
 
 CONTRACT = r"""
 name: contract
@@ -230,7 +231,7 @@ def test_the_learning_rate_may_stand_among_what_is_searched(tmp_path: Path) -> N
     [
         ({"weight_decays": {"low": 1, "high": 2}}, "did you mean weight_decay"),
         ({"weight_decay": {"low": 1, "high": 0.1}}, "swap the two"),
-        ({"weight_decay": {"low": 0, "high": 0.1}}, "greater than 0"),
+        ({"weight_decay": {"low": 0, "high": 0.1}}, "low is 0"),
         ({"learning_rate": {"low": 1, "high": 0.1}}, "swap the two"),
         ({"learning_rate": {"lo": 1, "high": 2}}, "learning_rate.lo: unknown key"),
         ({"weight_decay": 3}, "search.weight_decay"),
@@ -261,3 +262,42 @@ def test_a_key_that_the_layout_does_not_read_is_refused(
     path = write(tmp_path, small(datasets=[{"name": "d", **entry}]))
     with pytest.raises(SpaceError, match=f"datasets.0.{key}: the layout .* does not read this key"):
         load_space(path)
+
+
+def test_any_key_of_the_recipe_can_be_searched_over_a_range_or_a_list() -> None:
+    search = {
+        "weight_decay": {"low": 0, "high": 0.1, "log": False},
+        "optimizer": ["adamw", "sgd"],
+        "batch_size": [16, 32],
+    }
+    space = space_of(search=search)
+    domains = space.domains()
+    assert list(domains) == ["learning_rate", "weight_decay", "optimizer", "batch_size"]
+    assert domains["optimizer"] == Categorical(("adamw", "sgd"))
+    assert domains["weight_decay"] == Range(low=0, high=0.1, log=False)
+    again = Space.model_validate(yaml.safe_load(yaml.safe_dump(space.model_dump(mode="json"))))
+    assert again == space
+    assert Space.model_validate_json(space.model_dump_json()) == space
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ({"optimiser": ["adam"]}, "'optimiser' cannot be searched.*did you mean optimizer"),
+        ({"optimizer": ["adam", "lion"]}, "optimizer: its value 'lion' is not allowed"),
+        ({"batch_size": {"low": 8, "high": 64}}, "batch_size: a range is not allowed.*a list"),
+        ({"optimizer": {"low": 0.1, "high": 1}}, "optimizer: a range is not allowed"),
+        ({"weight_decay": {"low": 0, "high": 1}}, "low is 0.*log: false"),
+        ({"weight_decay": []}, "weight_decay: .*at least 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_words(
+    tmp_path: Path, search: dict[str, object], words: str
+) -> None:
+    with pytest.raises(SpaceError, match=words):
+        load_space(write(tmp_path, small(search=search)))
+
+
+def test_recipes_take_what_a_trial_has_chosen() -> None:
+    recipe = Recipe().with_params({"learning_rate": 0.1, "optimizer": "sgd", "weight_decay": None})
+    assert recipe == Recipe(optimizer="sgd")

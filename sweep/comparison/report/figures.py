@@ -1,5 +1,8 @@
 """The figures of the report: one function a kind, from rows to SVG."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +24,7 @@ from sweep.comparison.report.svg import (
     style,
 )
 from sweep.comparison.text import title
-from sweep.space.ranges import IN_WORDS, Range
+from sweep.space.domains import Categorical, Domain, Value, in_words
 from sweep.train.metrics.base import Floats, Labels
 from sweep.train.metrics.ece import CALIBRATION_BINS, calibration_gaps
 from sweep.train.metrics.ranks import sided
@@ -73,15 +76,24 @@ def cost_and_quality(dataset: str, rows: list[Row], front: list[Row], choices: C
         return as_svg(figure, f"{dataset}: {title(metric)} against work, and the Pareto front")
 
 
-def search_response(dataset: str, rows: list[Row], name: str, domain: Range, objective: str) -> str:
-    """Draw the best validation score of every trial over a hyper-parameter, a panel a cell."""
+def search_response(
+    dataset: str, rows: list[Row], name: str, domain: Domain, objective: str
+) -> str | None:
+    """Draw the validation score of every trial over one hyper-parameter, a panel a cell.
+
+    Cells that had one value of it alone have no panel; None if there is no other cell.
+    """
+    rows = [row for row in rows if len({t.params.get(name) for t in row.cell.trials}) > 1]
+    if not rows:
+        return None
     with style():
         figure, panels = grid(len(rows))
         for axes, row in zip(panels, rows, strict=True):
+            place = _places(axes, domain, [t.params[name] for t in row.cell.trials])
             for state, marker, filled in (("complete", "o", True), ("pruned", "o", False)):
                 found = [t for t in row.cell.trials if t.state == state and t.best]
                 axes.plot(
-                    [t.params[name] for t in found],
+                    [place(t.params[name]) for t in found],
                     [t.best["value"] for t in found],
                     marker,
                     color=COLOURS[0],
@@ -89,25 +101,37 @@ def search_response(dataset: str, rows: list[Row], name: str, domain: Range, obj
                 )
             lost = [t for t in row.cell.trials if not t.best]
             axes.plot(
-                [t.params[name] for t in lost],
+                [place(t.params[name]) for t in lost],
                 [0.02] * len(lost),
                 "x",
                 color=COLOURS[1],
                 transform=axes.get_xaxis_transform(),
             )
-            if chosen := row.cell.chosen(name):
-                axes.axvline(chosen, color=COLOURS[2], linewidth=1)
+            if (chosen := row.cell.chosen(name)) is not None:
+                axes.axvline(place(chosen), color=COLOURS[2], linewidth=1)
             axes.set_title(row.label)
-            axes.set_xscale("log")
-            tried = [t.params[name] for t in row.cell.trials]
-            low, high = min(domain.low, *tried), max(domain.high, *tried)
-            axes.set_xlim(low / 1.5, high * 1.5)
-            plain_numbers(axes.xaxis)
-        figure.supxlabel(IN_WORDS[name], fontsize=8)
+        figure.supxlabel(in_words(name), fontsize=8)
         figure.supylabel(f"best val/{objective}", fontsize=8)
         return as_svg(
-            figure, f"{dataset}: validation score of every trial over its {IN_WORDS[name]}"
+            figure, f"{dataset}: validation score of every trial over its {in_words(name)}"
         )
+
+
+def _places(axes: Any, domain: Domain, tried: list[Value]) -> Callable[[Value], float]:
+    """Set the x axis of a hyper-parameter; return where a value of it lies."""
+    if isinstance(domain, Categorical):
+        axes.set_xticks(range(len(domain.root)), [str(value) for value in domain.root])
+        axes.set_xlim(-0.5, len(domain.root) - 0.5)
+        return lambda value: float(domain.root.index(value))
+    numbers = [float(value) for value in tried]
+    low, high = min(domain.low, *numbers), max(domain.high, *numbers)
+    if domain.log:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.5, high * 1.5)
+    else:
+        axes.set_xlim(low - (high - low) / 20, high + (high - low) / 20)
+    plain_numbers(axes.xaxis)
+    return float
 
 
 def training_curves(dataset: str, rows: list[Row], name: str, logarithmic: bool = False) -> str:

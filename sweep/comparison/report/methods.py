@@ -10,7 +10,7 @@ from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.text import count, title
 from sweep.errors import shorten
 from sweep.records.results import CellResult, SweepResults
-from sweep.space.ranges import IN_WORDS
+from sweep.space.domains import Categorical, Domain, in_words
 
 _PARTS = ("train", "val", "test")
 _SHARED = "a tenth"
@@ -112,6 +112,12 @@ def _models(comparison: Comparison) -> str:
     )
 
 
+def _domain(domain: Domain) -> str:
+    if isinstance(domain, Categorical):
+        return f"one of {', '.join(str(value) for value in domain.root)}"
+    return f"in [{domain.low:g}, {domain.high:g}]{'' if domain.log else ', uniform'}"
+
+
 def _search(sweep: SweepResults) -> str:
     space = sweep.space
     budget, recipe, rate = space.budget, space.recipe, space.learning_rate
@@ -123,11 +129,12 @@ def _search(sweep: SweepResults) -> str:
             f"{frozen.epochs or budget.epochs} epochs)"
         )
     others = "".join(
-        f", {IN_WORDS[name]} in [{domain.low:g}, {domain.high:g}]"
+        f", {in_words(name)} {_domain(domain)}"
         for name, domain in space.domains().items()
         if name != "learning_rate"
     )
-    decay = "" if space.search.weight_decay else f", weight decay {recipe.weight_decay:g}"
+    searched = "weight_decay" in space.domains()
+    decay = "" if searched else f", weight decay {recipe.weight_decay:g}"
     return (
         f"In {sweep.name} every cell (data set, backbone, freeze mode) had its own search: "
         f"{budget.trials} trials of {budget.epochs} epochs{special}, learning rates log-uniform "

@@ -28,13 +28,11 @@ from sweep.comparison.report import figures
 from sweep.comparison.report.methods import checklist, methods
 from sweep.comparison.report.svg import with_shared_styles
 from sweep.comparison.stats.verdict import ALPHA
-from sweep.space.ranges import Range
+from sweep.space.domains import Categorical, Domain, Range, in_words
 from sweep.train.metrics import metric_of
 
 _MOST_CLASSES = 20  # of a confusion matrix
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
-
-_TRIED = {"learning_rate": "Learning rates tried", "weight_decay": "Weight decays tried"}
 
 
 @dataclass(frozen=True)
@@ -144,9 +142,10 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     if searched:
         away |= {
             **{
-                heading: figures.search_response(name, searched, parameter, domain, objective)
-                for parameter, heading in _TRIED.items()
-                if (domain := _domain(comparison, rows, parameter)) is not None
+                _heading(parameter): figures.search_response(
+                    name, searched, parameter, domain, objective
+                )
+                for parameter, domain in _domains(comparison, rows).items()
             },
             "Expected score at equal budget": figures.expected_scores(
                 name, searched, fewest, objective
@@ -169,14 +168,30 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     )
 
 
-def _domain(comparison: Comparison, rows: list[Row], parameter: str) -> Range | None:
-    """Return the range that holds those of all sweeps of these rows; None if one has none."""
+def _domains(comparison: Comparison, rows: list[Row]) -> dict[str, Domain]:
+    """Return the domain of each hyper-parameter that all sweeps of these rows have searched.
+
+    Of ranges that which holds them all; of choices all values.
+    """
     names = {row.cell.sweep for row in rows}
-    spaces = [sweep.space for sweep in comparison.sweeps if sweep.name in names]
-    if not all(parameter in space.domains() for space in spaces):
-        return None
-    found = [space.domains()[parameter] for space in spaces]
-    return Range(low=min(item.low for item in found), high=max(item.high for item in found))
+    spaces = [sweep.space.domains() for sweep in comparison.sweeps if sweep.name in names]
+    found: dict[str, Domain] = {}
+    for name in spaces[0]:
+        if name == "backbone_scale" or not all(name in domains for domains in spaces):
+            continue
+        own = [domains[name] for domains in spaces]
+        ranges = [domain for domain in own if isinstance(domain, Range)]
+        if len(ranges) == len(own):
+            low, high = min(r.low for r in ranges), max(r.high for r in ranges)
+            found[name] = Range(low=low, high=high, log=all(r.log for r in ranges))
+        elif not ranges:
+            values = [v for domain in own if isinstance(domain, Categorical) for v in domain.root]
+            found[name] = Categorical(tuple(dict.fromkeys(values)))
+    return found
+
+
+def _heading(parameter: str) -> str:
+    return f"{in_words(parameter).capitalize()}s tried"
 
 
 def _confusion(row: Row) -> Confusion:
