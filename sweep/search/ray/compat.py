@@ -1,6 +1,5 @@
 """What Ray has no public way for. Where a Ray lacks it, Ray's own way is taken and that is said."""
 
-import inspect
 import logging
 import os
 from collections.abc import Iterator
@@ -20,12 +19,14 @@ except ImportError:
     _constants = _tune = _controller = None
     RayActorManager = TuneController = object
 
+_UNKNOWN = "Unknown keyword argument"
+
 log = logging.getLogger("sweep.search")
 
 
 def _missing(*needed: tuple[Any, str]) -> list[str]:
     return [
-        f"{getattr(owner, '__name__', owner)}.{n}" for owner, n in needed if not hasattr(owner, n)
+        f"{getattr(owner, '__name__', 'ray')}.{n}" for owner, n in needed if not hasattr(owner, n)
     ]
 
 
@@ -125,10 +126,15 @@ def on_loopback() -> Iterator[None]:
             os.environ[name] = before[1]
 
 
-def known_arguments(**arguments: Any) -> dict[str, Any]:
-    """Return those of the arguments that `ray.init` of this Ray has; the others are optional."""
-    known = inspect.signature(ray.init).parameters
-    return {name: value for name, value in arguments.items() if name in known}
+def start_ray(hidden: dict[str, Any], **arguments: Any) -> None:
+    """Call `ray.init`, with hidden arguments as far as this Ray knows them."""
+    try:
+        ray.init(**arguments, **hidden)
+    except RuntimeError as error:
+        if _UNKNOWN not in str(error):
+            raise
+        _warn(sorted(hidden), "its folders and sockets are where Ray puts them")
+        ray.init(**arguments)
 
 
 def _warn(missing: list[str], consequence: str) -> None:

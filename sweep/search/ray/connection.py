@@ -21,7 +21,7 @@ from sweep.base.outages import temporary_folder
 from sweep.base.processes import cpu_count
 from sweep.base.settings import MAX_NODES, WAIT_FOR_NODES, whole_number
 from sweep.errors import SweepError
-from sweep.search.ray.compat import known_arguments, on_loopback
+from sweep.search.ray.compat import on_loopback, start_ray
 from sweep.search.ray.node_check import unwritable
 from sweep.search.ray.nodes import check_nodes, working_nodes
 from sweep.search.ray.resources import ModelSize, ResourcePlanner, describe_nodes
@@ -60,14 +60,14 @@ def cluster(
         else:
             through_client = False
             with on_loopback():
-                ray.init(
+                start_ray(
+                    {"_node_ip_address": "127.0.0.1", "_temp_dir": _short_folder()},
                     address="local",
                     num_cpus=cpu_count(),  # also of a container's quota
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     object_store_memory=_OBJECT_STORE_BYTES,
-                    **known_arguments(_node_ip_address="127.0.0.1", _temp_dir=_short_folder()),
                 )
     except SystemExit:  # by Ray's own handler, which is in place while it connects
         signal.signal(signal.SIGTERM, on_sigterm)
