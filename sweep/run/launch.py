@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,7 @@ from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_text
 from sweep.base.settings import default_cache, default_tracking_uri
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
-from sweep.data.inputs import Inputs, refuse_changes, write_inputs
+from sweep.data.inputs import refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder, hashing_key, new_id
 from sweep.records.progress import CellProgress
@@ -25,14 +25,14 @@ from sweep.records.soundness import faults, set_right
 from sweep.run.extend import extend
 from sweep.run.interruption import LaunchState, how_to_go_on, interruptible
 from sweep.run.listener import Decoding, Listener
-from sweep.run.plan import plan_cells, prepare
+from sweep.run.logfile import log_to_folder
+from sweep.run.plan import Prepared, model_sizes, prepare
 from sweep.run.results import Results
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
 from sweep.search.local import search_here
 from sweep.search.ray.connection import cluster, plan_resources
 from sweep.search.ray.node_check import unwritable
-from sweep.search.ray.resources import ModelSize
 from sweep.search.ray.tuner import search
 from sweep.search.storages import is_database
 from sweep.space.imports import imported
@@ -173,6 +173,35 @@ def _prepare_and_run(
     forget_failures: bool = False,
 ) -> Outcome:
     """Find everything that stands in the way before anything of the sweep is written."""
+    _refuse_places(folder, space, settings, listener)
+    prepared = _prepare(folder, space, settings, listener)
+    if folder.exists():
+        refuse_changes(folder, prepared.inputs)
+    context = _context(folder, space, settings, prepared)
+    with contextlib.ExitStack() as stack:
+        if settings.local:
+            stack.enter_context(log_to_folder(folder, listener))
+            run_waves: Callable[..., bool] = search_here
+        else:
+            on_ray = cluster(settings.address, course.lose, how_to_go_on(folder.name))
+            through_client = stack.enter_context(on_ray)
+            stack.enter_context(log_to_folder(folder, listener))
+            planner = plan_resources(
+                context, model_sizes(prepared.plans), bool(settings.address), through_client
+            )
+            run_waves = partial(search, planner=planner, through_client=through_client)
+        write_inputs(folder, prepared.inputs)
+        folder.create(space, settings)
+        folder.reopen(forget_failures)
+        course.begun = True
+        listener.begin(without_password(settings.tracking_uri))
+        return _run(context, run_waves, settings, listener, course)
+
+
+def _refuse_places(
+    folder: SweepFolder, space: Space, settings: Settings, listener: Listener
+) -> None:
+    """Raise SweepError if MLflow, the ledger, the home or the cache takes nothing from us."""
     if silence := refuse_tracking(settings.tracking_uri, space.name):
         uri = without_password(settings.tracking_uri)
         text = f"MLflow at {uri} does not answer ({silence}): results are kept until it does"
@@ -182,47 +211,28 @@ def _prepare_and_run(
     problems = unwritable(folder.path, "--home") + unwritable(default_cache(), "$SWEEP_CACHE")
     if problems:
         raise SweepError("\n".join(problems))
-    inputs = _prepare(folder, space, settings, listener)
-    if folder.exists():
-        refuse_changes(folder, inputs)
-    data_root = Path(settings.data_root)
-    context = SweepContext(
-        space,
-        settings.id,
-        folder,
-        data_root,
-        _weights_dir(settings),
-        default_cache().absolute(),
-        hashing_key(folder.home),
-        folder.owner()["since"],
-        settings.retries,
-        settings.ledger or folder.ledger,
-        inputs.identities(),
-        imported(space.imports),
+
+
+def _context(
+    folder: SweepFolder, space: Space, settings: Settings, prepared: Prepared
+) -> SweepContext:
+    return SweepContext(
+        space=space,
+        sweep_id=settings.id,
+        folder=folder,
+        data_root=Path(settings.data_root),
+        weights_dir=_weights_dir(settings),
+        cache=default_cache().absolute(),
+        ids_key=hashing_key(folder.home),
+        owner=folder.owner()["since"],
+        retries=settings.retries,
+        ledger=settings.ledger or folder.ledger,
+        inputs=prepared.inputs.identities(),
+        modules=imported(space.imports),
     )
-    sizes = {
-        plan.cell.name: ModelSize(plan.parameters, plan.learning)
-        for plan in plan_cells(space, data_root)
-    }
-    with contextlib.ExitStack() as stack:
-        if not settings.local:
-            advice = how_to_go_on(folder.name)
-            through_client = stack.enter_context(cluster(settings.address, course.lose, advice))
-        stack.enter_context(_logged(folder, listener))
-        run_waves = search_here
-        if not settings.local:
-            shared = bool(settings.address)
-            planner = plan_resources(context, sizes, shared, through_client)
-            run_waves = partial(search, planner=planner, through_client=through_client)
-        write_inputs(folder, inputs)
-        folder.create(space, settings)
-        folder.reopen(forget_failures)
-        course.begun = True
-        listener.begin(without_password(settings.tracking_uri))
-        return _run(context, run_waves, settings, listener, course)
 
 
-def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Inputs:
+def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Prepared:
     """Decode what is to be decoded; `sweep status` sees how far it is, `sweep stop` stops it."""
     folder.tell_preparing("looks at weights and data", 0, 0)
     with listener.decoding() as bars:
@@ -245,7 +255,7 @@ def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Li
     folder.end_preparing()
     for note in prepared.notes:
         listener.note(note)
-    return prepared.inputs
+    return prepared
 
 
 def _run(
@@ -288,55 +298,6 @@ def _outcome(comparison: Comparison, space: Space, spool: Spool, settings: Setti
             f"sweep sync {name}"
         )
     return Outcome(comparison, _failures(comparison.rows, space), unsent)
-
-
-class _NoteHandler(logging.Handler):
-    """Shows what is logged with ``extra={"shown": True}`` to who launched the sweep, too."""
-
-    def __init__(self, listener: Listener) -> None:
-        super().__init__(logging.WARNING)
-        self._listener = listener
-        self.addFilter(lambda record: getattr(record, "shown", False))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._listener.note(self.format(record))
-
-
-class _LogFile(logging.FileHandler):
-    """A log whose disk may be lost, which ends the sweep elsewhere, in words."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Print no traceback."""
-
-    def close(self) -> None:
-        """Close the file, whatever becomes of what is still to be written."""
-        with contextlib.suppress(OSError):
-            super().close()
-
-
-@contextlib.contextmanager
-def _logged(folder: SweepFolder, listener: Listener) -> Iterator[None]:
-    """Write what happens to a sweep into its log, for `sweep logs`."""
-    saying = _NoteHandler(listener)
-    handler = _LogFile(folder.path / "sweep.log", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    logger = logging.getLogger("sweep")
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    logger.addHandler(handler)
-    logger.addHandler(saying)
-    try:
-        yield
-    except Interrupted as error:
-        log.warning("interrupted: %s", error)
-        raise
-    except Exception as error:
-        log.error("ends early: %s: %s", type(error).__name__, error)
-        raise
-    finally:
-        logger.removeHandler(saying)
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:

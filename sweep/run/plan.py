@@ -23,6 +23,7 @@ from sweep.data.manifest import Manifest
 from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
 from sweep.errors import SweepError, collect
+from sweep.search.ray.resources import ModelSize
 from sweep.space.datasets import known_dataset
 from sweep.space.freeze import freeze_mode
 from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
@@ -38,7 +39,7 @@ class CellPlan:
     Attributes:
         size: side in pixels of the images its backbone sees.
         classes: of its dataset; None if that is not known.
-        parameters, learning: numbers in the network, and those of them that learn.
+        parameters, trainable: numbers in the network, and those of them that are trained.
         passes: forward passes of one image, or their worth, if no trial is pruned; None if
             the number of images is not known.
         flops: floating-point operations of all passes; None likewise.
@@ -48,7 +49,7 @@ class CellPlan:
     size: int
     classes: int | None
     parameters: int
-    learning: int
+    trainable: int
     passes: int | None
     flops: float | None
 
@@ -79,6 +80,11 @@ def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
     """
     manifests = _manifests(space, data_root)
     return collect(space.cells(), lambda cell: _plan_cell(space, cell, manifests))
+
+
+def model_sizes(plans: list[CellPlan]) -> dict[str, ModelSize]:
+    """Return the size of each cell's network, by the cell's name."""
+    return {plan.cell.name: ModelSize(plan.parameters, plan.trainable) for plan in plans}
 
 
 def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool) -> list[str]:
@@ -182,9 +188,14 @@ def left_to_decode(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a sweep learns from, and what is to be said of it: what was left out as it leaks."""
+    """What a sweep learns from, what its cells are, and what is to be shown of it.
+
+    Attributes:
+        notes: on samples that were excluded, as they leak, and on how files were read.
+    """
 
     inputs: Inputs
+    plans: list[CellPlan]
     notes: list[str]
 
 
@@ -202,7 +213,7 @@ def prepare(
     if lacking:
         count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
         raise SweepError(f"{count} missing:\n" + "\n".join(f"  {text}" for text in lacking))
-    plan_cells(space, data_root)
+    plans = plan_cells(space, data_root)
     inputs = Inputs()
 
     def load(backbone: BackboneSpec) -> None:
@@ -227,7 +238,7 @@ def prepare(
 
     notes = collect(decodings(space), decode)
     end_processes()
-    return Prepared(inputs, list(dict.fromkeys(line for lines in notes for line in lines)))
+    return Prepared(inputs, plans, list(dict.fromkeys(line for lines in notes for line in lines)))
 
 
 def _excluded(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
@@ -262,8 +273,8 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     if not cell.fused:
         step_flops(cell.backbone, size, cell.freeze)
     flops = None if passes is None else passes * flops_of_a_pass
-    learning = count_trainable(network, cell.freeze)
-    return CellPlan(cell, size, classes, parameters, learning, passes, flops)
+    trainable = count_trainable(network, cell.freeze)
+    return CellPlan(cell, size, classes, parameters, trainable, passes, flops)
 
 
 def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) -> int:

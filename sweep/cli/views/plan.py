@@ -36,7 +36,7 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
             plan.cell.name,
             str(plan.size),
             f"{plan.parameters:,}",
-            f"{plan.learning:,}",
+            f"{plan.trainable:,}",
             str(plan.cell.trials),
             str(plan.cell.epochs),
             "?" if plan.passes is None else f"{plan.passes:,}",

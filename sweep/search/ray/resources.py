@@ -45,12 +45,12 @@ class ModelSize:
     """Numbers in a cell's network, and those of them that learn."""
 
     parameters: int
-    learning: int
+    trainable: int
 
     @property
     def least_mib(self) -> float:
         """Memory without which not a single image can be trained on: weights and their states."""
-        return (self.parameters + _STATES * self.learning) * _BYTES / 2**20 + CONTEXT_MIB
+        return (self.parameters + _STATES * self.trainable) * _BYTES / 2**20 + CONTEXT_MIB
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class ResourcePlanner:
             room, what = max(node.memory_mib for node in self._cpu_nodes), "node's memory"
         lines = [
             f"{name}: needs at least {_gib(size.least_mib)} ({size.parameters / 1e6:.0f} million "
-            f"parameters, {size.learning / 1e6:.0f} million of them learn)"
+            f"parameters, {size.trainable / 1e6:.0f} million of them trainable)"
             for name, size in self.sizes.items()
             if size.least_mib > room
         ]
