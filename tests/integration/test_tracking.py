@@ -272,11 +272,41 @@ def test_no_path_of_the_space_is_in_mlflow(tmp_path: Path, uri: str) -> None:
     folder.create(space, Settings("id", "now", str(tmp_path), None, uri, None))
     folder.write_record(record(0, dataset="d", backbone="b", key="id:d/b/frozen:trial:0"))
     Spool(folder, uri).send_all()
-    tags = str(MlflowClient(uri).get_experiment_by_name("s").tags)
-    assert "secret" not in tags
-    assert "hidden" not in tags
+    client = MlflowClient(uri)
+    tags = str(client.get_experiment_by_name("s").tags)
+    (cell,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "cell")
+    space_file = Path(client.download_artifacts(cell.info.run_id, "space.json", str(tmp_path)))
+    for text in (tags, str(cell.data.tags), space_file.read_text()):
+        assert "secret" not in text
+        assert "hidden" not in text
     read = tracked_results("s", uri, tmp_path)
     assert read.cells[0].pretraining == "ImageNet"  # which the name of the file told
+
+
+def test_a_space_in_parts_as_version_0_1_sent_it_is_read(tmp_path: Path, uri: str) -> None:
+    folder = told(tmp_path, uri)
+    Spool(folder, uri).send_all()
+    client, text = MlflowClient(uri), folder.space().without_places().model_dump_json()
+    experiment = client.get_experiment_by_name("s").experiment_id
+    for place, start in enumerate(range(0, len(text), 500)):
+        tag = f"sweep.space.id.{place}"
+        client.set_experiment_tag(experiment, tag, text[start : start + 500])
+    for run in runs(uri):
+        if run.data.tags["sweep.kind"] == "cell":
+            client.delete_tag(run.info.run_id, "sweep.space")
+    results = tracked_results("s", uri, tmp_path)
+    assert results.space == folder.space().without_places()
+    assert [len(cell.confirmations) for cell in results.cells if cell.confirmations] == [1]
+
+
+def test_a_space_that_was_raised_is_sent_again(tmp_path: Path, uri: str) -> None:
+    folder = told(tmp_path, uri)
+    Spool(folder, uri).send_all()
+    raised = folder.space().model_copy(update={"seeds": 7})
+    folder.create(raised, folder.settings())
+    folder.write_record(record(2))
+    Spool(folder, uri).send_all()
+    assert tracked_results("s", uri, tmp_path).space.seeds == 7
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def markdown(comparison: Comparison) -> str:
     heads += [title(name) for name in shown]
     heads += [f"{title(metric)} SD over confirmations", "Learning rate"]
     heads += ["Trials (pruned)", "Confirmations"]
-    heads += ["Training", "Work", "Parameters", "Learnable", "Memory MiB", "Images/s"]
+    heads += ["Training", "Work", "Parameters", "Trainable", "Memory MiB", "Images/s"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for row in comparison.rows:
         values = [*_names(comparison, row), *(interval(row.metrics.get(name)) for name in shown)]
