@@ -15,7 +15,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def known(folder: Path) -> dict[str, str]:
+def read_checksums(folder: Path) -> dict[str, str]:
     """Return the checksums that a folder was pulled with, by file name.
 
     Raises BackboneError if their file is damaged.
@@ -32,7 +32,7 @@ def known(folder: Path) -> dict[str, str]:
 
 def add(path: Path) -> None:
     """Write down the checksum of a file beside it."""
-    sums = known(path.parent) | {path.name: sha256(path)}
+    sums = read_checksums(path.parent) | {path.name: sha256(path)}
     lines = [f"{digest}  {name}\n" for name, digest in sorted(sums.items())]
     write_text(path.parent / FILE, "".join(lines))
 
@@ -42,7 +42,7 @@ def verify(path: Path) -> None:
 
     A file that they do not name is taken as it is.
     """
-    wanted = known(path.parent).get(path.name)
+    wanted = read_checksums(path.parent).get(path.name)
     if wanted is not None and sha256(path) != wanted:
         raise BackboneError(
             f"{path} is not the file that was pulled: its SHA-256 differs from that in "

@@ -135,7 +135,9 @@ class Pace:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._before: tuple[int, float] | None = None  # runs done and seconds spent, back then
+        self._before: tuple[int, float] | None = (
+            None  # runs done and seconds spent when it was made
+        )
         self._cells: list[CellProgress] = []
 
     @property

@@ -330,7 +330,7 @@ class Scheduler:
             elif running.best[number].epoch:
                 work.study.report(number, report.epoch, running.best[number].value)
                 learning.append(number)
-        # The best first: a pruner that ranks those it has seen passes whoever comes first.
+        # The best first: a pruner ranks a trial among those that it was asked of before.
         learning.sort(key=lambda number: -running.best[number].value)
         return [number for number in learning if work.study.should_prune(number)]
 

@@ -32,7 +32,7 @@ def test_before_anything_is_measured_small_models_share_a_gpu() -> None:
 
 def test_a_measured_peak_packs_as_many_waves_as_fit_with_a_margin() -> None:
     planner = shared([WORKSTATION], small=SMALL)
-    planner.measured(cell("small").name, 3_000)
+    planner.note_memory(cell("small").name, 3_000)
     share = planner.resources(cell("small"))
     at_once = math.floor(1 / share.gpus)
     assert at_once == math.floor(24_000 / (3_000 * MARGIN + CONTEXT_MIB)) == 5
@@ -42,20 +42,20 @@ def test_a_measured_peak_packs_as_many_waves_as_fit_with_a_margin() -> None:
 def test_the_largest_of_several_peaks_counts() -> None:
     planner = shared([WORKSTATION], small=SMALL)
     for peak in (1_000, 17_000, 500):
-        planner.measured(cell("small").name, peak)
+        planner.note_memory(cell("small").name, peak)
     assert planner.resources(cell("small")).gpus == 1.0
 
 
 def test_no_more_than_eight_share_a_gpu() -> None:
     planner = shared([A100], small=SMALL)
-    planner.measured(cell("small").name, 100)
+    planner.note_memory(cell("small").name, 100)
     assert planner.resources(cell("small")).gpus == 0.125
 
 
 def test_shares_of_a_gpu_never_add_up_to_more_than_one() -> None:
     planner = shared([A100], small=SMALL)
     for peak in range(100, 80_000, 331):
-        planner.measured(cell("small").name, peak)
+        planner.note_memory(cell("small").name, peak)
         share = planner.resources(cell("small")).gpus
         assert 0 < share <= 1
         assert math.floor(1 / share + 1e-6) * share <= 1
@@ -63,7 +63,7 @@ def test_shares_of_a_gpu_never_add_up_to_more_than_one() -> None:
 
 def test_what_fits_only_the_larger_gpus_is_sent_to_their_type() -> None:
     planner = shared([A100, T4], small=SMALL, large=LARGE)
-    planner.measured(cell("large").name, 20_000)
+    planner.note_memory(cell("large").name, 20_000)
     share = planner.resources(cell("large"))
     assert share.bundle() == {"CPU": 2.0, "GPU": 0.3333, "accelerator_type:A100": 0.001}
     assert planner.resources(cell("small")).accelerator is None
@@ -71,7 +71,7 @@ def test_what_fits_only_the_larger_gpus_is_sent_to_their_type() -> None:
 
 def test_a_peak_above_every_gpu_gets_the_largest_whole() -> None:
     planner = shared([A100, T4], large=LARGE)
-    planner.measured(cell("large").name, 79_000)  # it fits there with smaller batches
+    planner.note_memory(cell("large").name, 79_000)  # it fits there with smaller batches
     assert planner.resources(cell("large")).bundle()["GPU"] == 1.0
     assert planner.resources(cell("large")).accelerator == "accelerator_type:A100"
 
@@ -131,7 +131,7 @@ def test_waves_wait_for_nodes_that_an_autoscaler_may_start() -> None:
     node = Node("a", "gpu", 8, 1, 24_000)
     planner = ResourcePlanner([node], sizes, most_nodes=8)
     assert planner.at_once() == 8 * 4
-    planner.measured(cell("small").name, 9_000)
+    planner.note_memory(cell("small").name, 9_000)
     assert planner.at_once() == 8 * 2
     planner.follow([node] * 8)
     assert planner.at_once() == 8 * 2
@@ -150,6 +150,6 @@ def test_without_gpus_no_more_waves_run_than_have_memory_by_the_largest_peak() -
     node = Node("a", "ws", 8, memory_mib=4_000)
     planner = ResourcePlanner([node], {cell(str(n)).name: ModelSize(10, 10) for n in range(8)})
     assert planner.at_once() == 8
-    planner.measured(cell("0").name, 1_500)
+    planner.note_memory(cell("0").name, 1_500)
     assert planner.at_once() == math.floor(4_000 / (1_500 * MARGIN)) == 2
     assert "has used 1.5 GiB, a node has 3.9 GiB for waves" in planner.memory_of(cell("0").name)

@@ -95,7 +95,7 @@ def sentences(comparison: Comparison) -> dict[str, list[str]]:
     return {heading: lines for heading, lines in found.items() if lines}
 
 
-def tested(rows: list[Row]) -> str:
+def describe_test(rows: list[Row]) -> str:
     """Say what the scores are of."""
     folded = [row.cell.folded for row in rows if row.metrics]
     if folded and all(folded):
@@ -125,7 +125,7 @@ def terminal(comparison: Comparison, width: int | None) -> str:
         ends = following is None or following.cell.dataset != row.cell.dataset
         style = "bold green" if any(row is item for item in best) else ""
         lines.append(Line([*_names(comparison, row), *values, *_search(row)], style, ends))
-    caption = f"{tested(rows)} [95 % interval]{_positive_note(comparison)}"
+    caption = f"{describe_test(rows)} [95 % interval]{_positive_note(comparison)}"
     look = Look(None, caption, box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     buffer, room = io.StringIO(), width or _PIPE_WIDTH
     console = Console(file=buffer, width=room, force_terminal=width is not None)

@@ -171,7 +171,7 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
 def _domains(comparison: Comparison, rows: list[Row]) -> dict[str, Domain]:
     """Return the domain of each hyper-parameter that all sweeps of these rows have searched.
 
-    Of ranges that which holds them all; of choices all values.
+    Of ranges it is the range that holds them all, of lists the list of all values.
     """
     names = {row.cell.sweep for row in rows}
     spaces = [sweep.space.domains() for sweep in comparison.sweeps if sweep.name in names]

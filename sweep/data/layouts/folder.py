@@ -59,7 +59,7 @@ class Folder(Layout):
 
     def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
         """Name the images below each class's folder."""
-        root, parts = path, list(_split_folders(spec, seen_through(spec, path)))
+        root, parts = path, list(_split_folders(spec, unwrap(spec, path)))
         if not any(subfolders(part) for _, part in parts):
             raise DataError(f"dataset {spec.name}: {root} has no folder for each class")
         samples, empty = [], []
@@ -79,7 +79,7 @@ class Folder(Layout):
         return assign_groups(spec, samples)
 
 
-def seen_through(spec: DatasetSpec, root: Path) -> Path:
+def unwrap(spec: DatasetSpec, root: Path) -> Path:
     """Return the folder of classes or splits: below folders that hold one folder and no image.
 
     Archives are often unpacked into a folder of their own name.

@@ -101,7 +101,7 @@ class ResourcePlanner:
         self._threads = self._share_of_cpus()
         self._at_once = self._count()
 
-    def measured(self, cell: str, peak_mib: float) -> None:
+    def note_memory(self, cell: str, peak_mib: float) -> None:
         """Take note of the most memory that a wave of the cell, by its name, has used."""
         self._peaks[cell] = max(peak_mib, self._peaks.get(cell, 0.0))
         self._at_once = self._count()

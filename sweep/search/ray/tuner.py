@@ -89,7 +89,7 @@ def _fit(scheduler: Scheduler, context: SweepContext, planner: ResourcePlanner) 
     """Let Tune run the waves that are left."""
     for record in context.folder.records():  # of a driver before this one
         if peak := record.facts.get("reserved_memory_mib"):
-            planner.measured(record.cell, peak)
+            planner.note_memory(record.cell, peak)
     searcher = WaveSearcher(scheduler, context, planner)
     # In a folder that nobody else would name so.
     scratch = context.folder.path / f"tune.{context.sweep_id}"
@@ -333,7 +333,7 @@ class PruningScheduler(FIFOScheduler):  # type: ignore[misc]
         wave: Wave = trial.config["wave"]
         self._searcher.stalls.on_report(trial.trial_id, wave)
         if peak := result["report"].facts.get("reserved_memory_mib"):
-            self._planner.measured(wave.cell.name, peak)
+            self._planner.note_memory(wave.cell.name, peak)
         if result["report"].paused:
             return str(TrialScheduler.CONTINUE)  # it is done, and the searcher hears of it
         pruned, over = self._scheduler.on_report(wave.key, result["report"])
