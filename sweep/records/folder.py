@@ -99,7 +99,7 @@ class SweepFolder:
         path = self.path / "space.yaml"
         with _naming(path):
             document = yaml.safe_load(path.read_text("utf-8"))
-            if names := document.get("imports"):
+            if isinstance(document, dict) and (names := document.get("imports")):
                 import_beside(names, self.path)
             return Space.model_validate(document)
 
