@@ -68,17 +68,18 @@ def compare(
     home: Path | None,
 ) -> None:
     """Compare the cells of one or several sweeps on the test split."""
-    from sweep.comparison.api import checked_choices, compare_sweeps
-    from sweep.comparison.sources import find_results
+    from sweep.comparison.api import require_format
+    from sweep.run.api import Places
+    from sweep.run.api import compare as run
 
-    sweeps = find_results(names, home_of(home), tracking_uri)
-    choices = checked_choices(sweeps, metric, margin)
-    out = console()
-    width = out.width if out.is_terminal and not output else None
-    text, notes = compare_sweeps(sweeps, choices, style, output, width)
-    if text:
-        click.echo(text)
-    _note(notes)
+    require_format(style, output)
+    found = run(*names, metric=metric, margin=margin, places=Places(home, None, None, tracking_uri))
+    if output:
+        found.write(output, style)
+    else:
+        out = console()
+        click.echo(found.render(style, out.width if out.is_terminal else None))
+    _note(found.notes())
 
 
 @cli.command()
@@ -109,15 +110,17 @@ def report(
     """Write the comparison as one HTML file: figures, tables, methods, a checklist."""
     from rich.console import Console
 
-    from sweep.comparison.api import checked_choices, write_report
-    from sweep.comparison.sources import find_results
+    from sweep.run.api import Places
+    from sweep.run.api import compare as run
 
-    sweeps = find_results(names, home_of(home), tracking_uri)
-    choices = checked_choices(sweeps, metric, margin)
+    places = Places(home, None, None, tracking_uri)
     with Console(stderr=True).status("comparing") as status:
-        notes = write_report(
-            sweeps, choices, output, track, lambda name: status.update(f"drawing {name}")
-        )
+        found = run(*names, metric=metric, margin=margin, places=places)
+        found.write_report(output, lambda name: status.update(f"drawing {name}"))
+        notes = found.notes()
+        if track:
+            status.update("drawing MLflow")
+            notes = [*notes, *found.log_report(output)]
     _note(notes)
     click.echo(f"written to {output}: open it in a browser")
 

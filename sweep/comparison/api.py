@@ -1,12 +1,11 @@
 """From sweeps to text: the comparison in one of its formats."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 from sweep.base.atomic import write_atomically, write_text
-from sweep.comparison.caveats import caveats
-from sweep.comparison.comparison import Choices, Comparison, compare
+from sweep.comparison.comparison import Choices, Comparison
 from sweep.comparison.formats import latex, tables
 from sweep.errors import SweepError, nearest
 from sweep.records.results import SweepResults
@@ -31,34 +30,11 @@ def checked_choices(
     return Choices(metric, chosen, any(sweep.space.margin != chosen for sweep in sweeps))
 
 
-def compare_sweeps(
-    sweeps: list[SweepResults],
-    choices: Choices,
-    style: str,
-    output: Path | None,
-    width: int | None = None,
-) -> tuple[str, list[str]]:
-    """Return the comparison as text, and what to know about it; write it to a file if asked.
-
-    Raises SweepError for an unknown format, for Parquet without a file, and what `compare` does.
-    """
+def require_format(style: str, output: Path | None) -> None:
+    """Raise SweepError for an unknown format, and for Parquet without a file."""
     _require(style, FORMATS, "format")
     if style == "parquet" and output is None:
         raise SweepError("parquet is not for a terminal: say --output FILE.parquet")
-    comparison = compare(sweeps, choices)
-    require_scores(comparison)
-    if style == "parquet":
-        from sweep.comparison.formats import frames as tabular
-
-        assert output is not None
-        frame = tabular.table(comparison)
-        write_atomically(output, lambda file: frame.to_parquet(file, index=False))
-        return "", caveats(comparison)
-    text = render(comparison, style, width)
-    if output:
-        write_text(output, f"{text}\n")
-        return "", caveats(comparison)
-    return text, caveats(comparison)
 
 
 def require_scores(comparison: Comparison) -> None:
@@ -69,54 +45,44 @@ def require_scores(comparison: Comparison) -> None:
         raise SweepError(f"nothing to compare yet: no cell of {names} is confirmed{why}")
 
 
-def write_report(
-    sweeps: list[SweepResults],
-    choices: Choices,
-    output: Path,
-    track: bool,
-    progress: Callable[[str], None],
-) -> list[str]:
-    """Write the report as one HTML file and keep it in MLflow; return what to know.
+def write(comparison: Comparison, style: str, output: Path) -> None:
+    """Write the comparison as a file; raises SweepError for an unknown format."""
+    require_format(style, output)
+    if style != "parquet":
+        write_text(output, f"{render(comparison, style)}\n")
+        return
+    from sweep.comparison.formats import frames
 
-    Args:
-        track: keep it with the runs of every sweep; where that fails is told, and no error.
-
-    Raises what `compare_sweeps` does.
-    """
-    from sweep.comparison.report.page import report
-
-    comparison = compare(sweeps, choices)
-    require_scores(comparison)
-    write_text(output, report(comparison, progress))
-    notes = caveats(comparison)
-    return notes + (_track(sweeps, output, progress) if track else [])
+    frame = frames.table(comparison)
+    write_atomically(output, lambda file: frame.to_parquet(file, index=False))
 
 
-def _track(sweeps: list[SweepResults], output: Path, progress: Callable[[str], None]) -> list[str]:
-    from sweep.tracking.runs import log_report
+def log_report(sweeps: Iterable[SweepResults], report: Path) -> list[str]:
+    """Keep a report with the runs of each sweep in MLflow; return why where that fails."""
+    from sweep.tracking import runs
 
-    progress("MLflow")
-    notes = []
+    problems = []
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "report.html"
-        named.write_bytes(output.read_bytes())
+        named.write_bytes(report.read_bytes())
         for sweep in sweeps:
-            if problem := log_report(sweep.name, sweep.id, sweep.tracking_uri, named):
-                notes.append(f"the report is not in MLflow at {sweep.tracking_uri}: {problem}")
-    return notes
+            if reason := runs.log_report(sweep.name, sweep.id, sweep.tracking_uri, named):
+                problems.append(f"the report is not in MLflow at {sweep.tracking_uri}: {reason}")
+    return problems
 
 
 def render(comparison: Comparison, style: str, width: int | None = None) -> str:
-    """Return the comparison in one of the formats that are text."""
+    """Return the comparison in one of the formats that are text; raises SweepError for others."""
+    require_format(style, None)
     if style == "table":
         return tables.terminal(comparison, width)
     if style == "markdown":
         return tables.markdown(comparison)
     if style == "latex":
         return latex.latex(comparison)
-    from sweep.comparison.formats import frames as tabular  # with pandas, which takes a moment
+    from sweep.comparison.formats import frames  # with pandas, which takes a moment
 
-    return tabular.csv(comparison) if style == "csv" else tabular.as_json(comparison)
+    return frames.csv(comparison) if style == "csv" else frames.as_json(comparison)
 
 
 def _require(value: str, allowed: tuple[str, ...], option: str) -> None:

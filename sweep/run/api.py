@@ -8,6 +8,7 @@ outcome.results.trials()
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweep.base.addresses import kept_address
 from sweep.base.settings import default_data_root, default_home, default_weights_dir
@@ -17,11 +18,12 @@ from sweep.comparison.sources import find_results
 from sweep.errors import SweepError
 from sweep.records.folder import existing
 from sweep.records.results import home_results
-from sweep.run import launch as launching
-from sweep.run.launch import Changes, Outcome
 from sweep.run.listener import Listener
 from sweep.run.results import ComparisonResult, Results
 from sweep.space.model import Space
+
+if TYPE_CHECKING:  # Ray and MLflow take seconds to import, and who compares needs neither
+    from sweep.run.launch import Outcome
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ _NOBODY = Listener()
 
 def launch(
     space: Space, places: Places = Places(), listener: Listener = _NOBODY, retries: int = 2
-) -> Outcome:
+) -> "Outcome":
     """Run a new sweep to its end, and compare its cells. Nothing is printed.
 
     Args:
@@ -74,6 +76,8 @@ def launch(
         SweepError: something it needs is missing or wrong; nothing was begun.
         Interrupted: stopped; what was done is kept.
     """
+    from sweep.run import launch as launching
+
     settings = launching.new_settings(
         places.data_root or default_data_root(),
         places.weights_dir or default_weights_dir(),
@@ -93,13 +97,15 @@ def resume(
     retries: int | None = None,
     overrides: Sequence[str] = (),
     retry_failed: bool = False,
-) -> Outcome:
+) -> "Outcome":
     """Go on with a sweep to its end; see `launch`.
 
     Args:
         overrides: a larger budget, as ``budget.trials=32``.
         retry_failed: begin the trials that failed anew.
     """
+    from sweep.run import launch as launching
+
     folder = existing(places.home or default_home(), name)
     settings = {
         "data_root": str(places.data_root.absolute()) if places.data_root else None,
@@ -110,7 +116,9 @@ def resume(
         "local": places.local if places.local or places.address else None,
     }
     changed = {key: value for key, value in settings.items() if value is not None}
-    return launching.resume(folder, listener, Changes(tuple(overrides), changed, retry_failed))
+    return launching.resume(
+        folder, listener, launching.Changes(tuple(overrides), changed, retry_failed)
+    )
 
 
 def results(name: str, places: Places = Places()) -> Results:

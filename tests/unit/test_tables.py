@@ -11,7 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sweep.comparison.api import FORMATS, checked_choices, compare_sweeps, render
+from sweep.comparison.api import (
+    FORMATS,
+    checked_choices,
+    render,
+    require_format,
+    require_scores,
+    write,
+)
 from sweep.comparison.comparison import Choices, compare
 from sweep.comparison.formats.latex import escape
 from sweep.errors import SweepError
@@ -77,7 +84,7 @@ def test_csv_is_a_table_with_one_row_a_cell(comparison) -> None:
 
 def test_parquet_holds_the_same_table(tmp_path: Path, comparison) -> None:
     path = tmp_path / "table.parquet"
-    compare_sweeps(comparison.sweeps, CHOICES, "parquet", path)
+    write(comparison, "parquet", path)
     found = pd.read_parquet(path)
     expected = pd.read_csv(io.StringIO(render(comparison, "csv")))
     assert list(found.columns) == list(expected.columns)
@@ -86,7 +93,7 @@ def test_parquet_holds_the_same_table(tmp_path: Path, comparison) -> None:
 
 def test_parquet_needs_a_file(comparison) -> None:
     with pytest.raises(SweepError, match="say --output FILE"):
-        compare_sweeps(comparison.sweeps, CHOICES, "parquet", None)
+        require_format("parquet", None)
 
 
 def test_latex_is_the_studys_table_with_the_best_in_bold(comparison) -> None:
@@ -156,7 +163,7 @@ def test_the_table_fits_a_terminal_of_100_columns(comparison) -> None:
 def test_unknown_formats_metrics_and_senseless_numbers_are_refused_in_words(comparison) -> None:
     sweeps = comparison.sweeps
     with pytest.raises(SweepError, match=r"unknown format 'markdwon'.*did you mean markdown"):
-        compare_sweeps(sweeps, CHOICES, "markdwon", None)
+        require_format("markdwon", None)
     with pytest.raises(SweepError, match=r"unknown metric 'briar'.*did you mean brier"):
         checked_choices(sweeps, "briar", 0.01)
     with pytest.raises(SweepError, match="margin -1"):
@@ -169,4 +176,4 @@ def test_unknown_formats_metrics_and_senseless_numbers_are_refused_in_words(comp
 
 def test_nothing_confirmed_is_nothing_to_compare() -> None:
     with pytest.raises(SweepError, match="nothing to compare yet: no cell of s is confirmed"):
-        compare_sweeps([sweep_of({})], CHOICES, "table", None)
+        require_scores(compare([sweep_of({})], CHOICES))
