@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from sweep.records.progress import CellProgress
 from sweep.search.scheduler import Scheduler, open_scheduler
-from sweep.train.cell import WaveRun
-from sweep.train.wave import SweepContext, Wave
+from sweep.train.cell import run_wave
+from sweep.train.wave import Report, SweepContext, Wave
 
 
 def search_here(context: SweepContext, watch: Callable[[list[CellProgress]], None]) -> bool:
@@ -21,17 +21,16 @@ def search_here(context: SweepContext, watch: Callable[[list[CellProgress]], Non
     (context.folder.path / "pulse.json").unlink(missing_ok=True)  # of a driver on Ray
     with open_scheduler(context, lambda: watch(scheduler.progress)) as scheduler:
         while not context.folder.is_asked_to_stop() and (wave := scheduler.next_wave()):
-            _run_wave(context, scheduler, wave)
+            _run(context, scheduler, wave)
         scheduler.refuse_blocked()
         return not scheduler.unfinished
 
 
-def _run_wave(context: SweepContext, scheduler: Scheduler, wave: Wave) -> None:
-    run, ended = WaveRun(context, wave, len(os.sched_getaffinity(0))), False
-    while not ended:
-        report = run.step()
-        pruned, ended = scheduler.on_report(wave.key, report)
-        run.drop(pruned)
+def _run(context: SweepContext, scheduler: Scheduler, wave: Wave) -> None:
+    def on_report(report: Report) -> list[int] | None:
+        pruned, over = scheduler.on_report(wave.key, report)
         if report.done:
             scheduler.on_complete(wave.key, report)
-            ended = True
+        return None if over else pruned
+
+    run_wave(context, wave, len(os.sched_getaffinity(0)), on_report)

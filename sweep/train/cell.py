@@ -5,7 +5,7 @@ import math
 import re
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,28 @@ _MIN_CHECKPOINT_INTERVAL_S = 1.0
 _LOOK_EVERY_S = 1.0
 
 
+def run_wave(
+    context: SweepContext,
+    wave: Wave,
+    threads: int,
+    on_report: Callable[[Report], Iterable[int] | None],
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Train one wave, to its end or until it is given up. It needs neither Ray nor Optuna.
+
+    Args:
+        on_report: takes each report; returns the numbers of the members to give up, or None to
+            give up the wave.
+        should_stop: see `WaveRun`.
+    """
+    run, ended = WaveRun(context, wave, threads, should_stop=should_stop), False
+    while not ended:
+        report = run.step()
+        dropped = on_report(report)
+        ended = report.done or dropped is None
+        run.drop(list(dropped or ()))
+
+
 class WaveRun:
     """Trains one wave; each step goes on to the next report. It needs neither Ray nor Optuna.
 
@@ -52,6 +74,8 @@ class WaveRun:
         threads: how many CPUs the wave may use.
         show_life: called now and then while images are decoded, features computed, or epochs
             trained.
+        should_stop: asked at most once a second; then the wave leaves a checkpoint and pauses. By
+            default it looks whether the sweep is asked to stop.
     """
 
     def __init__(
@@ -60,8 +84,10 @@ class WaveRun:
         wave: Wave,
         threads: int,
         show_life: Callable[[], None] = lambda: None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         self._context, self._wave, self._show_life = context, wave, show_life
+        self._should_stop = should_stop or context.folder.is_asked_to_stop
         self._learner: Learner | None = None
         self._unsent: list[EpochScore] = []
         self._history: list[EpochScore] = []
@@ -121,7 +147,7 @@ class WaveRun:
         """Tell whether the sweep is to be stopped; looks once a second."""
         now = time.monotonic()
         if now - self._looked >= _LOOK_EVERY_S:
-            self._looked, self._stopping = now, self._context.folder.is_asked_to_stop()
+            self._looked, self._stopping = now, self._should_stop()
         return self._stopping
 
     def _pause(self) -> None:

@@ -16,7 +16,7 @@ from sweep.search.ledger import Ledger
 from sweep.search.scheduler import GIVE_UP_AFTER, Scheduler
 from sweep.space.model import Space
 from sweep.tracking.schema import params_of
-from sweep.train.cell import WaveRun
+from sweep.train.cell import WaveRun, run_wave
 from sweep.train.learner import EpochScore
 from sweep.train.wave import Report, SweepContext, Wave
 from tests.ledgers import change_first_value
@@ -73,6 +73,25 @@ def run_here(context: SweepContext, dies: Dies = lambda _: None) -> list[Wave]:
                 scheduler.on_complete(wave.key, report)
                 over = True
     return dealt
+
+
+def test_a_wave_stops_when_a_callable_says_so_and_goes_on_from_its_checkpoint(
+    tmp_path: Path,
+) -> None:
+    context = sweep_context(tmp_path)
+    wave = next(w for w in iter(new_scheduler(context).next_wave, None) if not w.cell.fused)
+    stopped: list[Report] = []
+    run_wave(context, wave, 2, stopped.append, should_stop=lambda: True)
+    assert [(report.paused, report.done) for report in stopped] == [(True, True)]
+    reports: list[Report] = []
+
+    def on_report(report: Report) -> list[int]:
+        reports.append(report)
+        return []
+
+    run_wave(context, wave, 2, on_report)
+    assert reports[-1].done
+    assert not reports[-1].error
 
 
 def outcomes(context: SweepContext) -> dict[str, tuple[object, ...]]:
