@@ -1,4 +1,4 @@
-"""How fast data are got ready: decoding, the store, manifests, twins, the check.
+"""How fast data are got ready: decoding, the store, manifests, near-duplicates, the check.
 
 Each against a plain alternative in the same run, on real photographs and X-rays.
 
@@ -21,7 +21,7 @@ from scipy.ndimage import affine_transform
 from sweep.data.dataset import read_manifest, samples_of, store_plan
 from sweep.data.io.images import decode
 from sweep.data.layouts.base import Files
-from sweep.data.quality import near_duplicates as twins
+from sweep.data.quality import near_duplicates as quality
 from sweep.data.quality.checks import check
 from sweep.data.store import building as stores
 from sweep.data.store.building import StorePlan
@@ -143,9 +143,9 @@ def near_duplicates(work: Path) -> None:
     for name in ("brain_mri", "chest_xray", "ham10000", "ichallenge_pm"):
         spec = DatasetSpec.model_validate(name)
         manifest = read_manifest(spec, Split(), data_root())
-        plan = store_plan(spec, manifest, twins.THUMBNAIL, "bilinear", data_root())
+        plan = store_plan(spec, manifest, quality.THUMBNAIL, "bilinear", data_root())
         store = open_store(work / "thumbnails", plan)
-        grey.append(twins.signatures(store, np.arange(len(store))).reshape(-1, 32, 32))
+        grey.append(quality.signatures(store, np.arange(len(store))).reshape(-1, 32, 32))
     base, rng = np.concatenate(grey), np.random.default_rng(0)
     made = np.empty((MANY, 1024), dtype=np.float32)
     for row in range(MANY):
@@ -157,7 +157,7 @@ def near_duplicates(work: Path) -> None:
     print("near-identical pairs among warped medical pictures")
     times = {}
     for count in (MANY // 4, MANY // 2, MANY):
-        times[count] = seconds(lambda count=count: twins._near_pairs(made[:count]))
+        times[count] = seconds(lambda count=count: quality._near_pairs(made[:count]))
         print(f"  {count:7,}            {times[count]:6.2f} s")
     compared = seconds(lambda: made[:5000] @ made[:5000].T) * (MANY / 5000) ** 2
     print(f"  comparing all pairs of {MANY:,} would take {compared:.0f} s for the products alone")

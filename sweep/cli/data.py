@@ -54,7 +54,7 @@ def data_check(
     weights_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Look for leaks, copies, damage and giveaways; exit code 1 if a comparison would be biased."""
+    """Look for leaks, copies, damage and shortcuts; exit code 1 if a comparison would be biased."""
     keys = {"layout": layout, "group": group, "modality": modality}
     spec, split = _dataset(name_or_path, space_name, data_root, keys)
     from sweep.base.settings import default_cache

@@ -20,7 +20,7 @@ from sweep.data.quality.near_duplicates import (
     NearDuplicates,
     find_near_duplicates,
     load_near_duplicates,
-    twins_key,
+    near_duplicates_key,
 )
 from sweep.data.splits import assign_splits, nested, require_every_class
 from sweep.data.store.building import Progress, StorePlan
@@ -170,9 +170,11 @@ def open_dataset(
     if dataset.store.unreadable:
         _settle_unreadable(spec, dataset)
     if spec.leaks != "allow":
-        twins = open_twins(spec, manifest, data_root, cache)
-        drawn = kept_together(spec, manifest, twins, split, data_root, view.fold, view.partition)
-        dataset = _without_leaks(spec, _with_splits(dataset, drawn), twins)
+        near_duplicates = open_near_duplicates(spec, manifest, data_root, cache)
+        drawn = kept_together(
+            spec, manifest, near_duplicates, split, data_root, view.fold, view.partition
+        )
+        dataset = _without_leaks(spec, _with_splits(dataset, drawn), near_duplicates)
     if view.train_fraction < 1:
         dataset = _with_fraction(spec, dataset, view.train_fraction, split.seed)
     return dataset
@@ -196,7 +198,7 @@ class Together:
 def kept_together(
     spec: DatasetSpec,
     manifest: Manifest,
-    twins: NearDuplicates,
+    near_duplicates: NearDuplicates,
     split: Split,
     data_root: Path,
     fold: int = 0,
@@ -209,9 +211,9 @@ def kept_together(
     Raises DataError if a class is then absent from a split.
     """
     samples = samples_of(spec, data_root)
-    clusters = merged_groups(manifest.groups, twins.alike)
+    clusters = merged_groups(manifest.groups, near_duplicates.alike)
     own_test = np.asarray([sample.split == "test" for sample in samples])
-    unclear = several_labels(manifest.labels, twins.alike) & ~own_test
+    unclear = several_labels(manifest.labels, near_duplicates.alike) & ~own_test
     if clusters == manifest.groups and not unclear.any():
         return Together(manifest.splits, clusters, unclear)
     together = [replace(s, group=c) for s, c in zip(samples, clusters, strict=True)]
@@ -232,8 +234,8 @@ def _with_splits(dataset: Dataset, drawn: Together) -> Dataset:
     return replace(dataset, manifest=manifest, clusters=drawn.clusters, dropped=dropped)
 
 
-def _without_leaks(spec: DatasetSpec, dataset: Dataset, twins: NearDuplicates) -> Dataset:
-    leaks = find_leaks(dataset.manifest, twins)
+def _without_leaks(spec: DatasetSpec, dataset: Dataset, near_duplicates: NearDuplicates) -> Dataset:
+    leaks = find_leaks(dataset.manifest, near_duplicates)
     if not leaks.all.any():
         return dataset
     dropped = (*dataset.dropped, f"leaks: {leaks.summary(dataset.manifest)}")
@@ -278,18 +280,18 @@ def store_plan(
     return StorePlan(manifest.paths, stamps, images, size, interpolation, version)
 
 
-def open_twins(
+def open_near_duplicates(
     spec: DatasetSpec, manifest: Manifest, data_root: Path, cache: Path
 ) -> NearDuplicates:
     """Find the pictures of a dataset that are the same, or look it up where it was found."""
     plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
-    place = cache / "twins" / f"{twins_key(plan)}.npz"
+    place = cache / "near_duplicates" / f"{near_duplicates_key(plan)}.npz"
     if (known := load_near_duplicates(place)) is not None:
         return known
     thumbnails = open_store(cache / "stores", plan)
-    twins = find_near_duplicates(thumbnails, plan)
-    twins.save(place)
-    return twins
+    near_duplicates = find_near_duplicates(thumbnails, plan)
+    near_duplicates.save(place)
+    return near_duplicates
 
 
 def _settle_unreadable(spec: DatasetSpec, dataset: Dataset) -> None:

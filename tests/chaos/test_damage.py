@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 FILES = {
     "store": "cache/stores/*/*",
     "features": "cache/features/*",
-    "twins": "cache/twins/*",
+    "near_duplicates": "cache/near_duplicates/*",
     "checkpoint": "sweeps/chaos/checkpoints/*",
     "record": "sweeps/chaos/runs/*",
     "predictions": "sweeps/chaos/predictions/*",

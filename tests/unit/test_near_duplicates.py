@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from sweep.data.dataset import open_twins, read_manifest
+from sweep.data.dataset import open_near_duplicates, read_manifest
 from sweep.data.quality import near_duplicates as module
 from sweep.data.quality.near_duplicates import (
     NearDuplicates,
@@ -29,7 +29,7 @@ def picture(seed: int, side: int = 200) -> Image.Image:
 def found(root: Path) -> tuple[NearDuplicates, dict[str, int]]:
     manifest = read_manifest(SPEC, Split(), root)
     rows = {Path(path).name: row for row, path in enumerate(manifest.paths)}
-    return open_twins(SPEC, manifest, root, root / "cache"), rows
+    return open_near_duplicates(SPEC, manifest, root, root / "cache"), rows
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_different_pictures_have_no_twins(root: Path) -> None:
-    twins, rows = found(root)
-    assert len(set(twins.alike)) == len(set(twins.copies)) == len(rows) == 20
+    near_duplicates, rows = found(root)
+    assert len(set(near_duplicates.alike)) == len(set(near_duplicates.copies)) == len(rows) == 20
 
 
 def test_the_same_pixels_in_another_file_are_a_copy(root: Path) -> None:
     Image.open(root / "d" / "a" / "a3.png").save(root / "d" / "b" / "other.tif")
-    twins, rows = found(root)
-    assert twins.copies[rows["other.tif"]] == twins.copies[rows["a3.png"]]
-    assert len(set(twins.copies)) == 20
+    near_duplicates, rows = found(root)
+    assert near_duplicates.copies[rows["other.tif"]] == near_duplicates.copies[rows["a3.png"]]
+    assert len(set(near_duplicates.copies)) == 20
 
 
 def _smaller(image: Image.Image, path: Path) -> None:
@@ -83,18 +83,18 @@ def test_a_changed_picture_is_alike_but_no_copy(
     root: Path, change: Callable[[Image.Image, Path], None]
 ) -> None:
     change(Image.open(root / "d" / "a" / "a3.png"), root / "d" / "b" / "changed.png")
-    twins, rows = found(root)
+    near_duplicates, rows = found(root)
     changed = next(row for name, row in rows.items() if name.startswith("changed"))
-    assert twins.alike[changed] == twins.alike[rows["a3.png"]]
-    assert len(set(twins.alike)) == 20
-    assert len(set(twins.copies)) == 21
+    assert near_duplicates.alike[changed] == near_duplicates.alike[rows["a3.png"]]
+    assert len(set(near_duplicates.alike)) == 20
+    assert len(set(near_duplicates.copies)) == 21
 
 
 def test_unreadable_pictures_have_no_twins(root: Path) -> None:
     for i in range(2):
         (root / "d" / "a" / f"broken{i}.png").write_bytes(b"")
-    twins, _ = found(root)
-    assert len(set(twins.copies)) == 22
+    near_duplicates, _ = found(root)
+    assert len(set(near_duplicates.copies)) == 22
 
 
 def test_the_tree_finds_the_pairs_that_comparing_all_finds() -> None:
@@ -141,5 +141,5 @@ def test_pictures_too_small_to_tell_are_only_copies() -> None:
         def open(self, name: str) -> Image.Image:
             return Image.fromarray(small[int(name)])
 
-    twins = find_near_duplicates(store, Plan())  # type: ignore[arg-type]
-    assert twins.alike[1] == twins.alike[3] != twins.alike[2]
+    near_duplicates = find_near_duplicates(store, Plan())  # type: ignore[arg-type]
+    assert near_duplicates.alike[1] == near_duplicates.alike[3] != near_duplicates.alike[2]

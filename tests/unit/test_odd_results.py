@@ -85,10 +85,10 @@ def test_one_cell_alone(classes: int) -> None:
 def test_the_same_cell_in_two_sweeps_with_the_same_predictions() -> None:
     sweeps = [sweep_of(AUROCS, name) for name in ("a", "b")]
     comparison = compare(sweeps, Choices("f1"))
-    twins = [
+    near_duplicates = [
         pair for pair in comparison.pairs["eyes"] if pair.first.cell.name == pair.second.cell.name
     ]
-    assert [pair.verdict.p for pair in twins] == [1, 1]
+    assert [pair.verdict.p for pair in near_duplicates] == [1, 1]
     assert report(comparison).endswith("</html>")
 
 

@@ -76,7 +76,7 @@ def measure_impact(
     merged = manifest.resplit(np.where(test, "test", "train"))
     readable = np.ones(len(manifest), dtype=bool)
     readable[list(store.unreadable)] = False
-    leaking = find_leaks(merged, data_check.twins).all
+    leaking = find_leaks(merged, data_check.near_duplicates).all
     train = np.flatnonzero(~test & readable)
     clean = np.flatnonzero(~test & readable & ~leaking)
     held_out = np.flatnonzero(test & readable)

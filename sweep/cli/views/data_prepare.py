@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sweep.base.settings import default_cache
-from sweep.data.dataset import open_twins, read_manifest
+from sweep.data.dataset import open_near_duplicates, read_manifest
 from sweep.data.layouts import location, missing
 from sweep.data.layouts.base import layout_of
 from sweep.data.store.building import Progress
@@ -31,7 +31,7 @@ def prepare_stores(
     data_root: Path,
     progress: Callable[[str], Progress],
 ) -> list[str]:
-    """Decode images into their stores and find twins; what is there already is left alone.
+    """Decode images into their stores and find near-duplicates, as far as they are not there.
 
     Args:
         progress: makes what is called with (done, all) for a store, given its title.
@@ -51,7 +51,7 @@ def prepare_stores(
         store = open_store(cache / "stores", plan, progress(item.title))
         if item.dataset.leaks != "allow":
             manifest = read_manifest(item.dataset, split, data_root)
-            open_twins(item.dataset, manifest, data_root, cache)
+            open_near_duplicates(item.dataset, manifest, data_root, cache)
         unreadable = f", {len(store.unreadable)} cannot be read" if store.unreadable else ""
         done = "there already" if there else "decoded"
         lines.append(f"{item.title}: {len(store):,} images {done}{unreadable}")

@@ -9,11 +9,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.data.dataset import classes_of, kept_together, open_twins, samples_of, store_plan
+from sweep.data.dataset import (
+    classes_of,
+    kept_together,
+    open_near_duplicates,
+    samples_of,
+    store_plan,
+)
 from sweep.data.manifest import SPLITS, Manifest, Sample
 from sweep.data.quality.near_duplicates import THUMBNAIL, NearDuplicates
 from sweep.data.quality.remarks import gaps_between_slices, remarks
-from sweep.data.quality.shortcuts import border_giveaway, size_giveaway
+from sweep.data.quality.shortcuts import find_border_shortcut, find_size_shortcut
 from sweep.data.splits import assign_splits
 from sweep.data.store.building import Progress
 from sweep.data.store.image_store import Store, open_store
@@ -48,7 +54,7 @@ class DataCheck:
         images: split -> class -> number of images.
         groups: split -> number of groups.
         manifest: the samples, in the splits that the dataset brings, else in those drawn.
-        twins: which of them show the same picture.
+        near_duplicates: which of them show the same picture.
     """
 
     name: str
@@ -56,7 +62,7 @@ class DataCheck:
     groups: dict[str, int]
     findings: list[Finding]
     manifest: Manifest
-    twins: NearDuplicates
+    near_duplicates: NearDuplicates
 
     @property
     def biased(self) -> bool:
@@ -87,22 +93,23 @@ def check(
     manifest = Manifest.of(samples, seen.tolist(), classes_of(spec, samples))
     plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
     store = open_store(cache / "stores", plan, progress)
-    twins = open_twins(spec, manifest, data_root, cache)
+    near_duplicates = open_near_duplicates(spec, manifest, data_root, cache)
     if not brings and not findings and spec.leaks != "allow":
         try:
-            drawn = kept_together(spec, manifest, twins, split, data_root).splits
+            drawn = kept_together(spec, manifest, near_duplicates, split, data_root).splits
             manifest = manifest.resplit(drawn)
         except DataError as error:
             findings.append(Finding("cannot_be_split", "bias", str(error)))
     read = [*remarks(spec, samples, data_root), *gaps_between_slices(spec, data_root)]
+    alike = _without(near_duplicates.alike, near_duplicates.copies)
     findings += [
         *(Finding(item.kind, "note", item.text, item.items) for item in read),
         *_unreadable(manifest, store),
         *_few(samples, drawn),
         *_groups(manifest),
-        *_twins(manifest, twins.copies, "identical", "copies"),
-        *_twins(manifest, _without(twins.alike, twins.copies), "near-identical", "alike"),
-        *_giveaways(manifest, store),
+        *_pictures_alike(manifest, near_duplicates.copies, "identical", "copies"),
+        *_pictures_alike(manifest, alike, "near-identical", "alike"),
+        *_shortcuts(manifest, store),
     ]
     findings.sort(key=lambda finding: finding.severity)
     return DataCheck(
@@ -111,7 +118,7 @@ def check(
         _groups_of(samples, drawn),
         findings,
         manifest,
-        twins,
+        near_duplicates,
     )
 
 
@@ -183,7 +190,7 @@ def _without(alike: NDArray[np.int64], copies: NDArray[np.int64]) -> NDArray[np.
     return np.where(different[alike] > 1, alike, alone)
 
 
-def _twins(
+def _pictures_alike(
     manifest: Manifest, set_of: NDArray[np.int64], what: str, kind: str
 ) -> Iterator[Finding]:
     """Tell the sets of the same picture apart: across splits, within one, with two labels."""
@@ -233,20 +240,20 @@ def _as_lines(manifest: Manifest, sets: list[NDArray[np.int64]]) -> list[str]:
     ]
 
 
-def _giveaways(manifest: Manifest, store: Store) -> Iterator[Finding]:
+def _shortcuts(manifest: Manifest, store: Store) -> Iterator[Finding]:
     readable = np.setdiff1d(np.arange(len(manifest)), list(store.unreadable))
     if not len(readable):
         return
     labels = manifest.labels[readable]
     suffixes = [Path(manifest.paths[row]).suffix.lower() for row in readable]
-    size = size_giveaway(store.originals[readable], suffixes, labels)
+    size = find_size_shortcut(store.originals[readable], suffixes, labels)
     if size is not None:
         text = (
             f"the size and format of a file alone tell the class with balanced accuracy "
             f"{size.score:.2f}: pictures of the classes come from different sources"
         )
         yield Finding("size_tells_class", "bias" if size.certain else "note", text)
-    border = border_giveaway(store, readable, labels)
+    border = find_border_shortcut(store, readable, labels)
     if border is not None:
         text = (
             f"near the border, at {border.place}, pictures of class "

@@ -50,12 +50,12 @@ class Leaks:
         return f"{parts} ({listed})"
 
 
-def find_leaks(manifest: Manifest, twins: NearDuplicates) -> Leaks:
+def find_leaks(manifest: Manifest, near_duplicates: NearDuplicates) -> Leaks:
     """Find the samples of train and val that have a counterpart in a later split."""
     groups = np.unique(manifest.groups, return_inverse=True)[1]
     return Leaks(
-        _reappearing(twins.copies, manifest.splits),
-        _reappearing(twins.alike, manifest.splits),
+        _reappearing(near_duplicates.copies, manifest.splits),
+        _reappearing(near_duplicates.alike, manifest.splits),
         _reappearing(groups, manifest.splits),
     )
 

@@ -79,8 +79,8 @@ def load_near_duplicates(path: Path) -> NearDuplicates | None:
         return None
 
 
-def twins_key(plan: StorePlan) -> str:
-    """Return the identity of the twins among a store's images."""
+def near_duplicates_key(plan: StorePlan) -> str:
+    """Return the identity of the near-duplicates among a store's images."""
     return canonical_hash([VERSION, ALIKE, plan.key])
 
 
@@ -88,7 +88,7 @@ def find_near_duplicates(thumbnails: Store, plan: StorePlan) -> NearDuplicates:
     """Find all pictures that are the same.
 
     Args:
-        thumbnails: of every sample, at `THUMBNAIL` pixels; unreadable ones have no twins.
+        thumbnails: of every sample, at `THUMBNAIL` pixels; unreadable ones have no near_duplicates.
         plan: of the thumbnails; it opens the pictures themselves, to tell copies from those that
             are alike.
 

@@ -35,7 +35,7 @@ class Shortcut:
     place: str = ""
 
 
-def size_giveaway(
+def find_size_shortcut(
     originals: NDArray[np.int32], suffixes: Sequence[str], labels: NDArray[np.int64]
 ) -> Shortcut | None:
     """Tell whether width, height and format of the files tell the class.
@@ -58,7 +58,7 @@ def size_giveaway(
     return Shortcut(score, knowing >= _CERTAIN_SIZE) if knowing >= _SIZE else None
 
 
-def border_giveaway(
+def find_border_shortcut(
     store: Store, rows: NDArray[np.int64], labels: NDArray[np.int64]
 ) -> Shortcut | None:
     """Tell whether some place near the border is constant in one class and varies in others.
