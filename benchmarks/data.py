@@ -26,7 +26,8 @@ from sweep.data.quality.checks import check
 from sweep.data.store import building as stores
 from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import open_store
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from sweep.train.allocator import keep_freed_memory
 
 SIZE = 224

@@ -23,7 +23,7 @@ from torchvision.transforms import v2
 
 from sweep.backbones.backbone import load_backbone
 from sweep.data.dataset import DatasetView, open_dataset, read_manifest
-from sweep.space.model import Split
+from sweep.space.recipe import Split
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise
 

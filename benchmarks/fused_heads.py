@@ -19,7 +19,7 @@ from torch import Tensor
 from sweep.backbones.backbone import initial_head, load_backbone
 from sweep.base.settings import default_cache
 from sweep.data.dataset import DatasetView, open_dataset
-from sweep.space.model import Recipe, Split
+from sweep.space.recipe import Recipe, Split
 from sweep.train.features import open_features
 from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe

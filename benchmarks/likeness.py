@@ -19,7 +19,8 @@ from sweep.data.dataset import read_manifest, store_plan
 from sweep.data.io.images import decode
 from sweep.data.quality.near_duplicates import ALIKE, THUMBNAIL, signatures
 from sweep.data.store.image_store import Store, open_store
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 
 SETS: list[object] = [
     "brain_mri", "chest_xray", "ham10000", "ichallenge_pm", "lgg_mri", "glioma_t1",

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from sweep import __version__
-from sweep.space.model import BackboneSpec, DatasetSpec
+from sweep.space.specs import BackboneSpec, DatasetSpec
 
 SWEEP = [sys.executable, "-m", "sweep"]
 

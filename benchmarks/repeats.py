@@ -27,7 +27,8 @@ from sweep.data.dataset import DatasetView, open_dataset
 from sweep.data.splits import carve
 from sweep.records.predictions import Predictions
 from sweep.search.confirmation import chosen_in_resample
-from sweep.space.model import BackboneSpec, DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.features import normalise
 from sweep.train.metrics import score
 

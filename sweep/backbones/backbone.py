@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sweep.backbones.families.base import Preprocessing, family_of, output_size
 from sweep.backbones.weights import StateDict, refuse_bad_numbers, weights_hash
 from sweep.errors import BackboneError
-from sweep.space.model import BackboneSpec
+from sweep.space.specs import BackboneSpec
 
 _RANDOM_WEIGHTS_SEED = 0
 

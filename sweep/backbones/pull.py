@@ -9,7 +9,7 @@ from sweep.backbones.families.base import family_of, fetch_weights, weights_file
 from sweep.base import checksums
 from sweep.base.atomic import write_atomically
 from sweep.errors import BackboneError, collect
-from sweep.space.model import BackboneSpec
+from sweep.space.specs import BackboneSpec
 
 
 def pull(backbones: list[BackboneSpec], folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from sweep.backbones.misfit import misfit
 from sweep.base import checksums
 from sweep.base.lfs import refuse_pointer
 from sweep.errors import BackboneError, listing, shorten
-from sweep.space.model import BackboneSpec
+from sweep.space.specs import BackboneSpec
 
 StateDict = dict[str, Tensor]
 

@@ -180,7 +180,7 @@ def weights_list(weights_dir: Path | None) -> None:
     """List the backbones a space may use by name, and how to get weights not there."""
     from sweep.backbones.families.base import missing_weights
     from sweep.space.catalog import BACKBONES
-    from sweep.space.model import BackboneSpec
+    from sweep.space.specs import BackboneSpec
 
     if weights_dir and not weights_dir.is_dir():
         raise SweepError(f"--weights-dir {weights_dir}: there is no such folder")

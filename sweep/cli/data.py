@@ -22,7 +22,7 @@ def data_list(data_root: Path) -> None:
     """List the datasets a space may use by name, and how to get those not there."""
     from sweep.data.layouts import missing
     from sweep.space.datasets import known_datasets
-    from sweep.space.model import DatasetSpec
+    from sweep.space.specs import DatasetSpec
 
     for name in known_datasets():
         problem = missing(DatasetSpec.model_validate(name), data_root)
@@ -122,7 +122,7 @@ def _dataset(
 
     from sweep.data.layouts.recognise import dataset_of
     from sweep.errors import DataError, nearest
-    from sweep.space.model import Split
+    from sweep.space.recipe import Split
 
     if space_name is None:
         try:

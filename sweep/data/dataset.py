@@ -26,8 +26,9 @@ from sweep.data.splits import assign_splits, nested, require_every_class
 from sweep.data.store.building import Progress, StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, listing
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 _NAMED = 5  # samples, in a line about what was left out
 

@@ -23,7 +23,7 @@ from sweep.data.store.building import StorePlan
 from sweep.errors import SweepError
 from sweep.records.folder import SweepFolder, hashing_key
 from sweep.records.record import RunRecord
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 
 _FILE = "inputs.bin"
 _NAMED = 3

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sweep.data.manifest import SPLITS, UNUSED, Sample
 from sweep.errors import DataError, listing
-from sweep.space.model import Split
+from sweep.space.recipe import Split
 
 
 def assign_splits(

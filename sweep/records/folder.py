@@ -34,7 +34,8 @@ from sweep.records.files import (
 from sweep.records.record import RunRecord, read_record, write_record
 from sweep.space.imports import FOLDER as IMPORTS
 from sweep.space.imports import import_beside, imported
-from sweep.space.model import Space, check_name
+from sweep.space.model import Space
+from sweep.space.names import check_name
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ from sweep.errors import SweepError, collect
 from sweep.search.ray.resources import ModelSize
 from sweep.space.datasets import known_dataset
 from sweep.space.freeze import freeze_mode
-from sweep.space.model import BackboneSpec, Cell, DatasetSpec, Space, Split
+from sweep.space.model import Cell, Space
+from sweep.space.recipe import Split
+from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.flops import forward_flops, step_flops
 
 _TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth

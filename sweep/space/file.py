@@ -8,11 +8,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sweep.errors import SpaceError, first_line, listing, nearest
-from sweep.space import model as space_module
 from sweep.space.domains import LearningRate, Range
 from sweep.space.imports import import_beside
 from sweep.space.model import Space
+from sweep.space.recipe import Budget, ModeBudget, Recipe, Search, Split
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import KEYS_OF_LAYOUTS, BackboneSpec, DatasetSpec
 
 Location = tuple[str | int, ...]
 
@@ -27,17 +28,17 @@ AXES = {
 
 _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     (): Space,
-    ("datasets",): space_module.DatasetSpec,
-    ("backbones",): space_module.BackboneSpec,
+    ("datasets",): DatasetSpec,
+    ("backbones",): BackboneSpec,
     ("learning_rate",): LearningRate,
     ("learning_rate", "backbone_scale"): Range,
-    ("search",): space_module.Search,
+    ("search",): Search,
     ("search", "learning_rate"): LearningRate,
     ("search", "learning_rate", "backbone_scale"): Range,
-    ("budget",): space_module.Budget,
-    ("budget", "frozen"): space_module.ModeBudget,
-    ("split",): space_module.Split,
-    ("recipe",): space_module.Recipe,
+    ("budget",): Budget,
+    ("budget", "frozen"): ModeBudget,
+    ("split",): Split,
+    ("recipe",): Recipe,
 }
 
 
@@ -204,10 +205,10 @@ class _Document:
 
     def _unread_keys(self, space: Space) -> Iterator[str]:
         """Yield the keys of datasets that their layouts do not read, and would not heed."""
-        fields = space_module.DatasetSpec.model_fields
+        fields = DatasetSpec.model_fields
         for index, dataset in enumerate(space.datasets):
             layout = LAYOUTS.get(dataset.layout)
-            for key in sorted(space_module.KEYS_OF_LAYOUTS - layout.keys):
+            for key in sorted(KEYS_OF_LAYOUTS - layout.keys):
                 if getattr(dataset, key) != fields[key].default:
                     takes = ", ".join(sorted(layout.keys)) or "none of its own"
                     yield (

@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from sweep.backbones.backbone import Network, seeded
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
-from sweep.space.model import Recipe
+from sweep.space.recipe import Recipe
 from sweep.train.features import autocast, normalise
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of

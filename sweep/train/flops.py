@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweep.backbones.backbone import bare_network
 from sweep.backbones.trainable import freeze
 from sweep.errors import BackboneError
-from sweep.space.model import BackboneSpec
+from sweep.space.specs import BackboneSpec
 
 _IMAGES = 2  # of a step, as batch norm cannot train on one
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sweep.backbones.backbone import Backbone
 from sweep.base.identity import canonical_hash
-from sweep.space.model import Recipe
+from sweep.space.recipe import Recipe
 from sweep.train.losses.base import loss_of
 from sweep.train.metrics import pool, score_each
 

@@ -10,7 +10,7 @@ from sweep.backbones.backbone import Backbone, input_size, load_backbone
 from sweep.data.dataset import Dataset, DatasetView, open_dataset, samples_hash
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.features import Features, open_features
 from sweep.train.wave import SweepContext, Wave
 

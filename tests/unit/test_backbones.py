@@ -20,7 +20,7 @@ from sweep.backbones.families import timm as families
 from sweep.backbones.families.base import missing_weights, weights_file
 from sweep.errors import BackboneError
 from sweep.space.catalog import BACKBONES
-from sweep.space.model import BackboneSpec
+from sweep.space.specs import BackboneSpec
 from sweep.train.features import normalise
 
 STUDY = ["vgg16", "resnet50", "densenet121", "dinov2_s", "dinov2_b", "dinov2_l"]

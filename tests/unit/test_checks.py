@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from sweep.data.quality.checks import DataCheck, Finding, check
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from tests.unit.test_near_duplicates import picture
 
 

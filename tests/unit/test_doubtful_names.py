@@ -9,7 +9,7 @@ import pytest
 from sweep.data.layouts import read_samples
 from sweep.data.quality.remarks import remarks
 from sweep.errors import DataError
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 from tests.conftest import write_images
 
 

@@ -11,7 +11,8 @@ from PIL import Image
 from sweep.data.dataset import Dataset, DatasetView, open_dataset
 from sweep.data.quality.duplicate_groups import merged_groups, several_labels
 from sweep.errors import DataError
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from tests.conftest import write_images
 
 SPEC = DatasetSpec.model_validate({"name": "d", "layout": "folder", "path": "d", "leaks": "drop"})

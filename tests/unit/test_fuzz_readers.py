@@ -16,7 +16,7 @@ from sweep.data.layouts import read_samples
 from sweep.data.store.building import _may_pass
 from sweep.errors import DataError, SweepError
 from sweep.space.file import load_space
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 from tests.conftest import ROOT, write_images
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(1800)]

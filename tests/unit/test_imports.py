@@ -34,7 +34,8 @@ import torch
 from pathlib import Path
 from sweep.backbones.backbone import load_backbone
 from sweep.data.dataset import DatasetView, open_dataset
-from sweep.space.model import BackboneSpec, DatasetSpec, Recipe, Split
+from sweep.space.recipe import Recipe, Split
+from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe

@@ -6,7 +6,8 @@ import pytest
 from sweep.data.dataset import read_manifest
 from sweep.data.layouts import missing, read_samples
 from sweep.errors import DataError
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from tests.conftest import write_images
 
 

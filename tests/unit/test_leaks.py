@@ -10,7 +10,9 @@ from sweep.data.manifest import Manifest, Sample
 from sweep.data.quality.leaks import find_leaks
 from sweep.data.quality.near_duplicates import NearDuplicates
 from sweep.errors import DataError
-from sweep.space.model import DatasetSpec, Space, Split
+from sweep.space.model import Space
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from tests.conftest import write_images
 
 NONE = np.arange(6)

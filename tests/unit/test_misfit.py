@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from sweep.backbones.backbone import load_backbone
 from sweep.errors import BackboneError
-from sweep.space.model import BackboneSpec
+from sweep.space.specs import BackboneSpec
 
 State = dict[str, torch.Tensor]
 

@@ -9,7 +9,7 @@ import pytest
 from sweep.data.layouts import location, read_samples, source
 from sweep.data.layouts.recognise import dataset_of
 from sweep.errors import DataError
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 from tests.conftest import write_images
 
 nibabel = pytest.importorskip("nibabel", reason="needs the extra sweep[medical]")

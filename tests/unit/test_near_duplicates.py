@@ -15,7 +15,8 @@ from sweep.data.quality.near_duplicates import (
     load_near_duplicates,
 )
 from sweep.data.store.image_store import Store
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 
 SPEC = DatasetSpec(name="d", layout="folder", path="d")
 

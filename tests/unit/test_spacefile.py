@@ -8,7 +8,8 @@ import yaml
 from sweep.errors import SpaceError
 from sweep.space.domains import Categorical, Range
 from sweep.space.file import load_space, shipped_spaces
-from sweep.space.model import Recipe, Space
+from sweep.space.model import Space
+from sweep.space.recipe import Recipe
 
 CONTRACT = r"""
 name: contract

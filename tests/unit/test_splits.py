@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sweep.data.manifest import Sample
 from sweep.data.splits import assign_splits, nested
 from sweep.errors import DataError
-from sweep.space.model import Split
+from sweep.space.recipe import Split
 
 
 def make(labels: list[int], groups: list[int], splits: list[str | None] | None = None):

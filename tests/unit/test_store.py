@@ -20,7 +20,8 @@ from sweep.data.store import image_store as stores
 from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, SweepError
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from tests.conftest import ROOT
 
 SPEC = DatasetSpec(name="cells", layout="folder", path="cells")

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from sweep.backbones.weights import StateDict, fit_weights, read_weights
 from sweep.errors import BackboneError, first_line, nearest
 from sweep.space.catalog import family_name
-from sweep.space.model import BackboneSpec
 from sweep.space.registries import BACKBONES
+from sweep.space.specs import BackboneSpec
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from sweep.backbones.families.base import BackboneFamily, Preprocessing, bad_siz
 from sweep.backbones.weights import StateDict, fit_weights
 from sweep.errors import BackboneError, nearest, shorten
 from sweep.space.catalog import timm_tags
-from sweep.space.model import BackboneSpec
 from sweep.space.registries import BACKBONES
+from sweep.space.specs import BackboneSpec
 
 _KNOWN_INTERPOLATIONS = {"nearest", "bilinear", "bicubic", "lanczos"}
 _CLASSIFIER_TENSORS = 2  # weight and bias

@@ -24,7 +24,7 @@ from sweep.data.quality.checks import DataCheck
 from sweep.data.quality.leaks import find_leaks
 from sweep.data.store.image_store import open_store
 from sweep.errors import DataError, SweepError
-from sweep.space.model import BackboneSpec, DatasetSpec
+from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.metrics import pool, score
 

@@ -12,7 +12,8 @@ from sweep.data.store.building import Progress
 from sweep.data.store.image_store import open_store
 from sweep.errors import SweepError, collect
 from sweep.run.plan import Decoding, left_to_decode
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 
 
 def download(spec: DatasetSpec, data_root: Path) -> bool:

@@ -11,7 +11,7 @@ from sweep.data.manifest import Sample
 from sweep.data.words import written_differently
 from sweep.errors import DataError, listing, shorten
 from sweep.space.datasets import known_dataset
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 
 
 def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:

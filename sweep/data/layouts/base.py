@@ -22,8 +22,8 @@ from sweep.data.io.volumes import is_nifti
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, nearest
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 if TYPE_CHECKING:
     import pandas as pd

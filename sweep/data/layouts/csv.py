@@ -13,8 +13,8 @@ from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
 from sweep.data.manifest import Sample
 from sweep.data.words import is_missing, is_missing_id
 from sweep.errors import DataError, listing
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,8 +11,8 @@ from PIL import Image
 from sweep.data.layouts.base import Layout
 from sweep.data.manifest import Sample
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 
 class Digits(Layout):

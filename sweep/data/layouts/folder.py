@@ -13,8 +13,8 @@ from sweep.data.manifest import Sample
 from sweep.data.words import clean
 from sweep.errors import DataError, listing, nearest
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),

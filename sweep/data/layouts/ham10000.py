@@ -15,8 +15,8 @@ from sweep.data.layouts.tree import images_below
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 if TYPE_CHECKING:
     import pandas as pd

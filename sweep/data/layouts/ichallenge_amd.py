@@ -8,8 +8,8 @@ from sweep.data.layouts.tree import photographs
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 _AMD = {"A": "AMD", "N": "Non-AMD"}
 

@@ -20,8 +20,8 @@ from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
 from sweep.errors import DataError
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 _GRADES = {"1": "grade 2", "2": "grade 3"}  # as data.csv codes WHO II and III
 

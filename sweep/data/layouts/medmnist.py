@@ -18,8 +18,8 @@ from sweep.data.manifest import SPLITS, Sample
 from sweep.data.words import clean, is_missing
 from sweep.errors import DataError, first_line
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 # MedMNIST's 2D sets; each also in larger pictures as NAME_64, NAME_128 and NAME_224.
 _NAMES = (

@@ -6,8 +6,8 @@ from typing import Any
 
 from sweep.errors import DataError, nearest
 from sweep.space.datasets import known_datasets, known_entry
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 
 def dataset_of(name_or_path: str, data_root: Path, **keys: Any) -> DatasetSpec:

@@ -21,8 +21,8 @@ from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
 from sweep.space.datasets import KnownDataset
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 _SAME = {"t1c": "t1ce", "t1gd": "t1ce", "t1post": "t1ce", "t1w": "t1", "t2w": "t2", "fla": "flair"}
 _UCSF = {"t1": "T1", "t1ce": "T1c", "t2": "T2", "flair": "FLAIR"}

@@ -24,7 +24,8 @@ from sweep.data.splits import assign_splits
 from sweep.data.store.building import Progress
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError
-from sweep.space.model import DatasetSpec, Split
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 
 FEW = 10  # test groups of a class, below which its scores say little
 

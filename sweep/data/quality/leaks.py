@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweep.data.manifest import SPLITS, UNUSED, Manifest
 from sweep.data.quality.near_duplicates import NearDuplicates
 from sweep.errors import DataError, listing
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 
 
 @dataclass(frozen=True, eq=False)

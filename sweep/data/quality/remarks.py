@@ -15,7 +15,7 @@ from sweep.data.layouts.tree import files_below, is_image, is_of_a_system
 from sweep.data.manifest import Sample
 from sweep.data.words import clean, is_missing_id
 from sweep.errors import shorten
-from sweep.space.model import DatasetSpec
+from sweep.space.specs import DatasetSpec
 
 _OF_SEVERAL_PAGES = {".tif", ".tiff", ".gif", ".webp", ".apng", ".mpo"}
 _NO_LABEL = {"missing", "undefined", "unlabeled", "unlabelled", "uncertain", "not known"}

@@ -6,8 +6,8 @@ from PIL import Image
 
 from sweep.data.layouts.base import Files, Layout
 from sweep.data.manifest import Sample
-from sweep.space.model import DatasetSpec
 from sweep.space.registries import LAYOUTS
+from sweep.space.specs import DatasetSpec
 
 
 class _Negatives(Files):

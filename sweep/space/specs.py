@@ -1,0 +1,151 @@
+"""The entries of a space file: datasets and backbones."""
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sweep.errors import nearest
+from sweep.space.catalog import (
+    BACKBONES,
+    family_name,
+    is_timm_model,
+    pretraining,
+    timm_models,
+    timm_tags,
+)
+from sweep.space.datasets import known_datasets, known_entry
+from sweep.space.domains import Part
+from sweep.space.names import Count, GroupPattern, Layout, Leaks, Name, Options
+from sweep.space.registries import BACKBONES as REGISTERED
+from sweep.space.registries import LAYOUTS
+
+# Keys of a dataset's entry that some layouts read and others do not.
+KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "modality", "slices"})
+
+
+class DatasetSpec(Part):
+    """Where a dataset's images are and how to read labels and groups from their layout."""
+
+    name: Name
+    layout: Layout
+    # Several: the first that is there; all but the last may be patterns.
+    path: str | tuple[str, ...] | None = None
+    train: str | tuple[str, ...] | None = None
+    val: str | tuple[str, ...] | None = None
+    test: str | tuple[str, ...] | None = None
+    group: GroupPattern | None = None
+    # split: the ids start anew in each of the dataset's own splits, so equal ids are not leaks.
+    group_scope: Literal["dataset", "split"] = "dataset"
+    # drawn: leave the dataset's own splits out and draw new ones.
+    splits: Literal["own", "drawn"] = "own"
+    # group: the predictions for a group's images are averaged and scored as one.
+    pool: Literal["none", "group"] | None = None
+    modality: str | None = None  # of volumes: t1, t1ce, t2, flair
+    slices: Count = 3  # looked at in each volume
+    # of two classes the one that AUPRC, ROC and precision-recall speak of; see data/positive.py
+    positive: str | None = None
+    unreadable: Literal["error", "skip"] = "error"
+    leaks: Leaks | None = None  # by default what the space says
+    # Keys of layouts that are none of ours, and their values.
+    options: Options = Field(default=(), exclude_if=lambda options: not options)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_name(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        known = known_entry(value)
+        if known is None:
+            names = list(known_datasets())
+            raise ValueError(
+                f"unknown dataset {value!r}; known: {', '.join(names)}, or a mapping "
+                f"{{name, layout, path}}{nearest(value, names)}"
+            )
+        return {"name": value, **known}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_keys(cls, value: Any) -> Any:
+        """Move the keys that the layout alone knows into `options`."""
+        if not isinstance(value, dict) or value.get("layout") not in LAYOUTS:
+            return value
+        others = [key for key in value if key not in cls.model_fields]
+        if not others:
+            return value
+        known = [key for key in others if key in LAYOUTS.get(value["layout"]).keys]
+        rest = {key: item for key, item in value.items() if key not in known}
+        return {**rest, "options": tuple((key, value[key]) for key in known)}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.path and LAYOUTS.get(self.layout).needs_path:
+            raise ValueError(f"dataset {self.name!r} needs a path (its layout is {self.layout})")
+        if (self.val or self.test) and not self.train:
+            raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
+        return self
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a group's images are scored as one; by default where labels are patients'."""
+        return (self.pool == "group") if self.pool else bool(LAYOUTS.get(self.layout).pools_groups)
+
+    def option(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key that the layout alone knows."""
+        return dict(self.options).get(key, default)
+
+
+class BackboneSpec(Part):
+    """A timm model and where its weights come from.
+
+    `weights` is ``hub`` (timm's own, from its hub or its cache), ``none`` (random),
+    the name of a ``.safetensors`` file, or ``package:NAME`` (a package that ships them).
+    `pretraining` says how they were learnt, where their name does not.
+    """
+
+    name: Name
+    model: str
+    weights: str = "hub"
+    pretraining: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alias(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value, **BACKBONES.get(value, {"model": value})}
+        if isinstance(value, dict) and value.get("model") in BACKBONES:
+            return {**value, **{**BACKBONES[value["model"]], **_without_model(value)}}
+        return value
+
+    @model_validator(mode="after")
+    def _exists(self) -> Self:
+        if (family := family_name(self.model)) is not None:
+            if problem := REGISTERED.get(family).check(self.model):
+                raise ValueError(f"model {self.model!r} of {self.name!r}: {problem}")
+        elif not is_timm_model(self.model):
+            architecture = self.model.partition(".")[0]
+            own = [*BACKBONES, *(name for name in REGISTERED.names() if name != "timm")]
+            near = nearest(self.model, [*own, *timm_models(), *timm_tags(architecture)])
+            raise ValueError(
+                f"unknown backbone {self.model!r}; allowed: {', '.join(own)} "
+                f"or any timm model{near}"
+            )
+        if self.weights in {"hub", "none"}:
+            return self
+        if not (self.weights.startswith("package:") or self.weights.endswith(".safetensors")):
+            raise ValueError(
+                f"weights {self.weights!r} of {self.name!r}: allowed are hub, none, "
+                f"FILE.safetensors and package:NAME{nearest(self.weights, ['hub', 'none'])}"
+            )
+        return self
+
+    def without_file(self) -> "BackboneSpec":
+        """Return the backbone without the name of its weights' file."""
+        if not self.weights.endswith(".safetensors"):
+            return self
+        known = pretraining(self.model, self.weights)
+        learnt = self.pretraining or (known if known != self.weights else "own weights")
+        return self.model_copy(update={"weights": "file.safetensors", "pretraining": learnt})
+
+
+def _without_model(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != "model"}
