@@ -150,7 +150,7 @@ def resume(
         return
     _refuse_detaching(detach)
     outlive_output()
-    from sweep.records.folder import existing
+    from sweep.records.home import existing
 
     existing(home_of(home), name)  # before what takes seconds to import
     from sweep.cli.views.progress import TerminalListener
@@ -170,7 +170,7 @@ def resume(
 @on_the_head
 def stop(name: str, now: bool, home: Path | None) -> None:
     """Drain a running sweep: what is under way keeps a checkpoint at its next epoch."""
-    from sweep.records.folder import existing
+    from sweep.records.home import existing
 
     folder = existing(home_of(home), name)
     if now:
@@ -239,7 +239,7 @@ def list_sweeps(home: Path | None, as_json: bool) -> None:
 def logs(name: str, cell: str | None, home: Path | None) -> None:
     """Print what happened in a sweep; of a CELL also the tracebacks of its failures."""
     from sweep.cli.views.status import print_log
-    from sweep.records.folder import existing
+    from sweep.records.home import existing
 
     print_log(existing(home_of(home), name), cell)
 
@@ -259,7 +259,7 @@ def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None
         ask_head(str(address), extra=() if yes else ("--yes",))
         return
     from sweep.cli.views.status import what_is_lost
-    from sweep.records.folder import existing
+    from sweep.records.home import existing
 
     folder = existing(home_of(home), name)
     if folder.is_running():
@@ -279,7 +279,7 @@ def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None
 @on_the_head
 def sync(name: str, everything: bool, home: Path | None) -> None:
     """Send results to MLflow that could not be sent before."""
-    from sweep.records.folder import existing
+    from sweep.records.home import existing
 
     folder = existing(home_of(home), name)
     from sweep.base.addresses import without_password
@@ -306,7 +306,7 @@ def sync(name: str, everything: bool, home: Path | None) -> None:
 @on_the_head
 def verify_command(name: str, tracking_uri: str | None, home: Path | None) -> None:
     """Tell whether records, ledger, MLflow and predictions of a sweep say the same."""
-    from sweep.records.folder import existing
+    from sweep.records.home import existing
 
     folder = existing(home_of(home), name)
     from sweep.run.verify import verify

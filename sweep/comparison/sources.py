@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sweep.base.settings import given_tracking_uri
-from sweep.records.folder import existing, find
+from sweep.records.home import existing, find
 from sweep.records.results import SweepResults, home_results
 
 

@@ -21,7 +21,8 @@ from sweep.data.dataset import Dataset, samples_hash, samples_of
 from sweep.data.io.extras import decoders
 from sweep.data.store.building import StorePlan
 from sweep.errors import SweepError
-from sweep.records.folder import SweepFolder, hashing_key
+from sweep.records.folder import SweepFolder
+from sweep.records.home import hashing_key
 from sweep.records.record import RunRecord
 from sweep.space.specs import DatasetSpec
 

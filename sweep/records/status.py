@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import DamagedError
-from sweep.records.folder import SweepFolder, sweep_names
+from sweep.records.folder import SweepFolder
+from sweep.records.home import sweep_names
 from sweep.records.progress import CellProgress, Heartbeat
 from sweep.records.record import RunRecord
 

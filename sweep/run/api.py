@@ -16,7 +16,7 @@ from sweep.comparison.api import checked_choices, require_scores
 from sweep.comparison.comparison import compare as compare_results
 from sweep.comparison.sources import find_results
 from sweep.errors import SweepError
-from sweep.records.folder import existing
+from sweep.records.home import existing
 from sweep.records.results import home_results
 from sweep.run.listener import Listener
 from sweep.run.results import ComparisonResult, Results

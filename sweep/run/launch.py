@@ -17,7 +17,8 @@ from sweep.base.settings import default_cache, default_tracking_uri
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
 from sweep.data.inputs import refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
-from sweep.records.folder import Settings, SweepFolder, hashing_key, new_id
+from sweep.records.folder import Settings, SweepFolder
+from sweep.records.home import hashing_key, new_id
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, home_results

@@ -25,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.addresses import usable_address
 from sweep.errors import SweepError, first_line, nearest
-from sweep.records.folder import sweep_names
+from sweep.records.home import sweep_names
 from sweep.records.record import RunRecord
 from sweep.records.results import (
     CellResult,

@@ -25,7 +25,7 @@ from sweep.base.outages import loss_of
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS
 from sweep.errors import BackboneError, DamagedError, DataError, SweepError, first_line
-from sweep.records.folder import hashed_id
+from sweep.records.home import hashed_id
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
 from sweep.train.facts import facts_of

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
 
-from sweep.records.folder import hashed_id
+from sweep.records.home import hashed_id
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

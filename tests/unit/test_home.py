@@ -9,7 +9,8 @@ import pytest
 from sweep.base.atomic import write_text
 from sweep.base.identity import canonical_hash
 from sweep.errors import BusyError, SweepError
-from sweep.records.folder import Settings, SweepFolder, existing, hashed_id, hashing_key
+from sweep.records.folder import Settings, SweepFolder
+from sweep.records.home import existing, hashed_id, hashing_key
 from sweep.records.record import RunRecord
 from sweep.records.status import read_all
 from sweep.space.model import Space

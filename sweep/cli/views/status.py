@@ -16,7 +16,8 @@ from rich.text import Text
 from sweep.base.fitting import Column, Line, Look, fit_table
 from sweep.cli.views.progress import clock, time_left
 from sweep.errors import SweepError, nearest
-from sweep.records.folder import SweepFolder, existing
+from sweep.records.folder import SweepFolder
+from sweep.records.home import existing
 from sweep.records.status import CellStatus, SweepStatus, read_all, read_anyway, read_status
 
 _WATCH_EVERY_S = 2.0
