@@ -5,7 +5,6 @@ Knows nothing of Ray: `next_wave` gives a wave, reports come in by `on_report` a
 
 import logging
 import math
-import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -16,19 +15,18 @@ from sweep.errors import Interrupted, listing
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
-from sweep.search.confirmation import trials_to_confirm, way_of
+from sweep.search.confirmation import trials_to_confirm
 from sweep.search.ledger import Ledger
 from sweep.search.mending import mend
 from sweep.search.running import RunningWave, as_record
 from sweep.search.stalls import forget_signs
 from sweep.search.studies import CellStudy
+from sweep.search.waves import WaveMaker
 from sweep.space.model import Cell
 from sweep.train.learner import BestEpoch, Trial
 from sweep.train.wave import Report, SweepContext, Wave, kept_model
 
 GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
-
-_REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is for one
 
 log = logging.getLogger("sweep.search")
 
@@ -45,6 +43,7 @@ class Scheduler:
     ) -> None:
         self._context, self._changed = context, changed
         self._folder, self._space = context.folder, context.space
+        self._waves = WaveMaker(context.sweep_id, context.space)
         self._draining = False
         self._running_waves: dict[str, RunningWave] = {}
         self._work: dict[str, CellWork] = {}
@@ -256,38 +255,20 @@ class Scheduler:
         return lambda: self._confirmation(work, min(indices))
 
     def _search_wave(self, work: CellWork, size: int) -> Wave:
-        key = self._wave_key(work)
+        key = self._waves.search_key(work.cell, work.study.trials())
         trials = tuple(work.study.ask(key) for _ in range(size))
         work.left -= size
         work.searching += size
-        return self._wave(work.cell, key, trials)
+        return self._waves.search(work.cell, key, trials)
 
     def _search_beyond(self, work: CellWork, size: int) -> Wave:
         if not work.progress.beyond:
             log.info("%s: the best trial lies at an edge, %d more beyond it", work.cell.name, size)
-        key = self._wave_key(work)
+        key = self._waves.search_key(work.cell, work.study.trials())
         trials = tuple(work.study.ask_beyond(key) for _ in range(size))
         work.progress.beyond += size
         work.searching += size
-        return self._wave(work.cell, key, trials)
-
-    def _wave_key(self, work: CellWork) -> str:
-        """Return the key of a cell's next wave of trials; it holds which repeat it is for."""
-        count = work.study.trials()
-        repeat = f"repeat:{count % work.cell.confirmations}:" if work.cell.repeated else ""
-        return f"{self._context.sweep_id}:{work.cell.name}:{repeat}wave:{count}"
-
-    def _wave(self, cell: Cell, key: str, trials: tuple[Trial, ...]) -> Wave:
-        dealt = _REPEAT.search(key)
-        if dealt is None:
-            return Wave(key, "trial", cell, trials, self._seed(cell, "search"))
-        return self._repeat(Wave(key, "trial", cell, trials, 0), int(dealt[1]))
-
-    def _repeat(self, wave: Wave, index: int) -> Wave:
-        """Return a wave with the data and the seed of a confirmation, or of a trial for it."""
-        fold = index if self._space.split.folds else 0
-        seed = self._seed(wave.cell, index)
-        return replace(wave, seed=seed, fold=fold, partition=1 + index, index=index)
+        return self._waves.search(work.cell, key, trials)
 
     def _confirmation(self, work: CellWork, index: int) -> Wave:
         work.confirming.add(index)
@@ -295,14 +276,7 @@ class Scheduler:
         if stale := work.confirmed.pop(index, None):
             work.progress.confirmations[stale.state] -= 1
             round_ = stale.round + 1
-        kind = f"confirmation.{round_}" if round_ else "confirmation"
-        key, trials = self._key(work.cell, kind, index), work.choice(index)
-        wave = Wave(key, "confirmation", work.cell, trials, 0, round=round_)
-        return self._repeat(replace(wave, chosen_by=way_of(work.cell)), index)
-
-    def _seed(self, cell: Cell, what: str | int) -> int:
-        """Return the seed of initial weights, order and augmentation."""
-        return cell.seed(self._space.split.seed, what)
+        return self._waves.confirmation(work.cell, work.choice(index), index, round_)
 
     def _note(self, running: RunningWave, report: Report) -> None:
         work = self._work[running.wave.cell.name]
@@ -376,9 +350,6 @@ class Scheduler:
             work.progress.add(record, earlier)
             work.confirmed[record.number] = record
 
-    def _key(self, cell: Cell, kind: str, number: int) -> str:
-        return f"{self._context.sweep_id}:{cell.name}:{kind}:{number}"
-
     def _choices(self, work: CellWork, index: int) -> tuple[Trial, ...]:
         trials = work.searched_trials
         return trials_to_confirm(work.cell, self._space, work.study, index, trials, self._folder)
@@ -408,7 +379,7 @@ class Scheduler:
         for key, trials in waves.items():
             # Heads that train as one matrix: with others beside them the last digits differ.
             together = study.of_wave(key) if cell.fused else tuple(trials)
-            work.again.append(self._wave(cell, key, together))
+            work.again.append(self._waves.search(cell, key, together))
             work.searching += len(trials)
         for record in records:
             if record.kind in {"trial", "confirmation"}:
