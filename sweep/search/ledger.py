@@ -1,6 +1,7 @@
 """The ledger: the trials of every cell in one Optuna storage, written at once and read once."""
 
 import itertools
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +29,9 @@ from sweep.space.model import Space
 Result = TypeVar("Result")
 
 _ID = "sweep.id"
-_ERRORS = (SQLAlchemyError, StorageInternalError, DamagedStorageError, OSError)
+# A journal that was damaged while it is in use is found by the JSON of its lines.
+_OF_JSON = (json.JSONDecodeError, UnicodeDecodeError)
+_ERRORS = (SQLAlchemyError, StorageInternalError, DamagedStorageError, OSError, *_OF_JSON)
 DIRECTION = "maximize"
 
 log = logging.getLogger("sweep.search")

@@ -1,7 +1,9 @@
 """Optuna storages: a journal file in the folder of a sweep, or a database by its URL."""
 
+import json
 import logging
 import os
+from collections import deque
 from pathlib import Path
 
 import optuna
@@ -84,6 +86,7 @@ def _database(url: str, make: bool = True) -> RDBStorage:
 
 def _journal(path: Path) -> JournalStorage:
     try:
+        _refuse_damaged_end(path)
         # While a line is written there is a lock file: not a link, as Optuna has it by default,
         # which `sweep remove` would take for the user's.
         return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
@@ -91,6 +94,19 @@ def _journal(path: Path) -> JournalStorage:
         raise
     except Exception as error:  # whatever Optuna meets in a line that it did not write
         raise DamagedStorageError(f"{path} is not a journal of Optuna: {error!r}"[:200]) from None
+
+
+def _refuse_damaged_end(path: Path) -> None:
+    """Raise ValueError if the last whole line is no JSON: Optuna reads over it, as one that is
+    being written, and fails when another line follows.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        lines = deque(file, maxlen=2)
+    whole = [line for line in lines if line.endswith(b"\n")]
+    if whole:
+        json.loads(whole[-1])
 
 
 def _delete_torn_line(path: Path) -> None:

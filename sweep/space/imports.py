@@ -117,7 +117,7 @@ def _run(module: ImportedModule) -> None:
         del sys.modules[module.name]
         if before is not None:
             sys.modules[module.name] = before
-        if not isinstance(error, Exception):
+        if isinstance(error, KeyboardInterrupt):
             raise
         raise SpaceError(f"imports: {_where(module, error)}: {_what(error)}") from None
     # Other processes cannot import it: what is sent to them takes its definition along.
@@ -125,7 +125,7 @@ def _run(module: ImportedModule) -> None:
     _loaded[module.name] = module
 
 
-def _where(module: ImportedModule, error: Exception) -> str:
+def _where(module: ImportedModule, error: BaseException) -> str:
     """Return the file and the last line of it that an error has passed."""
     if isinstance(error, SyntaxError) and error.filename == module.path:
         return f"{module.path}:{error.lineno}"
@@ -134,6 +134,6 @@ def _where(module: ImportedModule, error: Exception) -> str:
     return f"{module.path}:{lines[-1]}" if lines else module.path
 
 
-def _what(error: Exception) -> str:
+def _what(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}".rstrip(": ")

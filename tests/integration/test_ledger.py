@@ -543,6 +543,34 @@ def test_a_line_that_was_not_written_to_its_end_is_forgotten(tmp_path: Path, tor
     assert [item.trial for item in study(tmp_path).without_record({0})] == asked[1:]
 
 
+def test_a_last_line_that_is_damaged_is_noticed_before_another_follows(tmp_path: Path) -> None:
+    journal_alone()
+    study(tmp_path).ask("wave")
+    with Path(location(tmp_path)).open("ab") as file:
+        file.write(b"not a line of JSON\n")
+    with pytest.raises(Interrupted, match="is not a journal"):
+        Ledger(location(tmp_path), "s")
+    aside: list[str] = []
+
+    def put_aside(path: Path) -> None:
+        aside.append(path.name)
+        path.unlink()
+
+    with Ledger(location(tmp_path), "s", put_aside=put_aside) as anew:
+        assert anew.study("d/b/frozen").read() == []
+    assert aside == ["ledger.journal"]
+
+
+def test_a_journal_that_is_damaged_while_it_is_in_use_interrupts_the_sweep(tmp_path: Path) -> None:
+    journal_alone()
+    own = study(tmp_path)
+    own.ask("wave")
+    with Path(location(tmp_path)).open("ab") as file:
+        file.write(b"not a line of JSON\n")
+    with pytest.raises(Interrupted, match="the ledger cannot be written"):
+        own.tell(record(0, 0.5))
+
+
 def sqlite_ledger(folder: Path, of: Space) -> tuple[str, CellStudy]:
     """Return a ledger in SQLite, as sweep 0.1 had it, and the study of its first cell."""
     url = f"sqlite:///{folder / 'ledger.db'}"
