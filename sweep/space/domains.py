@@ -84,11 +84,16 @@ ReadDomain = Annotated[
 
 
 def end_of(domain: Range, value: float) -> End | None:
-    """Return at which end of a range a value lies; None in its middle, or if it is one value."""
+    """Return at which end of a range a value lies; None in its middle, or if it is one value.
+
+    Nothing is below 0, so that a range from 0 has no lower end to search beyond.
+    """
     if domain.low == domain.high:
         return None
     place = domain.place(value)
-    return "lower" if place < _EDGE else "upper" if place > 1 - _EDGE else None
+    if place > 1 - _EDGE:
+        return "upper"
+    return "lower" if place < _EDGE and domain.low else None
 
 
 def extend_range(domain: Range, end: End | None) -> Range:

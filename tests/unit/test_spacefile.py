@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sweep.errors import SpaceError
-from sweep.space.domains import Categorical, Range
+from sweep.space.domains import Categorical, Range, end_of, extend_range
 from sweep.space.file import load_space, shipped_spaces
 from sweep.space.model import Space
 from sweep.space.recipe import Recipe
@@ -302,3 +302,11 @@ def test_what_cannot_be_searched_is_refused_in_words(
 def test_recipes_take_what_a_trial_has_chosen() -> None:
     recipe = Recipe().with_params({"learning_rate": 0.1, "optimizer": "sgd", "weight_decay": None})
     assert recipe == Recipe(optimizer="sgd")
+
+
+def test_a_range_from_0_has_no_lower_end_to_search_beyond() -> None:
+    domain = Range(low=0, high=0.1, log=False)
+    assert end_of(domain, 0.001) is None
+    assert end_of(domain, 0.099) == "upper"
+    assert extend_range(domain, "upper") == Range(low=0.1, high=0.2, log=False)
+    assert end_of(Range(low=1e-3, high=0.1), 1.1e-3) == "lower"
