@@ -136,7 +136,7 @@ def export_state(
         "mean": chosen.mean,
         "std": chosen.std,
         "interpolation": chosen.interpolation,
-        # What decoding a JPEG at a fraction of its size needs: Pillow's Image.draft.
+        # Decoding a JPEG at a reduced scale needs this size: see Pillow's Image.draft.
         "jpeg_draft": [2 * image_size, 2 * image_size],
         "resize": "PIL: image.draft(None, jpeg_draft), which only JPEGs heed; "
         "ImageOps.exif_transpose; convert('RGB'); the whole picture to image_size x image_size by "

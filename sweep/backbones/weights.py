@@ -61,10 +61,10 @@ def fit_weights(
     """
     given = state
     adapt = getattr(sys.modules[type(trunk).__module__], "checkpoint_filter_fn", None)
-    if adapt is not None:  # timm's own: other names, position embeddings of another size
+    if adapt is not None:  # timm renames tensors and resizes position embeddings
         try:
             state = adapt(dict(state), trunk)
-        except Exception:  # it takes for granted that they fit
+        except Exception:  # the filter assumes that the tensors belong to the model
             state = given
     own = trunk.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]

@@ -4,10 +4,11 @@ import re
 
 from sweep.base.settings import given_tracking_uri
 
-_IN_FRONT = re.compile(r"(://[^/\s:@]*):[^/\s]*@")  # user:password@host
+_IN_FRONT = re.compile(r"(://[^/\s:@]*):[^/\s]*@")  # matches user:password@host
 _IN_QUERY = re.compile(r"([?&](?:password|passwd|token|secret|api_key|access_key)=)[^&\s]+", re.I)
 
-_known: dict[str, str] = {}  # addresses as they are kept, and as they were given to this process
+# Maps each address without its password to the address as given to this process.
+_known: dict[str, str] = {}
 
 
 def has_password(text: str) -> bool:

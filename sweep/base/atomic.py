@@ -30,7 +30,7 @@ def write_new(path: Path, write: Callable[[Path], object]) -> None:
     with _temporary(path, write) as temporary, suppress(FileExistsError):
         try:
             path.hardlink_to(temporary)
-        except PermissionError:  # a file system without links
+        except PermissionError:  # this file system has no links
             if not path.exists():
                 temporary.replace(path)
         temporary.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from sweep.base.atomic import write_text
 from sweep.errors import BackboneError
 
-FILE = "SHA256SUMS"  # as `sha256sum --check SHA256SUMS` reads it
+FILE = "SHA256SUMS"  # `sha256sum --check SHA256SUMS` can read it
 
 
 def sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ def commit_of(folder: Path, package: str) -> str | None:
     None where neither a repository that tracks the folder nor pip knows one.
     """
     try:
-        # The folder may lie in somebody else's repository, as site-packages often does.
+        # The folder may lie in another repository, as site-packages often does.
         _git(folder, "ls-files", "--error-unmatch", "__init__.py")
         return _git(folder, "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):

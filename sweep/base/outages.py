@@ -21,7 +21,7 @@ def loss_of(error: BaseException, begun: bool, folders: Iterable[Path]) -> str |
         folders: on whose disks a sweep writes, besides the temporary folder.
     """
     chain = list(_chain(error))
-    # By the text: on its way through Ray and SQLite the number of the error is lost.
+    # Ray and SQLite keep the error's text but lose its number.
     if without_room := [item for item in chain if any(sign in str(item) for sign in _FULL)]:
         names = [item.filename for item in without_room if isinstance(item, OSError)]
         full = _full_folders(folders) or [str(Path(name).parent) for name in names if name]

@@ -9,7 +9,7 @@ import loky
 
 Result = TypeVar("Result")
 
-_IDLE_S = 300  # before a process that waits for more work ends itself
+_IDLE_S = 300  # a process that waits longer than this for work ends itself
 
 
 def cpu_count() -> int:
@@ -32,7 +32,7 @@ def run_unordered(
         yield from (work(*each) for each in arguments)
         return
     with warnings.catch_warnings():
-        # A process that has grown by large inputs is replaced; nothing is lost by that.
+        # loky replaces a process whose memory has grown; no work is lost.
         warnings.filterwarnings("ignore", "A worker stopped")
         futures = _submit(work, arguments, processes)
         try:

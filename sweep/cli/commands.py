@@ -256,7 +256,8 @@ def ui(tracking_uri: str | None, host: str, port: int) -> None:
         return
     click.echo(f"MLflow on {shown}: open http://{host}:{port} (Ctrl-C ends it)")
     sys.stdout.flush()
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # a command line is seen by everybody
+    # Other users can read a process's command line, but not its environment.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     command = ["mlflow", "ui", "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *command])
 
@@ -293,7 +294,7 @@ def _fault(error: Exception) -> str:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(f"sweep {__version__}: {' '.join(sys.argv)}\n\n")
             traceback.print_exception(error, file=file)
-    except OSError:  # a disk that is full, or cannot be written to
+    except OSError:  # the disk is full or cannot be written to
         last = traceback.extract_tb(error.__traceback__)[-1]
         return f"{text} it; it happened in {last.filename}, line {last.lineno}"
     return f"{text} it with {path}, which tells where"

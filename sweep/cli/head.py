@@ -24,11 +24,12 @@ def main() -> None:
     request = unpack(sys.argv[-1])
     for name, value in request.environment.items():
         os.environ.setdefault(name, value)
-    os.environ.pop("SWEEP_ADDRESS", None)  # it is here
-    if not os.environ.get("MLFLOW_TRACKING_URI"):  # neither here nor there: beside the sweeps
+    os.environ.pop("SWEEP_ADDRESS", None)  # this process runs on the head itself
+    # Neither the user nor the head names a server, so runs go beside the sweeps.
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
         home = _home()
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
-        with contextlib.suppress(OSError):  # where MLflow puts artifacts
+        with contextlib.suppress(OSError):  # MLflow writes artifacts relative to the current folder
             home.mkdir(parents=True, exist_ok=True)
             os.chdir(home)
     if request.version != __version__:

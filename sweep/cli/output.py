@@ -40,7 +40,7 @@ class TolerantStream:
         except OSError as error:
             if not (self.all or error.errno in _NOBODY_READS):
                 raise
-            # What is buffered still is to be written somewhere, at exit at the latest.
+            # Python flushes the buffer at exit and needs a place to write it to.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)

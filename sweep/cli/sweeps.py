@@ -24,7 +24,7 @@ from sweep.cli.output import outlive_output
 from sweep.cli.remote import ADDRESS, ask_head, begin_on_head, on_the_head
 from sweep.errors import SweepError
 
-if TYPE_CHECKING:  # these take seconds to import
+if TYPE_CHECKING:  # these modules take seconds to import
     from sweep.cli.views.progress import TerminalListener
     from sweep.run.launch import Outcome
 
@@ -152,7 +152,7 @@ def resume(
     outlive_output()
     from sweep.records.home import existing
 
-    existing(home_of(home), name)  # before what takes seconds to import
+    existing(home_of(home), name)  # this check comes before imports that take seconds
     from sweep.cli.views.progress import TerminalListener
     from sweep.run.api import Places
     from sweep.run.api import resume as run

@@ -80,7 +80,7 @@ def render(comparison: Comparison, style: str, width: int | None = None) -> str:
         return tables.markdown(comparison)
     if style == "latex":
         return latex.latex(comparison)
-    from sweep.comparison.formats import frames  # with pandas, which takes a moment
+    from sweep.comparison.formats import frames  # this module imports pandas, which takes a second
 
     return frames.csv(comparison) if style == "csv" else frames.as_json(comparison)
 

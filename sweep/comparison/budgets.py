@@ -122,7 +122,7 @@ def _ends(cell: CellResult, sweep: SweepResults) -> list[str]:
         value = _chosen(first, name)
         if value is None or not isinstance(searched, Range):
             continue
-        # A search whose best lay at an edge went on beyond it.
+        # The search went beyond a range whose best trial lay at its edge.
         whole = Range(
             low=extend_range(searched, "lower").low if value < searched.low else searched.low,
             high=extend_range(searched, "upper").high if value > searched.high else searched.high,

@@ -11,9 +11,9 @@ from sweep.comparison.costs import unlike_devices
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
 from sweep.comparison.text import join_names, number, title
 
-_FEW_GROUPS = 10  # of the rarest class
-_CALIBRATION_SAMPLES = 500  # below, a calibration error says little
-_TOO_GOOD = 0.05  # of a validation score above the test interval
+_FEW_GROUPS = 10  # groups of the rarest class
+_CALIBRATION_SAMPLES = 500  # with fewer samples the calibration error is too uncertain
+_TOO_GOOD = 0.05  # distance of the validation score above the test interval
 
 
 def caveats(comparison: Comparison) -> list[str]:

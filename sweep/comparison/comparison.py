@@ -28,10 +28,10 @@ from sweep.records.predictions import Predictions
 from sweep.records.results import CellResult, SweepResults
 from sweep.train.metrics import metric_of
 
-# A cell that loses in one of these is not "as good" as another, whatever the metric that ranks.
+# A cell that loses in one of these is not "as good" as another, whichever metric ranks.
 ALSO = ("accuracy", "balanced_accuracy", "f1", "brier")
-# Of a choice among validation predictions, which confirmations share in part: variance in units of
-# that over confirmations that does not average out (benchmarks/claims.py).
+# Confirmations share part of the noise of the choice by validation. The value is the variance that
+# does not average out, relative to the variance over confirmations (benchmarks/claims.py).
 _SHARED_CHOICE = 0.1
 
 

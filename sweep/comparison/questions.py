@@ -105,7 +105,7 @@ def questions(comparison: Comparison) -> list[Question]:
 
 def _about_pretraining(comparison: Comparison) -> list[_Asked]:
     kinds = list(dict.fromkeys(row.cell.pretraining for row in _rows(comparison)))
-    # The newer against the older: what is asked for comes first, ImageNet and random last.
+    # Other pre-training is compared against ImageNet, and all against random weights.
     kinds.sort(key=lambda kind: (kind == "random", kind == "ImageNet"))
     found = []
     for first, second in combinations(kinds, 2):

@@ -65,6 +65,7 @@ def _scores(comparison: Comparison) -> pd.DataFrame:
             for dataset, rows in comparison.datasets.items()
         }
     ).T
-    if comparison.several:  # a method in one sweep alone says nothing of the other's datasets
+    # A cell that only one sweep has cannot be ranked on the datasets of the other sweep.
+    if comparison.several:
         table = table.dropna(axis=1)
     return table.dropna(axis=0)

@@ -30,7 +30,7 @@ from sweep.space.recipe import Split
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import DatasetSpec
 
-_NAMED = 5  # samples, in a line about what was left out
+_NAMED = 5  # a message names this many excluded samples
 
 
 @dataclass(frozen=True, eq=False)

@@ -152,7 +152,7 @@ def _dataset_changes(before: DatasetInputs, now: DatasetInputs) -> Iterator[str]
         changed = [
             f"{path} (was {before.samples[path][place]}, is {now.samples[path][place]})"
             for path in common
-            if len(before.samples[path]) > place  # else an older version has written it
+            if len(before.samples[path]) > place  # older versions wrote fewer columns
             and before.samples[path][place] != now.samples[path][place]
         ]
         yield from _some(f"of another {what}", changed)
@@ -195,6 +195,6 @@ def _decoders() -> list[str]:
 def _is_installed(name: str) -> bool:
     try:
         version(name)
-    except PackageNotFoundError:  # the package of a module may have another name
+    except PackageNotFoundError:  # the distribution's name may differ from the module's name
         return False
     return True

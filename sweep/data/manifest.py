@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweep.errors import shorten
 
 SPLITS = ("train", "val", "test")
-UNUSED = "unused"  # of samples that no split has: leaks, or beyond the train fraction
+UNUSED = "unused"  # the split of leaks and of samples beyond the train fraction
 
 SCHEMA = pa.schema(
     [
@@ -20,9 +20,9 @@ SCHEMA = pa.schema(
         (
             "path",
             pa.string(),
-        ),  # what the source opens: a file, an array row, a slice
+        ),  # what the source opens: a file, an array row or a slice
         ("label", pa.int32()),  # index into the classes
-        ("group", pa.string()),  # what must not be split: patient, lesion, eye
+        ("group", pa.string()),  # samples of a group stay in one split: patient, lesion or eye
         ("split", pa.string()),  # train, val, test or unused
     ]
 )

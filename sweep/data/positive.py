@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sweep.errors import DataError, nearest
 
-# What the class without the finding is called in published image sets.
+# Names of the class without the finding in published image datasets.
 _NEGATIVE = re.compile(
     r"(normal|benign|healthy|health|control|controls|negative|neg|none|absent|absence|"
     r"0|-1|false|no|(no|non|not|without)[ _-].+)",

@@ -49,7 +49,7 @@ def assign_splits(
     for part in missing:
         train = np.flatnonzero(assigned == "train")
         if not len(train):
-            break  # what is lacking is told below
+            break  # the message below names the missing classes
         if part == "test" and split.folds:
             carved = folds(labels[train], groups[train], split.folds, rng) == fold
             rng = np.random.default_rng([split.seed, fold])
@@ -143,12 +143,13 @@ def carve(
     shuffled = rng.permutation(len(units))
     order = shuffled[np.argsort(-counts_GC[shuffled].sum(axis=1), kind="stable")]
     taken = np.zeros(len(units), dtype=bool)
-    surplus = [0.0] * len(totals_C)  # share of each class taken, less the fraction of those seen
+    # Share of each class taken, less the share of all samples visited.
+    surplus = [0.0] * len(totals_C)
     unit_at, class_at = np.nonzero(counts_GC)
     share_at = (counts_GC / totals_C)[unit_at, class_at].tolist()
     start_of = np.searchsorted(unit_at, np.arange(len(units) + 1)).tolist()
     classes = class_at.tolist()
-    for unit in order.tolist():  # plain numbers: there may be 100,000 groups
+    for unit in order.tolist():  # Python numbers are faster here; there may be 100,000 groups
         own = range(start_of[unit], start_of[unit + 1])
         left = [surplus[classes[i]] - fraction * share_at[i] for i in own]
         with_it = [value + share_at[i] for value, i in zip(left, own, strict=True)]

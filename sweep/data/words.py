@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 _MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "null", "nat", "#n/d", "#null!"}
-_UNKNOWN = {"none", "unknown", "?", "-", "--", "."}  # of ids: as a label each may be a class
+# These stand for a missing id; as a label each may be a class.
+_UNKNOWN = {"none", "unknown", "?", "-", "--", "."}
 _NUMBER = re.compile(
     r"\+?(?P<whole>\d{1,300})(?:[.,](?P<decimals>\d{0,300}))?(?:[eE]\+?(?P<exponent>\d\d?))?"
 )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sweep.base.removal import is_temporary
 
-# What a launch writes into its folder before the sweep exists, in `launch.json`.
+# A launch writes these files before the sweep exists, besides `launch.json`.
 PREPARING = "preparing.json"
 _OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log", PREPARING})
-# What a sweep writes, apart from launch.json: names are hashes of runs' keys.
+# A sweep writes these files; their names are hashes of run keys.
 _OWN_FILES = re.compile(
     r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
     |imports/[A-Za-z_]\w*\.py

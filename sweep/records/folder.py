@@ -52,7 +52,7 @@ class Settings:
     local: bool = False
 
 
-_LOCK_TIMEOUT_S = 1.0  # who only looks holds the lock for a moment
+_LOCK_TIMEOUT_S = 1.0  # readers hold the lock only briefly
 
 
 class SweepFolder:
@@ -228,7 +228,7 @@ class SweepFolder:
             self._stop_request.unlink(missing_ok=True)
             self.end_preparing()
             lock.release()
-            if not self.exists():  # it was refused, or removed: leave no trace
+            if not self.exists():  # the sweep was refused or removed, so its log is deleted
                 self._take_back(before)
 
     def _refuse_foreign_folder(self) -> None:
@@ -314,7 +314,7 @@ class SweepFolder:
         """Return how much room the files of the sweep take."""
         total = 0
         for path in self.path.rglob("*"):
-            with suppress(FileNotFoundError):  # of a sweep that runs
+            with suppress(FileNotFoundError):  # a running sweep may delete a file
                 total += path.lstat().st_size
         return total
 
@@ -347,7 +347,8 @@ class SweepFolder:
         """Tell whether a process runs this sweep now; works where nothing may be written."""
         try:
             handle = os.open(self.path / "lock", os.O_RDONLY)
-        except OSError:  # nobody has run it since it came here, or it is not for us to know
+        except OSError:
+            # The sweep has not run since it was copied here, or the file is not readable.
             return False
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

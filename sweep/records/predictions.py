@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_PROBABILITY = "p_"  # begins the names of the columns of classes
+_PROBABILITY = "p_"  # prefix of the columns that hold probabilities
 
 
 @dataclass(frozen=True)

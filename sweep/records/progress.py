@@ -27,8 +27,8 @@ class CellProgress:
     best: float = -math.inf
     seconds: float = 0.0
     epochs: int = 0
-    images: int = 0  # that went through a network, as far as this driver has heard
-    retried: int = 0  # waves that were tried again
+    images: int = 0  # images that passed through a network, as far as this driver knows
+    retried: int = 0  # waves that were run again
     given_up: bool = False
 
     @classmethod
@@ -135,9 +135,8 @@ class Pace:
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self._before: tuple[int, float] | None = (
-            None  # runs done and seconds spent when it was made
-        )
+        # Runs done, and seconds spent, at the time of the first update.
+        self._before: tuple[int, float] | None = None
         self._cells: list[CellProgress] = []
 
     @property

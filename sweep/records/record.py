@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json  # in a third of json's time
+from pydantic_core import from_json  # it parses three times as fast as json
 
 from sweep.base.atomic import write_text
 from sweep.errors import DamagedError
@@ -87,7 +87,7 @@ def read_record(path: Path) -> RunRecord:
     raw = path.read_bytes()
     try:
         found = from_json(raw)
-        digest = found.pop("sha256", None)  # records of older versions have none
+        digest = found.pop("sha256", None)  # records of older versions have no checksum
         if digest is not None:
             body = raw[: raw.rindex(_DIGEST.encode())] + b"}"
             if sha256(body).hexdigest() != digest:

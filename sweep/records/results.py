@@ -22,7 +22,7 @@ from sweep.records.record import RunRecord
 from sweep.space.catalog import family, pretraining
 from sweep.space.model import Cell, Space, cell_name
 
-History = list[dict[str, float]]  # an entry for each epoch: ``epoch``, ``val/auroc``, ...
+History = list[dict[str, float]]  # one entry for each epoch: ``epoch``, ``val/auroc``, ...
 
 
 @dataclass(frozen=True, eq=False)

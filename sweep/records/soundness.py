@@ -36,7 +36,8 @@ def faults(folder: SweepFolder) -> Iterator[Fault]:
         yield Fault(error.path, error.reason, error.path)
     runs = [record for record in records if record.kind != "cell"]
     last = {(r.cell, r.number): r for r in sorted(runs, key=lambda r: r.round) if r.model}
-    with_model = {record.key for record in last.values()}  # of those before, it was deleted
+    # Models of earlier records of the cell were deleted.
+    with_model = {record.key for record in last.values()}
     for record in runs:
         own = folder.file("runs", record.key, ".json")
         for path in _files(folder, record, record.key in with_model):

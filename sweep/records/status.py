@@ -13,7 +13,7 @@ from sweep.records.home import sweep_names
 from sweep.records.progress import CellProgress, Heartbeat
 from sweep.records.record import RunRecord
 
-_STALE_S = 30.0  # a pulse older than this says nothing of now
+_STALE_S = 30.0  # an older heartbeat says nothing about the present
 
 
 @dataclass(frozen=True)

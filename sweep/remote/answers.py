@@ -17,11 +17,11 @@ from typing import Any
 
 from sweep.base.atomic import write_text
 
-_FOLDER = ".answers"  # of a home
+_FOLDER = ".answers"  # subfolder of the home
 _IN_LOG = "sweep-answer:"
 _IN_HOME = "sweep-answer-in-home:"
-_FORGOTTEN_S = 86400.0  # of who died before the answer came
-_VISIBLE_S = 60.0  # a network file system may show a file so much later
+_FORGOTTEN_S = 86400.0  # older answers belong to clients that died before they read them
+_VISIBLE_S = 60.0  # a network file system may show a new file this much later
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Answer:
     code: int
     out: str
     err: str
-    output: str | None = None  # base64
+    output: str | None = None  # encoded in base64
 
     def file(self) -> bytes:
         """Return the file that the command wrote."""
@@ -46,7 +46,7 @@ def asking(home: Path) -> Iterator[str]:
         yield name
         return
     folder = home / _FOLDER
-    with suppress(OSError):  # nothing may be written here: the answer comes in a log
+    with suppress(OSError):  # the home is not writable, so the answer goes to the job's log
         folder.mkdir(exist_ok=True)
         _forget_old(folder)
         _mark(home, name).touch()
@@ -57,7 +57,7 @@ def asking(home: Path) -> Iterator[str]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         with suppress(OSError):
-            folder.rmdir()  # if nobody else asks
+            folder.rmdir()  # the folder is deleted unless it holds another client's answers
 
 
 def give_answer(home: Path, question: str, answer: Answer) -> str:
@@ -92,7 +92,7 @@ def _answer(text: str) -> Answer:
 def _read(path: Path) -> str:
     end = time.monotonic() + _VISIBLE_S
     while not path.is_file() and time.monotonic() < end:
-        list(path.parent.glob("*"))  # which lets NFS look again
+        list(path.parent.glob("*"))  # listing the folder refreshes the cache of NFS
         time.sleep(0.2)
     return path.read_text("utf-8")
 

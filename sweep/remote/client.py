@@ -21,7 +21,7 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any, TypeVar
 
-# Read by Ray when it is imported.
+# Ray reads this variable when it is imported.
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
 import aiohttp
@@ -42,10 +42,10 @@ _RECONNECT_S = 60.0
 _ANSWER_S = 30.0
 _LOOK_EVERY_S = 15.0
 _LOST = (requests.exceptions.RequestException, aiohttp.ClientError, OSError, RuntimeError)
-_EXIT_CODES = {1, 2, 3, 70}  # of sweep
-# The Python that has sweep on the head, as the environment names it in which Ray was started.
+_EXIT_CODES = {1, 2, 3, 70}  # the exit codes of sweep
+# The head's Python that has sweep, named by a variable of the environment that started Ray.
 _PYTHON = '"${SWEEP_PYTHON:-python}"'
-_STARTING = "No available agent"  # of a head that has only just started
+_STARTING = "No available agent"  # Ray's message from a head that has just started
 _TOKEN_HINT = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's "
     "token ('ray get-auth-token' on its head prints it)"
@@ -90,7 +90,8 @@ class Head:
             try:
                 passed = 0
                 for lines in _tail(self.client, job):
-                    new = lines[max(0, shown - passed) :]  # after a loss it begins anew
+                    # After a lost connection Ray sends the log from its start.
+                    new = lines[max(0, shown - passed) :]
                     passed += len(lines)
                     shown = max(shown, passed)
                     if new:

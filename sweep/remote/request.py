@@ -15,7 +15,7 @@ from sweep.base.addresses import has_password
 from sweep.errors import SweepError
 
 _PLACES = ("SWEEP_DATA", "SWEEP_WEIGHTS", "SWEEP_CACHE", "MLFLOW_TRACKING_URI")
-BEGUN = "all checks passed, the search begins"  # in the output of a launch
+BEGUN = "all checks passed, the search begins"  # a launch prints this line
 
 
 def is_remote(address: str | None) -> bool:

@@ -22,7 +22,7 @@ from sweep.run.listener import Listener
 from sweep.run.results import ComparisonResult, Results
 from sweep.space.model import Space
 
-if TYPE_CHECKING:  # Ray and MLflow take seconds to import, and who compares needs neither
+if TYPE_CHECKING:  # Ray and MLflow take seconds to import, and a comparison needs neither
     from sweep.run.launch import Outcome
 
 

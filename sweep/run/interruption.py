@@ -50,14 +50,14 @@ def interruptible(folder: SweepFolder) -> Iterator[LaunchState]:
 
     def stop(signum: int, frame: FrameType | None) -> None:
         if course.stopped.is_set():
-            return  # it is ending; another signal would end that half-way
+            return  # the process is ending; a second signal must not interrupt its end
         course.stopped.set()
         if course.loss is None:
             log.info("told to stop by %s", signal.Signals(signum).name)
         raise KeyboardInterrupt
 
     numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # by nohup
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # nohup ignores this signal
         numbers.remove(signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
     before_hook = sys.unraisablehook
@@ -73,7 +73,8 @@ def interruptible(folder: SweepFolder) -> Iterator[LaunchState]:
             text = "interrupted before the sweep was begun; launch it again"
         raise Interrupted(text) from None
     except Exception as error:
-        interrupted = isinstance(error, Interrupted)  # perhaps by a full disk, which is then named
+        # A full disk may be the cause; the message then names it.
+        interrupted = isinstance(error, Interrupted)
         if isinstance(error, SweepError) and not interrupted and course.loss is None:
             raise
         begun = course.begun and not interrupted

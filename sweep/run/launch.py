@@ -274,7 +274,7 @@ def _run(
             def watch(cells: list[CellProgress]) -> None:
                 if (
                     course.stopped.is_set()
-                ):  # and what was raised then was swallowed, by a finaliser say
+                ):  # a finaliser may have swallowed the exception of the signal
                     raise KeyboardInterrupt
                 show(cells)
 

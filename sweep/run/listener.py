@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from sweep.records.progress import CellProgress
 
-Decoding = Callable[[int, int], None]  # the images that are done, and all
+Decoding = Callable[[int, int], None]  # the number of decoded images, and of all images
 
 
 class Listener:

@@ -31,7 +31,7 @@ from sweep.space.recipe import Split
 from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.flops import forward_flops, step_flops
 
-_TRAIN_STEP = 3  # forward passes that a forward and a backward pass are worth
+_TRAIN_STEP = 3  # a training step costs as much as this many forward passes
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     network = bare_network(cell.backbone, size, classes or 2)
     parameters = sum(item.numel() for item in network.parameters())
     passes = None if images is None else _passes(space, cell, images, manifest)
-    flops_of_a_pass = forward_flops(cell.backbone, size)  # shows that it takes such images
+    flops_of_a_pass = forward_flops(cell.backbone, size)  # this fails for an unsuitable image size
     if not cell.fused:
         step_flops(cell.backbone, size, cell.freeze)
     flops = None if passes is None else passes * flops_of_a_pass
@@ -281,11 +281,11 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
 
 def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) -> int:
     if cell.fused:
-        return images  # once, for every trial, epoch and confirmation
+        return images  # features are computed once for all trials, epochs and confirmations
     test, val = (round(images * share) for share in (space.split.test, space.split.val_fraction))
     if manifest is not None:
         test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
     epoch = _TRAIN_STEP * round(cell.train_fraction * (images - test - val)) + val
-    # Where trials are dealt to confirmations, these train nothing.
+    # With repeated confirmations the search's trainings are the confirmations' own.
     trainings = cell.trials + (0 if cell.repeated else cell.confirmations)
     return trainings * cell.epochs * epoch + cell.confirmations * test

@@ -46,7 +46,7 @@ def _of_trials(cell: str, records: list[RunRecord], trials: list[FrozenTrial]) -
         elif not trials[number].state.is_finished():
             yield f"{cell}: trial {number} has ended, and the ledger does not hold how"
     for trial in trials:
-        # In the place of one that failed another one was begun.
+        # A failed trial was replaced by another trial.
         known = trial.number in ended or trial.state == TrialState.FAIL
         if trial.state.is_finished() and not known:
             yield f"{cell}: trial {trial.number} is in the ledger and has no record"

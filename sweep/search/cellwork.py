@@ -27,16 +27,16 @@ class CellWork:
     ) -> None:
         self.cell, self.study, self.progress = cell, study, progress
         self.left = study.left()
-        self.again: list[Wave] = []  # of a driver that died, or that failed and is tried again
-        self.searching = 0  # trials asked and not told
+        self.again: list[Wave] = []  # waves to run again, after an error or the driver's death
+        self.searching = 0  # trials that run now
         self.searched_trials: dict[int, RunRecord] = {}
         self.confirming: set[int] = set()
         self.confirmed: dict[int, RunRecord] = {}
         self.waves = 0
         self.failures: Counter[str] = Counter()
         self.lost_in_a_row = 0
-        self.blocked = ""  # why nothing more of it begins, though something is left
-        self.paused = 0  # waves that a stop has left for the next time
+        self.blocked = ""  # why the cell starts no further wave, though some are left
+        self.paused = 0  # waves that a stop left for the next launch
         self._choices = choices
         self._chosen: dict[int, tuple[Trial, ...]] = {}
         self._identities: dict[int, str] = {}
@@ -52,7 +52,7 @@ class CellWork:
         if self.left or self.again or self.progress.given_up:
             return 0
         if self.searching and not self.study.beyond():
-            return 0  # what is under way may still move the best
+            return 0  # a running trial may still become the best
         return self.study.left_beyond()
 
     @property

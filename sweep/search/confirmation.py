@@ -29,7 +29,7 @@ from sweep.train.metrics.base import WeightedPredictions
 
 Way = Literal["partition", "repeat", "resample"]
 
-_DRAWS = 100  # of a resample, until one has a score
+_DRAWS = 100  # attempts at a resample that has all classes
 
 
 def way_of(cell: Cell) -> Way:

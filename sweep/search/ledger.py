@@ -29,7 +29,7 @@ from sweep.space.model import Space
 Result = TypeVar("Result")
 
 _ID = "sweep.id"
-# A journal that was damaged while it is in use is found by the JSON of its lines.
+# A journal that is damaged during use raises errors of its JSON lines.
 _OF_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 _ERRORS = (SQLAlchemyError, StorageInternalError, DamagedStorageError, OSError, *_OF_JSON)
 DIRECTION = "maximize"
@@ -114,7 +114,7 @@ class WrittenStudy:
         """Put other trials in the place of all that are there."""
 
         def replace() -> None:
-            with suppress(KeyError):  # deleted when this was tried before
+            with suppress(KeyError):  # an earlier attempt has deleted it
                 self._storage.delete_study(self._storage.get_study_id_from_name(self._name))
             self._study_id = self._find_or_create()
             for trial in trials:
@@ -162,7 +162,7 @@ class WrittenStudy:
 
         def write(again: bool) -> None:
             try:
-                if state == "diverged":  # to Optuna it is pruned
+                if state == "diverged":  # Optuna knows no diverged trials; they are pruned ones
                     self._storage.set_trial_user_attr(trial_id, "state", state)
                 self._storage.set_trial_state_values(trial_id, trial.state, trial.values)
             except UpdateFinishedTrialError:
@@ -217,7 +217,7 @@ def _interrupting(sweep: str, what: str) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     if isinstance(error, StorageInternalError) and error.__cause__:
-        error = error.__cause__  # Optuna's own sentence does not say what is wrong
+        error = error.__cause__  # the cause is more precise than Optuna's own message
     return first_line(error)[:300]
 
 
@@ -255,7 +255,7 @@ def refuse_ledger(location: str, space: Space, sweep_id: str) -> None:
         storage = open_storage(location)
         studies = storage.get_all_studies()
         close_storage(storage)
-    except Exception as error:  # of SQLAlchemy, of any driver
+    except Exception as error:  # SQLAlchemy and its drivers raise many kinds of errors
         raise SweepError(f"--ledger {location} cannot be opened: {_first_line(error)}") from None
     for study in studies:
         own = study.study_name.startswith(f"{space.name}/")

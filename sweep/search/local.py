@@ -18,7 +18,7 @@ def search_here(context: SweepContext, watch: Callable[[list[CellProgress]], Non
     Returns:
         Whether it came to its end; False if something is left, as after `sweep stop`.
     """
-    (context.folder.path / "pulse.json").unlink(missing_ok=True)  # of a driver on Ray
+    (context.folder.path / "pulse.json").unlink(missing_ok=True)  # a driver on Ray wrote this file
     with open_scheduler(context, lambda: watch(scheduler.progress)) as scheduler:
         while not context.folder.is_asked_to_stop() and (wave := scheduler.next_wave()):
             _run(context, scheduler, wave)

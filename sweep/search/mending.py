@@ -39,13 +39,13 @@ def mend(written: WrittenStudy, cell: Cell, space: Space, records: Mapping[int, 
 def contradicts(trial: FrozenTrial, record: RunRecord) -> bool:
     """Tell whether a trial of the ledger ended otherwise than its record says."""
     if not trial.state.is_finished():
-        return False  # it was written, and its driver died before it told it
+        return False  # the record exists, but its driver died before it told the study
     shared = trial.params.keys() & record.params.keys()
     if not shared or any(trial.params[name] != record.params[name] for name in shared):
         return True
     if STATES[record.state] != trial.state:
         return True
-    # Optuna gives a trial that was pruned the last value that it reported.
+    # Optuna gives a pruned trial the last value that it reported.
     return record.state == "complete" and bool(trial.value != record.best.get("value"))
 
 
@@ -55,7 +55,7 @@ def _trials(
     for number in range(max(len(before), *(n + 1 for n in records))):
         record, old = records.get(number), before[number] if number < len(before) else None
         if record is None:
-            # Nobody knows its rates: another one is begun in its place.
+            # The trial's params are unknown, so another trial replaces it.
             yield old or optuna.trial.create_trial(state=TrialState.FAIL)
         else:
             yield _of_record(record, cell, space, old)
@@ -96,7 +96,7 @@ def _params(record: RunRecord, domains: Mapping[str, Domain]) -> dict[str, Any]:
     rate, of_backbone = record.params["learning_rate"], record.params.get("backbone_learning_rate")
     if of_backbone is None:
         return found
-    # The scale that gives the backbone's rate to the last bit.
+    # This scale reproduces the backbone's learning rate to the last bit.
     scale = of_backbone / rate
     near = (scale, math.nextafter(scale, 0), math.nextafter(scale, math.inf))
     exact = next((item for item in near if rate * item == of_backbone), scale)

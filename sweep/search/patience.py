@@ -11,7 +11,7 @@ WAIT_S = 300.0
 _PAUSE_S = 1.0
 _TELL_EVERY_S = 30.0
 _BUSY = (
-    "database is locked",  # SQLite: a viewer, a backup, VACUUM
+    "database is locked",  # SQLite, while a viewer, a backup or VACUUM runs
     "database table is locked",
     "could not obtain lock",  # PostgreSQL
     "the database system is starting up",

@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweep.search.ledger import DIRECTION
 from sweep.search.samplers import GOLDEN
 
-_REDUCTION = 3  # one of so many trials passes a rung
-LEAST_COMPLETE = 3  # trials of a cell, whatever the pruner says
+_REDUCTION = 3  # one of this many trials continues beyond a rung
+LEAST_COMPLETE = 3  # this many trials of each cell are never pruned
 
 
 class TrialPruner:
@@ -66,7 +66,7 @@ class TrialPruner:
         if not self._brackets:
             return None
         ends = list(itertools.accumulate(self._shares))
-        # Multiples of the golden ratio are even, and unlike the order of the rates.
+        # Multiples of the golden ratio are evenly distributed, whatever the order of trials.
         place = math.modf((number + 0.5) * GOLDEN)[0] * ends[-1]
         return next(b for b, end in zip(self._brackets, ends, strict=True) if place < end)
 
@@ -79,7 +79,7 @@ class _Bracket:
         self.study = optuna.create_study(
             storage=self._storage,
             direction=DIRECTION,
-            sampler=RandomSampler(),  # that is never asked
+            sampler=RandomSampler(),  # the bracket's study never samples
             pruner=pruner,
         )
         self._id = self._storage.get_study_id_from_name(self.study.study_name)
@@ -117,7 +117,7 @@ def _brackets(kind: str, epochs: int, trials: int) -> tuple[list[BasePruner], li
         return [MedianPruner(n_startup_trials=LEAST_COMPLETE, n_warmup_steps=first)], [1]
     count = math.floor(math.log(epochs / first, _REDUCTION)) + 1
     shares = [_share(count, bracket) for bracket in range(count)]
-    fewest = sum(shares) * _REDUCTION / trials  # with fewer trials none of a bracket is pruned
+    fewest = sum(shares) * _REDUCTION / trials  # a bracket with fewer trials would prune none
     kept = [bracket for bracket in range(count) if shares[bracket] >= fewest] or [0]
     pruners = [
         SuccessiveHalvingPruner(

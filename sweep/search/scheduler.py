@@ -26,7 +26,7 @@ from sweep.space.model import Cell
 from sweep.train.learner import BestEpoch, Trial
 from sweep.train.wave import Report, SweepContext, Wave, kept_model
 
-GIVE_UP_AFTER = 3  # waves of a cell that failed for good, one after the other
+GIVE_UP_AFTER = 3  # consecutive waves of a cell that failed for good
 
 log = logging.getLogger("sweep.search")
 
@@ -149,7 +149,7 @@ class Scheduler:
         if running is None:
             return
         if report.paused:
-            self.drain()  # a worker may see that the sweep is to be stopped before the driver does
+            self.drain()  # a worker may see the stop request before the driver does
             self._pause(self._running_waves.pop(key))
             return
         if report.error:
@@ -241,7 +241,7 @@ class Scheduler:
         fused = work.cell.fused
         if work.left:
             if fused and work.searching:
-                return None  # the second wave learns from the first
+                return None  # the second wave needs the first one's results
             size = min(work.left, math.ceil(work.cell.trials / 2) if fused else 1)
             return lambda: self._search_wave(work, size)
         if beyond := work.left_beyond:
@@ -304,7 +304,7 @@ class Scheduler:
             elif running.best[number].epoch:
                 work.study.report(number, report.epoch, running.best[number].value)
                 learning.append(number)
-        # The best first: a pruner ranks a trial among those that it was asked of before.
+        # Better trials first, because a pruner compares a trial with those reported before it.
         learning.sort(key=lambda number: -running.best[number].value)
         return [number for number in learning if work.study.should_prune(number)]
 
@@ -313,7 +313,7 @@ class Scheduler:
     ) -> None:
         """End a trial."""
         record = as_record(running, self._space, number, state, report)
-        self._folder.write_record(record)  # first the result, then the ledger: see _recover
+        self._folder.write_record(record)  # the record is written before the ledger: see _recover
         running.open.discard(number)
         work.progress.running -= 1
         self._count(work, record)
@@ -368,7 +368,7 @@ class Scheduler:
         checkpoints.
         """
         ended = _by_number(records)
-        study.forget(study.failed() - set(ended))  # to be begun anew
+        study.forget(study.failed() - set(ended))  # failed trials are run again
         work = CellWork(cell, study, progress, self._choices)
         progress.beyond = study.beyond()
         waves: dict[str, list[Trial]] = defaultdict(list)
@@ -377,7 +377,7 @@ class Scheduler:
         for asked in study.without_record(set(ended)):
             waves[asked.wave].append(asked.trial)
         for key, trials in waves.items():
-            # Heads that train as one matrix: with others beside them the last digits differ.
+            # In one matrix a member's last digits depend on the other members.
             together = study.of_wave(key) if cell.fused else tuple(trials)
             work.again.append(self._waves.search(cell, key, together))
             work.searching += len(trials)

@@ -11,9 +11,9 @@ from sweep.records.folder import SweepFolder
 from sweep.train.wave import Wave
 
 _LEAST_S = 120.0
-_UNKNOWN_S = 3600.0  # where no step of the cell has ended yet
-_FACTOR = 20  # of the cell's longest step so far
-_WITHOUT_BEAT_S = 180.0  # files of a network may show their age a minute late
+_UNKNOWN_S = 3600.0  # limit before any step of the cell has ended
+_FACTOR = 20  # limit as a multiple of the cell's longest step so far
+_WITHOUT_BEAT_S = 180.0  # a network file system may show a file's time a minute late
 _BEAT_EVERY_S = 10.0
 _PROGRESS, _BEAT = "", ".beat"  # suffixes of the files that a worker touches
 
@@ -39,7 +39,7 @@ class WorkerHeartbeat:
     def begin(self, folder: SweepFolder, key: str) -> None:
         """Beat for a wave from now on, until its file is deleted."""
         path = folder.file("alive", key, _BEAT)
-        with suppress(OSError):  # a full disk is told by what needs it
+        with suppress(OSError):  # other writers report a full disk
             path.touch()
         self._path = path
         if not self._thread.is_alive():
@@ -49,7 +49,7 @@ class WorkerHeartbeat:
         while True:
             time.sleep(_BEAT_EVERY_S)
             if (path := self._path) is not None:
-                with suppress(OSError):  # it was deleted, and is not to be made again
+                with suppress(OSError):  # the deleted file must not be created again
                     os.utime(path)
 
 
@@ -63,9 +63,10 @@ class StallDetector:
 
     def __init__(self, folder: SweepFolder) -> None:
         self._folder = folder
-        self._heard: dict[str, float] = {}  # when, by Tune's trial
-        self._longest: dict[str, float] = {}  # step in seconds, by cell
-        self._signs: dict[tuple[str, str], tuple[int, float]] = {}  # time of a file, when seen
+        self._heard: dict[str, float] = {}  # time of the last report, by Tune's trial id
+        self._longest: dict[str, float] = {}  # longest step in seconds, by cell
+        # Time of each file, and when it was seen.
+        self._signs: dict[tuple[str, str], tuple[int, float]] = {}
 
     def on_report(self, trial_id: str, wave: Wave) -> None:
         """Take note that a wave has reported."""
@@ -98,7 +99,7 @@ class StallDetector:
             since = beat
         else:
             return None
-        self.forget(trial_id)  # it is ended: once is enough
+        self.forget(trial_id)  # a trial is ended once
         return now - since
 
     def _last_sign(self, trial_id: str, wave: Wave, suffix: str) -> float | None:

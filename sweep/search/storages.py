@@ -16,8 +16,9 @@ from sweep.base.atomic import write_atomically
 from sweep.errors import first_line
 from sweep.search.patience import is_busy
 
-_SQLITE_WAITS_S = 2.0  # for a lock that another process holds; Ctrl-C is heard only after it
-_BLOCK = 4096  # bytes
+# Limit on waiting for another process's lock, during which Ctrl-C has no effect.
+_SQLITE_WAITS_S = 2.0
+_BLOCK = 4096  # in bytes
 
 log = logging.getLogger("sweep.search")
 
@@ -77,7 +78,7 @@ def is_database(location: str) -> bool:
 
 
 def _database(url: str, make: bool = True) -> RDBStorage:
-    # A server may be started again in the middle of a sweep: each connection is tried before use.
+    # A server may restart during a sweep, so each connection is tested before use.
     arguments: dict[str, object] = {"pool_pre_ping": True}
     if url.startswith("sqlite:"):
         arguments = {"connect_args": {"timeout": _SQLITE_WAITS_S}}
@@ -87,12 +88,12 @@ def _database(url: str, make: bool = True) -> RDBStorage:
 def _journal(path: Path) -> JournalStorage:
     try:
         _refuse_damaged_end(path)
-        # While a line is written there is a lock file: not a link, as Optuna has it by default,
-        # which `sweep remove` would take for the user's.
+        # The lock is a file while a line is written. Optuna's default is a symbolic link, which
+        # `sweep remove` would take for the user's.
         return JournalStorage(JournalFileBackend(str(path), JournalFileOpenLock(str(path))))
     except OSError:
         raise
-    except Exception as error:  # whatever Optuna meets in a line that it did not write
+    except Exception as error:  # Optuna raises many kinds of errors on lines that it did not write
         raise DamagedStorageError(f"{path} is not a journal of Optuna: {error!r}"[:200]) from None
 
 

@@ -18,8 +18,8 @@ from sweep.space.domains import Domain, End, Range, end_of, extend_range
 from sweep.space.model import Cell, Space
 from sweep.train.learner import Trial
 
-_LEAST_OF_A_REPEAT = 2  # of those that are dealt to one confirmation
-BEYOND = "beyond"  # note of a trial beyond an edge of the ranges
+_LEAST_OF_A_REPEAT = 2  # trials of a repeated confirmation
+BEYOND = "beyond"  # attribute of a trial beyond an edge of its ranges
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -51,7 +51,7 @@ class CellStudy:
         self._study = optuna.create_study(
             storage=self._storage, direction=DIRECTION, sampler=self._sampler(0), pruner=NopPruner()
         )
-        # The trials of a fused cell train as one matrix: ending one of them saves nothing.
+        # Trials of a fused cell train as one matrix, so pruning one saves no time.
         pruner = "none" if cell.fused else space.budget.pruner
         self._pruner = TrialPruner(pruner, cell.epochs, cell.trials)
         for trial in written.read():
@@ -171,7 +171,7 @@ class CellStudy:
         """Report a member's best validation score up to an epoch; again does no harm."""
         frozen = self._frozen(number)
         self._reported[number] = epoch
-        if frozen.state.is_finished():  # its record was lost, and it runs again
+        if frozen.state.is_finished():  # its record was lost, so the trial runs again
             return
         if not any(step >= epoch for step in frozen.intermediate_values):
             self._trial(number).report(value, epoch)
@@ -251,7 +251,7 @@ class CellStudy:
         return self._all()[number]
 
     def _trial(self, number: int) -> optuna.Trial:
-        if number not in self._open:  # begun by a driver before this one
+        if number not in self._open:  # an earlier driver began this trial
             study_id = self._storage.get_study_id_from_name(self._study.study_name)
             found = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
             self._open[number] = optuna.Trial(self._study, found)

@@ -8,7 +8,8 @@ from sweep.space.model import Cell, Space
 from sweep.train.learner import Trial
 from sweep.train.wave import Wave
 
-_REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")  # in the key of a wave that is for one
+# Part of the key of a wave that belongs to one repeat.
+_REPEAT = re.compile(r":repeat:(\d+):wave:\d+$")
 
 
 class WaveMaker:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sweep.space.registries import BACKBONES as REGISTERED
 
-# The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones the quickstart uses.
+# The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones of the quickstart.
 BACKBONES: dict[str, dict[str, str]] = {
     "vgg16": {"model": "vgg16.tv_in1k"},
     "resnet50": {"model": "resnet50.tv_in1k"},
@@ -54,7 +54,7 @@ def is_timm_model(name: str) -> bool:
     architecture, _, tag = name.partition(".")
     if architecture not in timm_models():
         return False
-    # A few families build their names, so a tag counts wherever timm writes it.
+    # Some timm modules build model names, so a tag counts wherever the source quotes it.
     return not tag or re.search(rf"""[.'"]{re.escape(tag)}['"]""", _timm_sources()) is not None
 
 
@@ -64,8 +64,8 @@ def timm_tags(architecture: str) -> list[str]:
     return sorted(set(re.findall(pattern, _timm_sources())))
 
 
-# What a timm tag, a file's or a package's name says of how its weights were learnt; the first
-# that is found counts: CLIP weights tuned on ImageNet are CLIP's.
+# Pre-training methods by a part of a timm tag, a file's or a package's name. The first match
+# counts: CLIP weights fine-tuned on ImageNet are CLIP's.
 _PRETRAINING = (
     ("dinov3", "DINOv3"),
     ("dinov2|lvd142m", "DINOv2"),
@@ -98,4 +98,5 @@ def family(model: str) -> str:
     architecture = model.partition(".")[0]
     sizes = r"(?:x?x?(?:tiny|small|large)|base|huge|giant|nano|pico|femto|atto|medium|so\d+m)"
     unsized = re.sub(rf"(?<![a-z]){sizes}(?![a-z])", "*", architecture)
-    return re.sub(r"(?<=[a-uw-z])\d+", "*", unsized)  # but not of a version: dinov2, mobilenetv3
+    # Digits after a v are a version, as in dinov2 and mobilenetv3.
+    return re.sub(r"(?<=[a-uw-z])\d+", "*", unsized)

@@ -19,7 +19,7 @@ End = Literal["lower", "upper"]
 Value = str | int | float
 
 _IN_WORDS = {"backbone_scale": "share of the backbone's rate"}
-_EDGE = 0.1  # of a range, at either end
+_EDGE = 0.1  # share of a range, at either end
 
 
 def in_words(name: str) -> str:
@@ -75,8 +75,8 @@ def _kind(domain: object) -> str:
 
 
 Domain = Range | Categorical
-# What stands in a space file: a list for a list of values, anything else for a range. The tags
-# have brackets, by which messages know that they are no keys of the user's.
+# In a space file a list is a list of values, anything else a range. The tags have brackets,
+# by which error messages tell them from the user's keys.
 ReadDomain = Annotated[
     Annotated[Range, Tag("[range]")] | Annotated[Categorical, Tag("[values]")],
     Discriminator(_kind),

@@ -75,7 +75,7 @@ def load_space(
 def shipped_spaces() -> dict[str, Path]:
     """Return the spaces that come with sweep, by name."""
     package = Path(__file__).parents[1]
-    # In a wheel they lie inside the package, in a checkout beside it.
+    # A wheel has the folder inside the package, a checkout beside it.
     for folder in (package / "search_spaces", package.parent / "search_spaces"):
         if folder.is_dir():
             return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
@@ -224,7 +224,7 @@ class _Document:
 
     def _describe(self, error: dict[str, Any]) -> str:
         location: Location = error["loc"]
-        # pydantic appends the branch of a union ('str', 'tuple[str, ...]'): not the user's key.
+        # pydantic appends the branch of a union ('str', 'tuple[str, ...]'), which is not a key.
         known = [part for part in location if part != "str" and "[" not in str(part)]
         keys = [part for part in known if isinstance(part, str)]
         name = ".".join(str(part) for part in known) or "the file"

@@ -20,7 +20,7 @@ import cloudpickle
 from sweep.errors import SpaceError, nearest
 from sweep.space.registries import TEXT
 
-FOLDER = "imports"  # of a sweep's folder
+FOLDER = "imports"  # subfolder of a sweep's folder
 
 _loaded: dict[str, "ImportedModule"] = {}
 
@@ -89,7 +89,7 @@ def _read(name: str, folder: Path) -> ImportedModule:
 
 def _refuse_taken_name(module: ImportedModule) -> None:
     found = find_spec(module.name)
-    # The same file may be found where Python looks for modules, too: in the current folder.
+    # Python's own path may lead to the same file, as in the current folder.
     if found is None or _text(found.origin) == module.text:
         return
     raise SpaceError(
@@ -120,7 +120,7 @@ def _run(module: ImportedModule) -> None:
         if isinstance(error, KeyboardInterrupt):
             raise
         raise SpaceError(f"imports: {_where(module, error)}: {_what(error)}") from None
-    # Other processes cannot import it: what is sent to them takes its definition along.
+    # Other processes cannot import the module, so pickles must include its definitions.
     cloudpickle.register_pickle_by_value(made)
     _loaded[module.name] = module
 

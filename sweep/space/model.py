@@ -22,7 +22,7 @@ from sweep.space.names import (
 from sweep.space.recipe import Budget, ModeBudget, Recipe, Search, Split
 from sweep.space.specs import BackboneSpec, DatasetSpec
 
-_LEAST_RATES = 4  # that a confirmation chooses among, where trials are dealt to confirmations
+_LEAST_RATES = 4  # a repeated confirmation chooses among at least this many trials
 _TRACKERS = ["mlflow"]
 
 
@@ -79,7 +79,7 @@ class Space(Part):
     """The axes, the learning-rate domain, the budget and the recipe of a sweep."""
 
     name: Name
-    # Python files beside the space's: they register what it names.
+    # Python files beside the space file, which register names that it uses.
     imports: list[str] = Field(default=[], exclude_if=lambda names: not names)
     datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
     backbones: Annotated[list[BackboneSpec], Field(min_length=1)]
@@ -89,12 +89,12 @@ class Space(Part):
     learning_rate: LearningRate = LearningRate(low=1e-5, high=1e-1)
     search: Search = Search()
     budget: Budget = Budget()
-    # extend: where the best value of a range lies at its edge, search a power of ten beyond it.
+    # extend: where the best value lies at the edge of a range, search a power of ten beyond it.
     edges: Literal["extend", "keep"] = "extend"
     objective: Objective = "auroc"
-    # A difference of the objective that would not matter.
+    # The largest difference of the objective that does not matter.
     margin: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    # Confirmations of each cell; by default 10 of frozen cells and 5 of others.
+    # Confirmations of each cell; by default 10 for frozen cells and 5 for others.
     seeds: Count | None = None
     split: Split = Split()
     leaks: Leaks = "drop"
@@ -109,7 +109,8 @@ class Space(Part):
         if "learning_rate" in self.model_fields_set:
             raise ValueError("learning_rate stands at the top and in search: keep one of them")
         rest = self.search.model_copy(update={"learning_rate": None})
-        object.__setattr__(self, "learning_rate", domain)  # as it is read, not after
+        # The model is frozen; a validator sets the value it was built with.
+        object.__setattr__(self, "learning_rate", domain)
         object.__setattr__(self, "search", rest)
         return self
 

@@ -50,19 +50,19 @@ def _check_group(pattern: str) -> str:
 
 def _check_layout(name: str) -> str:
     if name not in LAYOUTS:
-        LAYOUTS.get(name)  # raises, with the nearest name
+        LAYOUTS.get(name)  # this raises an error with the nearest name
     return name
 
 
 def _check_loss(name: str) -> str:
     if name not in LOSSES:
-        LOSSES.get(name)  # raises, with the nearest name
+        LOSSES.get(name)  # this raises an error with the nearest name
     return name
 
 
 def _check_tracker(name: str) -> str:
     if name not in TRACKERS:
-        TRACKERS.get(name)  # raises, with the nearest name
+        TRACKERS.get(name)  # this raises an error with the nearest name
     return name
 
 
@@ -76,5 +76,5 @@ GroupPattern = Annotated[str, AfterValidator(_check_group)]
 Objective = Annotated[str, AfterValidator(_check_objective)]
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-# What to do with training pictures that are, or belong to the group of, test pictures.
+# Treatment of training images that are test images or share a group with one.
 Leaks = Literal["drop", "error", "allow"]

@@ -20,7 +20,8 @@ from sweep.errors import nearest
 
 Item = TypeVar("Item")
 
-TEXT = "__sweep_text__"  # attribute of a module that a space imports: its text, in bytes
+# Attribute of a module that a space imports; holds the module's source in bytes.
+TEXT = "__sweep_text__"
 _OWN = "sweep"
 
 

@@ -19,7 +19,7 @@ from sweep.space.names import Count, GroupPattern, Layout, Leaks, Name, Options
 from sweep.space.registries import BACKBONES as REGISTERED
 from sweep.space.registries import LAYOUTS
 
-# Keys of a dataset's entry that some layouts read and others do not.
+# Keys of a dataset's entry that only some layouts read.
 KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "modality", "slices"})
 
 
@@ -28,25 +28,25 @@ class DatasetSpec(Part):
 
     name: Name
     layout: Layout
-    # Several: the first that is there; all but the last may be patterns.
+    # Of several paths the first that exists counts; all but the last may be patterns.
     path: str | tuple[str, ...] | None = None
     train: str | tuple[str, ...] | None = None
     val: str | tuple[str, ...] | None = None
     test: str | tuple[str, ...] | None = None
     group: GroupPattern | None = None
-    # split: the ids start anew in each of the dataset's own splits, so equal ids are not leaks.
+    # split: group ids are unique only within one of the dataset's own splits.
     group_scope: Literal["dataset", "split"] = "dataset"
-    # drawn: leave the dataset's own splits out and draw new ones.
+    # drawn: ignore the dataset's own splits and draw new ones.
     splits: Literal["own", "drawn"] = "own"
-    # group: the predictions for a group's images are averaged and scored as one.
+    # group: the mean of a group's predictions is scored as one sample.
     pool: Literal["none", "group"] | None = None
-    modality: str | None = None  # of volumes: t1, t1ce, t2, flair
-    slices: Count = 3  # looked at in each volume
-    # of two classes the one that AUPRC, ROC and precision-recall speak of; see data/positive.py
+    modality: str | None = None  # modality of volumes: t1, t1ce, t2 or flair
+    slices: Count = 3  # slices taken of each volume
+    # Positive class of a binary dataset, for AUPRC, ROC and precision-recall; see data/positive.py.
     positive: str | None = None
     unreadable: Literal["error", "skip"] = "error"
-    leaks: Leaks | None = None  # by default what the space says
-    # Keys of layouts that are none of ours, and their values.
+    leaks: Leaks | None = None  # overrides the space's own setting
+    # Keys and values that a layout from outside reads.
     options: Options = Field(default=(), exclude_if=lambda options: not options)
 
     @model_validator(mode="before")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sweep.tracking.store import client_of  # before mlflow: it sets how long MLflow waits
+# It must precede mlflow, as it limits how long MLflow waits.
+from sweep.tracking.store import client_of
 
 # isort: split
 from mlflow import MlflowClient
@@ -156,7 +157,7 @@ class _Store:
             return self._download(newest.info.artifact_uri, SPACE_FILE, folder).read_text("utf-8")
 
     def _download(self, artifacts: str, path: str, folder: str) -> Path:
-        # Not the client's download, which asks for the run, and for models, at every file.
+        # MLflow's client asks the server for the run and its models at every file.
         repository = get_artifact_repository(artifacts, usable_address(self._uri))
         return Path(repository.download_artifacts(path, folder))
 

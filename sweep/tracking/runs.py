@@ -15,7 +15,8 @@ from sweep.errors import first_line
 from sweep.records.record import RunRecord
 from sweep.tracking.schema import KEY, KIND, content_of, run_name
 
-OF_NO_RECORD = (":comparison", ":cell:0")  # ends of keys: a report, a cell that is not concluded
+# Suffixes of keys of runs without a record: a report, a cell that is not concluded.
+OF_NO_RECORD = (":comparison", ":cell:0")
 
 
 def runs_of(client: MlflowClient, experiment: str, sweep_id: str) -> list[Run]:
@@ -54,7 +55,7 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
         )
         client.log_artifact(run.info.run_id, str(report))
         client.set_terminated(run.info.run_id)
-    except Exception as error:  # whatever the server or the network does
+    except Exception as error:  # the server or the network may fail in many ways
         return f"{type(error).__name__}: {first_line(error)}"
     return None
 

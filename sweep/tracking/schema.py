@@ -20,8 +20,8 @@ TRIALS = "sweep.trials"
 SEARCH_FLOPS = "sweep.search_flops"
 PREDICTIONS = "sweep.predictions"
 ERROR = "sweep.error"
-CONTENT = "sweep.content"  # of a run that is whole: the hash of the record it shows
-SPACE = "sweep.space"  # of a cell's run: the hash of its artifact `SPACE_FILE`
+CONTENT = "sweep.content"  # tag of a complete run: the hash of the record that it shows
+SPACE = "sweep.space"  # tag of a cell's run: the hash of its artifact `SPACE_FILE`
 PARENT = "mlflow.parentRunId"
 SPACE_FILE = "space.json"
 PREDICTIONS_FOLDER = "predictions"
@@ -31,7 +31,7 @@ _NUMBERS = {
     "flops", "epoch_flops", "test_flops", "features_flops", "search_flops", "image_flops",
 }  # fmt: skip
 _AXES = ("dataset", "backbone", "freeze", "train_fraction")
-_SIZES = ("parameters", "learnable")  # which are facts, but params in MLflow
+_SIZES = ("parameters", "learnable")  # facts of a record that are params in MLflow
 _PREFIX = "sweep."
 
 
@@ -81,7 +81,7 @@ def tags_of(record: RunRecord) -> dict[str, str]:
     if record.predictions:
         tags[PREDICTIONS] = record.predictions
     if record.error:
-        # Its kind alone: the rest may name files of the data set, and paths.
+        # Only the error's kind: the rest may name files of the dataset and paths.
         tags[ERROR] = record.error.partition(":")[0][:100]
     return tags
 

@@ -83,20 +83,21 @@ class Spool:
             try:
                 with self._lock:
                     tracker.delete_strays()
-            except Exception as error:  # whatever a server or the network does
+            except Exception as error:  # a tracker's server or the network may fail in many ways
                 log.warning("%s may show runs that have no record: %s", name, error)
 
     def _send_waiting(self) -> None:
         for marker, marked in self._markers():
             try:
                 record = self.folder.record_of(marker.name)
-            except DamagedError as error:  # made anew when the sweep is resumed
+            except DamagedError as error:  # a resumed sweep creates the record again
                 log.warning("%s", error)
                 continue
             if record is not None and not self._send(record):
                 return
             with suppress(FileNotFoundError):
-                if marker.stat().st_mtime_ns == marked:  # else it was written again meanwhile
+                # Otherwise the record was written again meanwhile.
+                if marker.stat().st_mtime_ns == marked:
                     marker.unlink()
 
     def _send(self, record: RunRecord) -> bool:
@@ -110,7 +111,7 @@ class Spool:
                     self._trackers[name] = TRACKERS.get(name)(self.folder, self._uri)
                 self._trackers[name].send(record)
                 self._taken.add(taken)
-            except Exception as error:  # whatever a server or the network does
+            except Exception as error:  # a tracker's server or the network may fail in many ways
                 self._trackers.pop(name, None)
                 self.error = self._describe(name, error)
         return self.error is None

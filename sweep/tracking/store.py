@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# Read by MLflow when it is imported: an outage must not hold up the end of a sweep.
+# MLflow reads these when it is imported: an outage must not delay the end of a sweep.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -22,7 +22,7 @@ from sweep.base.atomic import write_new
 from sweep.errors import SweepError
 
 _DATABASES = ("postgresql", "mysql", "mssql")
-_REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
+_REFUSALS = (  # messages of an HTTP server, of PostgreSQL and of MLflow itself
     "error code 401",
     "error code 403",
     "error code 404",
@@ -33,7 +33,7 @@ _REFUSALS = (  # of an HTTP server, of PostgreSQL, of MLflow itself
     "UnsupportedModelRegistryStoreURIException",
     "Model registry functionality is unavailable",
     "No module named",
-    "OperationalError) table",  # of which SQLite has some, see `make_database`
+    "OperationalError) table",  # SQLite raises this for some tables, see `make_database`
     "out-of-date database schema",
     "Can't locate revision",
     "filesystem tracking backend",
@@ -45,7 +45,7 @@ _ACCESS = (
 )
 _FILE = "sqlite:///"
 
-for _name in ("mlflow", "alembic"):  # MLflow sets their levels when it is imported
+for _name in ("mlflow", "alembic"):  # MLflow sets these levels when it is imported
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
@@ -99,17 +99,17 @@ def trouble(uri: str, sweep: str | None = None) -> str | None:
     Args:
         sweep: name of the sweep, whose experiment is then written to, if it is there.
     """
-    if is_missing_file(uri):  # it is made when there is something to send
+    if is_missing_file(uri):  # the file is created when there is something to send
         return None
     try:
-        if uri.startswith(_DATABASES):  # which MLflow itself would try again for minutes
+        if uri.startswith(_DATABASES):  # MLflow itself would try for minutes
             sqlalchemy.create_engine(usable_address(uri)).connect().close()
         client = client_of(uri)
         client.search_experiments(max_results=1)
         experiment = client.get_experiment_by_name(sweep) if sweep else None
         if experiment is not None and experiment.lifecycle_stage == "active":
             client.set_experiment_tag(experiment.experiment_id, "sweep.name", sweep)
-    except Exception as error:  # whatever the server or the network does
+    except Exception as error:  # the server or the network may fail in many ways
         return without_password(" ".join(str(error).split())[:300])
     return None
 

@@ -37,7 +37,7 @@ from sweep.train.metrics import pool, score
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.wave import Report, SweepContext, Wave, kept_model, rungs
 
-_CHECKPOINT_SHARE = 0.05  # of the training time that may go into writing checkpoints
+_CHECKPOINT_SHARE = 0.05  # share of the training time for writing checkpoints
 _MIN_CHECKPOINT_INTERVAL_S = 1.0
 _LOOK_EVERY_S = 1.0
 
@@ -97,7 +97,7 @@ class WaveRun:
         self._looked, self._stopping = -math.inf, False
         torch.set_num_threads(max(1, threads))
         keep_freed_memory()
-        release_freed_memory()  # of the wave before
+        release_freed_memory()  # the previous wave's memory
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
@@ -109,10 +109,10 @@ class WaveRun:
             return Report(paused=True, done=True)
         try:
             report = self._work()
-            if self._stopping and not report.done:  # its scores are told again next time
+            if self._stopping and not report.done:  # the next launch repeats this report
                 self._pause()
                 report = Report(paused=True, done=True)
-        except DataError:  # it names files, which records must not
+        except DataError:  # the message names files, which records must not contain
             text = (
                 f"dataset {self._wave.cell.dataset.name} is not what it was when the sweep was "
                 "launched, or is decoded otherwise on this node: see sweep data check"
@@ -158,7 +158,7 @@ class WaveRun:
         """Keep the traceback of a failure; return where."""
         folder = self._context.folder
         path = folder.path / "logs" / f"{canonical_hash(self._wave.key)}.log"
-        with suppress(OSError):  # a full disk is to be told as what it is, by the driver
+        with suppress(OSError):  # the driver reports a full disk
             write_text(path, self._without_names(traceback.format_exc()))
         return path
 
@@ -185,7 +185,8 @@ class WaveRun:
         if self._wave.kind == "confirmation" and fused:
             end = cell.epochs
         elif resumed and (not fused or learner.epoch in rungs(cell.epochs)):
-            end = learner.epoch  # to be judged where it would have been
+            # The pruner judges a resumed trial at the same epoch as one without interruption.
+            end = learner.epoch
         while learner.active and learner.epoch < end and not self._is_stopping():
             scores = learner.train_epoch()
             self._unsent += scores
@@ -202,7 +203,7 @@ class WaveRun:
             self._keep_validation(learner, report)
         self._seconds += time.perf_counter() - started
         self._unsent = []
-        if report.model:  # after the clock was read: it is no part of the training
+        if report.model:  # the time of training does not include this
             self._speed = self._throughput(learner.network())
         images = self._computed
         if not fused:
@@ -216,7 +217,7 @@ class WaveRun:
         self._backbone, self._dataset = open_inputs(self._context, self._wave, self._show_life)
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
-        # The members of a fused wave share the recipe: what they differ in they know themselves.
+        # Members of a fused wave share the recipe, and the learner has their searched params.
         own = {} if cell.fused else self._wave.trials[0].params
         task = Task(
             self._backbone,
@@ -311,7 +312,7 @@ class WaveRun:
         assert learner is not None
         report.chosen = chosen(learner)
         if report.chosen is None:
-            return  # all diverged: there is nothing to test
+            return  # all members diverged, so there is no model to test
         learner.drop([number for number in learner.active if number != report.chosen])
         table = self._predictions("test", learner.probabilities("test"))
         probabilities_NC = table.filter(regex="^p_").to_numpy()
@@ -321,7 +322,7 @@ class WaveRun:
         write_atomically(path, lambda file: table.to_parquet(file, index=False))
         report.predictions = path.name
         report.checksums[f"predictions/{path.name}"] = sha256(path)
-        if self._wave.index:  # the first confirmation is the model that is kept
+        if self._wave.index:  # only the first confirmation's model is kept
             return
         state, about = export_state(
             learner.network(),

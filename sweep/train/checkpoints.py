@@ -47,6 +47,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
         state["history"] = [EpochScore(**item) for item in state["history"]]
-    except Exception as error:  # torch raises nearly anything
+    except Exception as error:  # torch raises many kinds of errors
         raise DamagedError(path, error) from None
     return state

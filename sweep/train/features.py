@@ -23,8 +23,8 @@ from sweep.space.catalog import family_name
 from sweep.space.registries import BACKBONES
 from sweep.train.schedule import halving_memory
 
-VERSION = 1  # of the numbers: raise it when computing them changes
-THROUGHPUT_IMAGES = 256  # at most, to measure the speed of a network with
+VERSION = 1  # version of the computation: increase it when features change
+THROUGHPUT_IMAGES = 256  # number of images for measuring a network's throughput
 _BATCH = {"cpu": 32, "cuda": 256}
 
 Progress = Callable[[int, int], None]
@@ -57,10 +57,12 @@ def open_features(
     path = cache / "features" / f"{key}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     digest = path.with_suffix(".sha256")
-    if (known := _load(path, digest)) is not None:  # also where nothing may be written
+    # This needs no lock, so that a cache on a read-only disk can be used.
+    if (known := _load(path, digest)) is not None:
         return known
     with FileLock(path.with_suffix(".lock")):
-        if (known := _load(path, digest)) is not None:  # computed while we waited
+        # Another process computed them while this one waited for the lock.
+        if (known := _load(path, digest)) is not None:
             return known
         digest.unlink(missing_ok=True)
         delete_temporaries(path)
@@ -128,10 +130,11 @@ def images_per_second(
 
     def seconds(count: int) -> float:
         began = time.perf_counter()
-        trunk_outputs(network, images[:count], chosen, device)  # back on the CPU: it has ended
+        # Copying the result to the CPU waits for the device.
+        trunk_outputs(network, images[:count], chosen, device)
         return time.perf_counter() - began
 
-    first = seconds(1)  # also warms up
+    first = seconds(1)  # the first call also warms up
     count = min(len(images), max(1, int(0.3 / min(first, seconds(1)))))
     return count / seconds(count)
 

@@ -32,7 +32,7 @@ from sweep.train.schedule import (
 )
 
 _EVALUATION_BATCH = 64
-_SHARE_OF_DEVICE = 0.25  # of the free memory of a GPU that the images may fill
+_SHARE_OF_DEVICE = 0.25  # share of a GPU's free memory that images may occupy
 
 _LIGHT = v2.Compose(
     [
@@ -82,7 +82,7 @@ class FineTuning:
         freeze(self._network, mode)
         self.optimizer = _optimizer(self._network, trial, task.recipe)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
-        self._best_logits = torch.empty(0)  # of the validation split
+        self._best_logits = torch.empty(0)  # logits of the validation split
         self._images = _Images(store, task.device, progress)
 
     @property
@@ -235,7 +235,7 @@ class _Images:
                 self._progress()
                 yield self._resident[torch.from_numpy(rows).to(self._device)]
             return
-        with ThreadPoolExecutor(1) as reader:  # reads one batch ahead
+        with ThreadPoolExecutor(1) as reader:  # it reads one batch ahead
             ahead = reader.submit(self._store.rows, batches[0])
             for following in [*batches[1:], None]:
                 self._progress()

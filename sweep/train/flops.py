@@ -16,7 +16,7 @@ from sweep.backbones.trainable import freeze
 from sweep.errors import BackboneError
 from sweep.space.specs import BackboneSpec
 
-_IMAGES = 2  # of a step, as batch norm cannot train on one
+_IMAGES = 2  # batch size of a counted step, as batch norm cannot train on one image
 
 
 @lru_cache

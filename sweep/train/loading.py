@@ -14,7 +14,7 @@ from sweep.space.specs import DatasetSpec
 from sweep.train.features import Features, open_features
 from sweep.train.wave import SweepContext, Wave
 
-# A warm worker keeps what the next wave of a cell needs again.
+# A reused worker keeps the inputs that the next wave of a cell needs.
 _open_dataset = lru_cache(maxsize=2)(open_dataset)
 
 

@@ -47,7 +47,7 @@ class BatchedLinearProbe:
         self._decays = torch.tensor(decays, device=device)
         self._decaying = any(decays)
         weight_CD = initial_head(task.classes, task.backbone.features, task.seed)
-        # E = D + 1: the bias below
+        # E = D + 1: the last row holds the bias.
         head_EC = torch.cat([weight_CD.T, torch.zeros(1, task.classes)])
         self._weights = head_EC.repeat(1, len(trials)).to(device)
         self._first_moment = torch.zeros_like(self._weights)

@@ -10,7 +10,7 @@ from sweep.base.identity import canonical_hash
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-MOMENTUM = 0.9  # of SGD
+MOMENTUM = 0.9  # momentum of SGD
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

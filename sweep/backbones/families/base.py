@@ -162,7 +162,8 @@ def fetch_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
         return missing
     try:
         family_of(spec).fetch_own_weights(spec)
-    except Exception:  # a hub's client raises many kinds; what to do is the same
+    except Exception:
+        # A hub's client raises many kinds of errors, and the advice is the same for all.
         return missing
     return family_of(spec).missing_own_weights(spec)
 
@@ -176,7 +177,7 @@ def output_size(trunk: nn.Module, spec: BackboneSpec, image_size: int) -> int:
     try:
         with torch.inference_mode():
             output: Tensor = trunk(torch.zeros(1, 3, image_size, image_size, device=device))
-    except Exception as error:  # networks raise nearly anything
+    except Exception as error:  # a network may raise any error for images of an unsuitable size
         raise bad_size(spec, image_size, error) from None
     if output.ndim != 2:
         raise BackboneError(

@@ -114,7 +114,7 @@ class Timm(BackboneFamily):
             return hub_model(spec, num_classes=0, **kwargs)
         except BackboneError:
             raise
-        except Exception as error:  # of timm, of the hub's client
+        except Exception as error:  # timm and the hub's client raise many kinds of errors
             raise bad_size(spec, image_size, error) from None
 
     def export(
@@ -203,7 +203,7 @@ def _takes_image_size(model: str) -> bool:
             timm.create_model(model, num_classes=0, img_size=224)
     except TypeError as error:
         return "img_size" not in str(error)
-    except Exception:  # it knows the argument and dislikes the value
+    except Exception:  # the model takes the argument but refuses the value
         return True
     return True
 
@@ -212,7 +212,7 @@ def _build(spec: BackboneSpec, image_size: int, num_classes: int) -> nn.Module:
     kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
     try:
         model: nn.Module = timm.create_model(spec.model, num_classes=num_classes, **kwargs)
-    except Exception as error:  # timm's families raise nearly anything
+    except Exception as error:  # timm's models raise many kinds of errors
         if "pretrained tag" in str(error):
             raise _unknown_tag(spec) from None
         raise bad_size(spec, image_size, error) from None

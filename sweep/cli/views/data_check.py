@@ -28,7 +28,7 @@ from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.metrics import pool, score
 
-_SHOWN = 5  # items of a finding, in the terminal
+_SHOWN = 5  # the terminal shows this many items of a finding
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sweep.run.plan import (
 from sweep.space.model import Space
 from sweep.tracking.store import refuse_tracking
 
-# What convolutions and transformers reach in practice, to say hours instead of operations.
+# Typical throughput of convolutions and transformers, used to estimate hours.
 _GPU_FLOPS, _CPU_CORE_FLOPS = 20e12, 15e9
 
 

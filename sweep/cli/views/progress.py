@@ -19,7 +19,8 @@ from sweep.remote.request import BEGUN
 from sweep.run.listener import Decoding, Listener
 
 _LINE_EVERY_S = 10.0
-_LINES_BESIDE_ROWS = 8  # head and foot of the table, the counts, a summary of up to three lines
+# Header and footer of the table, the counts, and a summary of up to three lines.
+_LINES_BESIDE_ROWS = 8
 
 
 class TerminalListener(Listener):

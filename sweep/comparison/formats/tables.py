@@ -23,10 +23,10 @@ from sweep.comparison.text import (
     title,
 )
 
-# In the order of a paper's table; the metric that ranks comes first.
+# The usual order in a paper's table; the metric that ranks is put first.
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
 _LOSSES_SHOWN = 4
-_PIPE_WIDTH = 1000  # of a file or a pipe: it has room for all columns
+_PIPE_WIDTH = 1000  # a file or a pipe has room for all columns
 
 
 def columns(metric: str) -> list[str]:
@@ -108,7 +108,7 @@ def describe_test(rows: list[Row]) -> str:
 def terminal(comparison: Comparison, width: int | None) -> str:
     """Return a table for the terminal, coloured if it has a width, and the sentences."""
     metric, rows = comparison.choices.metric, comparison.rows
-    # A terminal has room for the metric that ranks and the two that everybody knows.
+    # A terminal has room for the metric that ranks and the two best known ones.
     shown = [metric] + [name for name in ("accuracy", "f1") if name != metric]
     heads = (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]
     columns_shown = [Column(name, justify="left") for name in heads]

@@ -31,7 +31,7 @@ from sweep.comparison.stats.verdict import ALPHA
 from sweep.space.domains import Categorical, Domain, Range, in_words
 from sweep.train.metrics import metric_of
 
-_MOST_CLASSES = 20  # of a confusion matrix
+_MOST_CLASSES = 20  # a confusion matrix of more classes is not legible
 _MORE = ("auprc", "precision_macro", "recall_macro", "f1_macro", "mcc", "ece", "brier")
 
 

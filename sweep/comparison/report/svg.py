@@ -18,8 +18,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-INK, LINE = "#010203", "#040506"  # stand for what the page decides
-# Okabe and Ito (2008): told apart by people who see colours differently, on white and on black.
+INK, LINE = "#010203", "#040506"  # placeholders: the page's style sheet replaces these two colours
+# The palette of Okabe and Ito (2008), safe for colour-blind readers on white and on black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00")
 
 _STYLE = {
@@ -52,7 +52,7 @@ _STYLE = {
     "path.simplify": True,
 }
 _STYLE_OF_TAG = re.compile(r'style="([^"]*)"')
-_COLUMNS, _PANEL = 4, 1.55  # of a grid: panels in a row, inches of one
+_COLUMNS, _PANEL = 4, 1.55  # panels in a row of the grid, and the height of a panel in inches
 _numbers = count()
 
 
@@ -156,7 +156,7 @@ def plain_numbers(axis: Axis) -> None:
 def as_svg(figure: Figure, described: str) -> str:
     """Return a figure as an SVG element that says to screen readers what it shows."""
     buffer = io.StringIO()
-    # Another salt for each figure: names within one page must differ.
+    # Each figure needs its own salt, because ids must be unique within a page.
     with mpl.rc_context({"svg.hashsalt": f"figure {next(_numbers)}"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue()

@@ -17,9 +17,9 @@ from sweep.comparison.stats.sampling import MetricEstimate, test_variance
 from sweep.train.metrics.base import Floats
 
 LEVEL = 0.95
-LEAST_CONFIRMATIONS = 3  # of each cell, for a verdict
-_ROUNDING = 1e-12  # identical cells differ by nothing
-_NORMAL = 1e9  # degrees of freedom from which on Student's t is normal
+LEAST_CONFIRMATIONS = 3  # a verdict needs this many confirmations of each cell
+_ROUNDING = 1e-12  # differences below this count as zero
+_NORMAL = 1e9  # from this many degrees of freedom on, Student's t is treated as normal
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def average(items: Sequence[Difference]) -> Difference:
     count = len(items)
     test = sum(item.test for item in items) / count**2
     parts = [item.training / count**2 for item in items]
-    # Each part has its own degrees of freedom, which Satterthwaite's formula joins again.
+    # Each part has its own degrees of freedom; Satterthwaite's formula combines them.
     squares = sum(((item.test + item.training) / count**2) ** 2 / item.freedom for item in items)
     total = test + sum(parts)
     freedom = total**2 / squares if squares > 0 else math.inf

@@ -114,7 +114,7 @@ def _logit(point: float, variance: float, reach: float, counts: Counts) -> Inter
 def _auroc(point: float, variance: float, test: float, reach: float, counts: Counts) -> Interval:
     of_samples = _area_variance(counts.samples_C, counts)
     of_groups = _area_variance(counts.groups_C, counts)
-    # Where nothing was misplaced nothing is known of how alike the samples of a group are.
+    # Without a single error the correlation of samples within a group cannot be estimated.
     shape, at_point = (of_groups, 0.0) if test == 0 else (of_samples, of_samples(point))
     scale = max(1.0, variance / at_point) if at_point > 0 else 1.0
 

@@ -16,8 +16,8 @@ from sweep.records.predictions import Predictions
 from sweep.train.metrics import influences, metric_of, score
 from sweep.train.metrics.base import Floats, Labels
 
-# Of the rarest class, for DeLong's variance to be taken as known: with five of them its normal
-# test claims twice as often as it says, with thirty still a little more (benchmarks/claims.py).
+# DeLong's variance is taken as known from this many groups of the rarest class on. With five, its
+# normal test has twice its nominal error rate, with thirty slightly more (benchmarks/claims.py).
 ENOUGH_GROUPS = 50
 
 

@@ -21,7 +21,7 @@ _BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
-_WINDOWS = "cp1252"  # what Excel writes where it does not write UTF-8
+_WINDOWS = "cp1252"  # Excel writes this encoding by default on Windows
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def read_csv(path: Path) -> pd.DataFrame:
         OSError: the file cannot be read.
         ValueError: it is no table; what was seen, and in which line.
     """
-    import pandas as pd  # a space is checked without it
+    import pandas as pd  # checking a space does not need pandas
 
     text = _decoded(path)
     csv.field_size_limit(1 << 20)

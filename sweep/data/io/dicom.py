@@ -20,9 +20,9 @@ from sweep.data.io.windowing import MAX_VOXELS, to_8_bit
 
 SUFFIXES = {".dcm", ".dicom", ".ima"}
 _MAGIC_AT = 128
-# Of the elements that begin a data set: lengths, character set, image type, dates, UIDs.
 _SAME_PLACE_MM = 1e-3
-_UNEVEN = 0.1  # of the usual gap between slices
+_UNEVEN = 0.1  # relative to the usual gap between slices
+# Value representations of a data set's first elements: lengths, character set, image type, dates.
 _VALUE_KINDS = {b"UL", b"CS", b"UI", b"DA", b"TM", b"SH", b"LO", b"OB"}
 
 
@@ -132,7 +132,7 @@ def _of_series(slices: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = along_row * column_mm, along_column * row_mm
     affine[:3, 2], affine[:3, 3] = step, first
-    # DICOM counts left and posterior positive.
+    # In DICOM coordinates left and posterior are positive; in NIfTI right and anterior are.
     return voxels, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
@@ -180,7 +180,8 @@ def _read(path: Path) -> Any:
     pydicom = extra("pydicom")
     with _quiet():
         dataset = pydicom.dcmread(path, force=_lacks_preamble(path))
-        if "TransferSyntaxUID" not in dataset.file_meta:  # which such a file cannot say
+        # A file without preamble cannot name its transfer syntax.
+        if "TransferSyntaxUID" not in dataset.file_meta:
             implicit = dataset.original_encoding[0]
             kinds = pydicom.uid
             dataset.file_meta.TransferSyntaxUID = (

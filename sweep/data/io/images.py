@@ -20,14 +20,14 @@ RESAMPLING = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-# A picture of more pixels is taken for a decompression bomb.
+# An image of more pixels is treated as a decompression bomb.
 if os.environ.get(MAX_PIXELS, "").isdecimal():
     Image.MAX_IMAGE_PIXELS = int(os.environ[MAX_PIXELS])
 
 _NEVER_DICOM = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
 _HEAD_BYTES = 64
 _PNG_GREY = 0
-_TIFF_BITS = 258  # BitsPerSample
+_TIFF_BITS = 258  # the TIFF tag BitsPerSample
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -59,13 +59,13 @@ def _is_deep_colour_png(head: bytes) -> bool:
 
 def _deep_png(path: Path) -> Image.Image:
     """Return a colour PNG of 16 bits a channel, scaled by the range of all its colours."""
-    import torch  # takes seconds, which the processes that decode are to be spared
+    import torch  # processes that only decode do not need torch, which takes seconds to import
     from torchvision.io import ImageReadMode, decode_png
 
-    width, height = Image.open(path).size  # checks that it is not too large
+    width, height = Image.open(path).size  # Pillow raises an error if the image is too large
     content = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
     pixels_CHW = decode_png(content, ImageReadMode.UNCHANGED).numpy()
-    colours = 3 if len(pixels_CHW) >= 3 else 1  # without transparency
+    colours = 3 if len(pixels_CHW) >= 3 else 1  # the alpha channel is dropped
     if pixels_CHW.shape[1:] != (height, width):
         raise ValueError("its size is not what its header says")
     return from_array(pixels_CHW[:colours].transpose(1, 2, 0))
@@ -101,7 +101,7 @@ def decode(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint
     Raises whatever Pillow raises for a damaged file.
     """
     with image:
-        # JPEG can be decoded at a half, quarter or eighth; twice the target keeps it sharp.
+        # Pillow decodes JPEG at 1/2, 1/4 or 1/8; twice the target size keeps it sharp.
         image.draft(None, (2 * size, 2 * size))
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith(("I", "F")):

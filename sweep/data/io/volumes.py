@@ -44,7 +44,7 @@ def read_volume(path: Path) -> NDArray[np.float32]:
     voxels = _with_background(voxels)
     turns = nibabel.orientations.io_orientation(affine)
     canonical_XYZ = nibabel.orientations.apply_orientation(voxels, turns)
-    # Canonical indices grow to the patient's right, front and head; a picture's to left, down.
+    # NIfTI's canonical axes point right, anterior and superior; an image's point left and down.
     return np.ascontiguousarray(canonical_XYZ.transpose(2, 1, 0)[:, ::-1, ::-1])
 
 
@@ -108,7 +108,7 @@ def chosen_slices(depth: int, count: int, tumour_Z: NDArray[np.int64] | None) ->
     if tumour_Z is None or not tumour_Z.any():
         first = (depth - count) // 2
         return list(range(first, first + count))
-    # Slices without tumour, if they are needed, from the nearest to the largest extent.
+    # Slices without tumour come last, by their distance from the slice with most tumour.
     distance_Z = np.abs(np.arange(depth) - int(tumour_Z.argmax()))
     order = np.lexsort((distance_Z, -tumour_Z))
     return [int(z) for z in order[:count]]
@@ -153,5 +153,6 @@ def _otsu(values: NDArray[Any]) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = sums / below - (sums[-1] - sums) / above
         between = np.nan_to_num(below * above * gap**2)
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))  # an empty gap: its middle
+    # Several thresholds may be equally good; their middle is used.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     return float((centers[best[0]] + centers[best[-1]]) / 2)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_VOXELS = 1 << 30  # of one file: more is a damaged header or a decompression bomb
+# A file that claims more voxels has a damaged header or is a decompression bomb.
+MAX_VOXELS = 1 << 30
 
 
 def to_8_bit(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

@@ -23,8 +23,8 @@ SPLIT_NAMES = {
 }
 
 
-# Patients in Kermany's chest X-rays: person1_bacteria_1.jpeg, IM-0115-0001.jpeg,
-# NORMAL2-IM-0927-0001.jpeg. The two series of normal pictures number patients on their own.
+# Patient ids in Kermany's chest X-rays: person1_bacteria_1.jpeg, IM-0115-0001.jpeg,
+# NORMAL2-IM-0927-0001.jpeg. The two series of normal images number patients separately.
 _KERMANY_PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
@@ -46,7 +46,7 @@ class Folder(Layout):
         "chest_xray": KnownDataset(
             {
                 "path": "chest_xray",
-                # The official validation folder holds 16 pictures: too few to choose by.
+                # The official validation folder holds 16 images, too few for model selection.
                 "train": ["train", "val"],
                 "test": "test",
                 "group": _KERMANY_PATIENT,
@@ -104,7 +104,7 @@ def _only_folder(folder: Path) -> Path | None:
 def _split_folders(spec: DatasetSpec, root: Path) -> Iterator[tuple[str | None, Path]]:
     chosen = {"train": spec.train, "val": spec.val, "test": spec.test}
     if not spec.train:
-        # A tree of Training/ and Testing/ is a split, not two classes.
+        # Folders named Training/ and Testing/ are splits, not classes.
         by_split = {SPLIT_NAMES.get(path.name.lower()): path.name for path in subfolders(root)}
         if not {"train", "test"} <= set(by_split) and not {"train", "val"} <= set(by_split):
             yield None, root

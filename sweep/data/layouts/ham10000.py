@@ -43,7 +43,8 @@ class Ham10000(Layout):
         root = path
         metadata = root / METADATA
         if not metadata.is_file():
-            metadata = root / METADATA.removesuffix(".csv")  # as the Dataverse names it
+            # The Dataverse serves the file without its suffix.
+            metadata = root / METADATA.removesuffix(".csv")
         if not metadata.is_file():
             raise DataError(f"dataset {spec.name}: {root / METADATA} is not there")
         files = {Path(file).stem: file[len(str(root)) + 1 :] for file in images_below(root)}
@@ -71,7 +72,7 @@ def _samples(
 
 
 def _test_table(spec: DatasetSpec, path: Path) -> pd.DataFrame:
-    import pandas as pd  # a space is checked without it
+    import pandas as pd  # checking a space does not need pandas
 
     table = read_table(spec, path, [])
     if "image" not in table:

@@ -11,7 +11,7 @@ from sweep.space.datasets import KnownDataset
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import DatasetSpec
 
-# Of the training letters only P has the disease; H is high myopia, N a healthy eye.
+# P marks pathological myopia, H high myopia and N a healthy eye.
 _PM = {"P": "PM", "H": "Non-PM", "N": "Non-PM"}
 
 

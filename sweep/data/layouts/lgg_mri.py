@@ -23,7 +23,7 @@ from sweep.space.datasets import KnownDataset
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import DatasetSpec
 
-_GRADES = {"1": "grade 2", "2": "grade 3"}  # as data.csv codes WHO II and III
+_GRADES = {"1": "grade 2", "2": "grade 3"}  # data.csv codes WHO grade II as 1 and III as 2
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ class LggMri(Layout):
         if not (root / "data.csv").is_file():
             raise DataError(f"dataset {spec.name}: {root / 'data.csv'} is not there")
         table = read_table(spec, root / "data.csv", ["Patient", "neoplasm_histologic_grade"])
-        codes = table["neoplasm_histologic_grade"].str.split(".").str[0]  # 2 or 2.0
+        # The code is written as 2 or as 2.0.
+        codes = table["neoplasm_histologic_grade"].str.split(".").str[0]
         rows = zip(table["Patient"], codes, strict=True)
         grades = {patient: _GRADES[code] for patient, code in rows if code in _GRADES}
         patients = [

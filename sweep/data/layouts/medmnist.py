@@ -21,7 +21,7 @@ from sweep.space.datasets import KnownDataset
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import DatasetSpec
 
-# MedMNIST's 2D sets; each also in larger pictures as NAME_64, NAME_128 and NAME_224.
+# MedMNIST's 2D sets; larger versions are called NAME_64, NAME_128 and NAME_224.
 _NAMES = (
     "pathmnist",
     "dermamnist",
@@ -69,7 +69,7 @@ class MedMNIST(Layout):
             try:
                 maker(split="train", download=True, root=folder, size=int(size or 28))
                 (Path(folder) / target.name).replace(target)
-            except (Exception, SystemExit) as error:  # whatever the network does
+            except (Exception, SystemExit) as error:  # the download may fail in many ways
                 raise DataError(
                     f"dataset {spec.name}: it cannot be downloaded ({first_line(error)}); on a "
                     f"machine with a network, get {target.name} from zenodo.org (MedMNIST v2) and "
@@ -163,7 +163,7 @@ def read_npz(spec: DatasetSpec, path: Path) -> dict[str, Any]:
         raise DataError(f"dataset {spec.name}: {path} cannot be used: {reason}") from None
     except (OSError, EOFError, BadZipFile, KeyError, NotImplementedError) as error:
         raise DataError(f"dataset {spec.name}: {path} is damaged: {error}") from None
-    except Exception as error:  # zlib.error has no public base class
+    except Exception as error:  # zipfile and zlib errors share no public base class
         raise DataError(f"dataset {spec.name}: {path} is damaged: {error}") from None
     for split in SPLITS:
         _check(spec, path, split, arrays)

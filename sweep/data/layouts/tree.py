@@ -13,10 +13,10 @@ from sweep.data.io.dicom import is_dicom
 from sweep.data.io.volumes import is_nifti
 from sweep.errors import DataError
 
-# What Pillow only hands on to programs that are rarely there, or what holds no picture.
+# Pillow decodes these only with external programs, or they hold no image.
 _NO_PICTURES = {"BUFR", "GRIB", "HDF5", "MPEG", "EPS", "WMF"}
 
-# What operating systems, network storage and notebooks leave in folders.
+# Files that operating systems, network storage and notebooks create.
 _OF_A_SYSTEM = re.compile(
     r"""\..*|__MACOSX|__pycache__|@eaDir|@tmp|@Recycle|@Recently-Snapshot|\#recycle|\#snapshot
     |\$RECYCLE\.BIN|RECYCLER|System\ Volume\ Information|lost\+found|found\.\d+

@@ -195,7 +195,7 @@ class Volumes(Layout):
     known: ClassVar = {
         f"glioma_{modality}": KnownDataset(
             {
-                # A clinic's own table, UCSF-PDGM, BraTS under the names they are published with.
+                # A clinic's own table, UCSF-PDGM and BraTS, under their published names.
                 "path": ["glioma_volumes", "*UCSF-PDGM*", "*BraTS*", "*brats*", "glioma"],
                 "modality": modality,
             },

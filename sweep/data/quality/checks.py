@@ -27,7 +27,7 @@ from sweep.errors import DataError
 from sweep.space.recipe import Split
 from sweep.space.specs import DatasetSpec
 
-FEW = 10  # test groups of a class, below which its scores say little
+FEW = 10  # with fewer test groups of a class its scores are too uncertain
 
 
 @dataclass(frozen=True)

@@ -33,16 +33,17 @@ from sweep.data.store.building import KILLED, StorePlan
 from sweep.data.store.image_store import Store
 from sweep.errors import DataError, SweepError
 
-VERSION = 1  # raise it when other pairs are found
-THUMBNAIL = 64  # side of the images that signatures are made from
+VERSION = 1  # increase it when a change finds other pairs
+THUMBNAIL = 64  # side of the thumbnails that signatures are computed from, in pixels
 ALIKE = 0.992
-SMALLEST = 16  # side of a picture; in smaller ones different things look alike
+SMALLEST = 16  # side in pixels; different subjects look alike in smaller images
 
 _SIDE = 32
-_LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)  # as pictures are turned to grey
+# ITU-R 601 luma, as Pillow converts to grey.
+_LUMA = np.asarray([0.299, 0.587, 0.114], dtype=np.float32)
 _TREE_DIMENSIONS = 16
-_BASIS_FROM = 4096  # samples that the turning is learnt from
-_CHUNK = 8192  # thumbnails or pairs worked on at once
+_BASIS_FROM = 4096  # samples that the projection is fitted on
+_CHUNK = 8192  # thumbnails or pairs processed at once
 _DIGESTS_A_JOB = 64
 _MOST_PAIRS = 20_000_000
 
@@ -75,7 +76,7 @@ def load_near_duplicates(path: Path) -> NearDuplicates | None:
     try:
         with np.load(path) as file:
             return NearDuplicates(file["copies"], file["alike"])
-    except Exception:  # whatever a damaged file makes of itself
+    except Exception:  # a damaged cache file may raise any error; it is computed again
         return None
 
 
@@ -111,7 +112,7 @@ def _near_pairs(signatures_US: NDArray[np.float32]) -> NDArray[np.int64]:
     """Return all pairs (P, 2) of signatures that correlate by `ALIKE` or more."""
     if len(signatures_US) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    radius = float(np.sqrt(2 * (1 - ALIKE)))  # both are of length one
+    radius = float(np.sqrt(2 * (1 - ALIKE)))  # both vectors have unit length
     turned_UT = _turned(signatures_US)
     tree = cKDTree(turned_UT)
     some = turned_UT[:: max(1, len(turned_UT) // 1000)]
@@ -173,10 +174,11 @@ def _pixels_digests(source: Callable[[], Source], names: Sequence[str]) -> list[
         try:
             with images.open(name) as image:
                 upright = ImageOps.exif_transpose(image)
-                if not upright.mode.startswith(("I", "F")):  # of more than 8 bits
+                # The image has at most 8 bits per channel.
+                if not upright.mode.startswith(("I", "F")):
                     upright = upright.convert("RGB")
                 pixels = hashlib.sha256(upright.tobytes()).hexdigest()
-        except Exception:  # damage that its thumbnail did not show: no copy of anything
+        except Exception:  # an image that cannot be decoded in full is no copy of another
             digests.append(name)
             continue
         digests.append(f"{upright.mode} {upright.size} {pixels}")

@@ -19,7 +19,7 @@ from sweep.space.specs import DatasetSpec
 
 _OF_SEVERAL_PAGES = {".tif", ".tiff", ".gif", ".webp", ".apng", ".mpo"}
 _NO_LABEL = {"missing", "undefined", "unlabeled", "unlabelled", "uncertain", "not known"}
-_LOOKED_INTO = 200  # files, evenly among all, for pages
+_LOOKED_INTO = 200  # files inspected for several pages, evenly spaced over the dataset
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def gaps_between_slices(spec: DatasetSpec, data_root: Path) -> Iterator[Remark]:
     for folder in sorted(folders):
         try:
             text = uneven_gaps(folder)
-        except Exception:  # what cannot be read is told elsewhere
+        except Exception:  # unreadable files are reported elsewhere
             continue
         if text:
             odd.append(f"{folder.relative_to(root if root.is_dir() else root.parent)}: {text}")
@@ -105,7 +105,8 @@ def _folders_below_classes(samples: Sequence[Sample]) -> Iterator[Remark]:
         if place is not None and parts[place + 1 : -1]:
             folders["/".join(parts[:-1])] += 1
     files = folders.total()
-    above: dict[str, set[str]] = defaultdict(set)  # of the name of a folder
+    # Maps a folder's name to the names of its parents.
+    above: dict[str, set[str]] = defaultdict(set)
     for folder in folders:
         label, _, name = folder.rpartition("/")
         above[name].add(label)
@@ -151,7 +152,7 @@ def _pages(path: Path) -> int:
     try:
         with Image.open(path) as image:
             return int(getattr(image, "n_frames", 1))
-    except Exception:  # what cannot be read is told elsewhere
+    except Exception:  # unreadable files are reported elsewhere
         return 1
 
 

@@ -30,18 +30,18 @@ from sweep.data.layouts.base import Source
 from sweep.data.store.mapped import write_rows
 from sweep.errors import DataError, SweepError, listing
 
-VERSION = 3  # of the pixels: raise it when decoding changes
+VERSION = 3  # version of the decoding: increase it when pixels change
 
-_PART_ROWS = 32  # or more, so that there are at most
+_PART_ROWS = 32  # smallest part; large datasets have larger parts
 _PARTS = 128
-_WORTH_A_PROCESS = 64  # images: for fewer, starting it takes longer
-_BATCH_BYTES = 8 << 20  # decoded before they are written
+_WORTH_A_PROCESS = 64  # for fewer images, starting a process takes longer than decoding them
+_BATCH_BYTES = 8 << 20  # decoded pixels held in memory before they are written
 KILLED = (
     "a process that decodes images was killed, perhaps for lack of memory; close other programs "
     "and try again: what was decoded is kept"
 )
 _CRASHED = "the library that decodes it crashed"
-# What the machine may mend: rights, a disk, a network, too many open files.
+# Errors with a cause outside the file: permissions, a disk, a network, too many open files.
 _OF_THE_MACHINE = {
     errno.EACCES, errno.EPERM, errno.EIO, errno.ENOENT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
     errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN,
@@ -152,7 +152,7 @@ def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> Non
     ]
     at_once = max(1, min(processes.cpu_count(), -(-(count - done) // _WORTH_A_PROCESS)))
     if any(_may_crash(name) for name in plan.names):
-        at_once = max(2, at_once)  # one alone would be this process
+        at_once = max(2, at_once)  # with one process, a crash would end the driver itself
     for finished in processes.run_unordered(_build_part, jobs, at_once):
         done += finished
         if progress:
@@ -192,14 +192,14 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
                     image = images.open(name)
                     originals[start + slot] = image.size
                     rows[slot] = decode(image, size, plan.interpolation)
-                except Exception as error:  # libraries raise nearly anything on damaged files
+                except Exception as error:  # decoders raise many kinds of errors on damaged files
                     if _may_pass(error):
                         raise UnavailableError([f"{name}: {_in_words(error)}"]) from None
                     unreadable[start + slot] = _reason(name, error)
             digest.update(rows.data)
             yield rows
 
-    # In files of its own: the workers of a driver that was killed may still be at this part.
+    # Each process has its own file, since workers of a killed driver may still write this part.
     marker = place / part_name(part, f".{os.getpid()}.at")
     at = os.open(marker, os.O_CREAT | os.O_WRONLY, 0o644)
     try:
@@ -215,7 +215,8 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
         "unreadable": unreadable,
         "originals": originals.tolist(),
     }
-    write_text(place / part_name(part, ".json"), json.dumps(about))  # now the part is done
+    # This file marks the part as complete.
+    write_text(place / part_name(part, ".json"), json.dumps(about))
     return len(names)
 
 
@@ -245,7 +246,7 @@ def _try(plan: StorePlan, name: str, driver: int) -> None:
     try:
         decode(plan.source().open(name), plan.size, plan.interpolation)
     except Exception:
-        return  # an error is no crash
+        return  # the part failed with an error; it did not crash
 
 
 def _silence(driver: int) -> None:

@@ -80,7 +80,8 @@ def open_store(
     with _no_space_in_words(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{key}.lock"):
-            if (store := _load(place, verify)) is not None:  # built while we waited
+            # Another process built it while this one waited for the lock.
+            if (store := _load(place, verify)) is not None:
                 return store
             _delete(place)
             unfinished = folder / f".{key}.building"
@@ -88,7 +89,7 @@ def open_store(
             unfinished.mkdir(exist_ok=True)
             try:
                 build(unfinished, plan, progress)
-            except OSError:  # give the space back
+            except OSError:  # a partial store would occupy the disk
                 _delete(unfinished)
                 raise
             _put_in_place(unfinished, place)

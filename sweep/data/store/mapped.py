@@ -50,7 +50,7 @@ class MappedRows:
         result = np.empty((len(wanted), *self.row_shape), dtype=self._chunks[0].dtype)
         chunk_of = np.searchsorted(self._starts, wanted, side="right") - 1
         row_of = wanted - self._starts[chunk_of]
-        # One copy of each row: to index a chunk by several rows at once would make two.
+        # Copying row by row makes one copy; indexing a chunk by an array would make two.
         for slot, (chunk, row) in enumerate(zip(chunk_of.tolist(), row_of.tolist(), strict=True)):
             result[slot] = self._chunks[chunk][row]
         return result

@@ -29,7 +29,7 @@ from sweep.search.ray.watchdog import Watchdog
 from sweep.train.wave import SweepContext
 
 _OBJECT_STORE_BYTES = 256 << 20  # images and features never pass through Ray
-_LONGEST_FOLDER = 40  # of 107 characters of a socket's path
+_LONGEST_FOLDER = 40  # the path of a socket has at most 107 characters, most of which Ray uses
 _CLIENT_ATTEMPTS = 3
 _WAIT_FOR_THE_FIRST_S = 600.0
 
@@ -63,19 +63,19 @@ def cluster(
                 start_ray(
                     {"_node_ip_address": "127.0.0.1", "_temp_dir": _short_folder()},
                     address="local",
-                    num_cpus=cpu_count(),  # also of a container's quota
+                    num_cpus=cpu_count(),  # this respects the quota of a container
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     object_store_memory=_OBJECT_STORE_BYTES,
                 )
-    except SystemExit:  # by Ray's own handler, which is in place while it connects
+    except SystemExit:  # Ray's own handler raises this while it connects
         signal.signal(signal.SIGTERM, on_sigterm)
         signal.raise_signal(signal.SIGTERM)
         raise
-    except Exception as error:  # Ray raises nearly anything
+    except Exception as error:  # Ray raises many kinds of errors
         raise _unreachable(address, " ".join(str(error).split())[:300]) from None
-    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in place
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray has replaced the handler by its own
     if address or lost is None:
         try:
             yield through_client
@@ -103,10 +103,11 @@ def _unreachable(address: str | None, reason: str) -> SweepError:
 
 def _disconnect() -> None:
     """End Ray, or the connection to it; what goes wrong then spoils no result."""
-    atexit.unregister(ray.shutdown)  # else it would try again, and print a traceback
+    # Otherwise Ray would disconnect again at exit and print a traceback.
+    atexit.unregister(ray.shutdown)
     try:
         ray.shutdown()
-    except Exception as error:  # a full temporary folder, a cluster that is gone
+    except Exception as error:  # the temporary folder is full, or the cluster has ended
         log.warning("Ray has not ended as it should: %s", error)
 
 
@@ -143,10 +144,10 @@ def _wait_for_the_first(most_nodes: int, through_client: bool) -> None:
     default = _WAIT_FOR_THE_FIRST_S if most_nodes else 0.0
     seconds = whole_number(WAIT_FOR_NODES, "seconds", default)
     if not seconds:
-        return  # the refusal says what to do
+        return  # the connection's own error gives the advice
     text = "no node of the cluster has CPUs yet: waiting up to %.0f s for the first"
     log.warning(text, seconds, extra={"shown": True})
-    if not through_client:  # which cannot ask
+    if not through_client:  # a Ray client cannot list nodes by their labels
         request_resources(bundles=[{"CPU": 1}])
     end = time.monotonic() + seconds
     while not working_nodes() and time.monotonic() < end:

@@ -60,6 +60,6 @@ def marked(home: Path) -> Iterator[HomeMark]:
         yield HomeMark(mark)
     finally:
         mark.unlink(missing_ok=True)
-        with suppress(OSError):  # somebody else uses it by now
+        with suppress(OSError):  # another process is using the folder
             for folder in made:
                 folder.rmdir()

@@ -53,7 +53,7 @@ class HeartbeatWriter:
         while True:
             try:
                 self.beat()
-            except Exception as error:  # a beat that is missed harms nothing but the display
+            except Exception as error:  # a missed heartbeat affects only the display
                 log.warning("the pulse has missed a beat: %s", error)
             if self._stop.wait(_EVERY_S):
                 return

@@ -13,7 +13,8 @@ from sweep.search.ray.node_check import NodeQuestion, NodeReport, check_node
 from sweep.search.ray.resources import Node
 from sweep.train.wave import SweepContext
 
-GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"  # of a node, where torch cannot tell: a MIG slice, say
+# Label of a node's GPU memory where torch cannot measure it, as for a MIG slice.
+GPU_MEMORY_LABEL = "sweep/gpu-memory-mib"
 _ACCELERATOR = "accelerator_type:"
 _TIMEOUT_S = 120.0
 
@@ -76,7 +77,7 @@ class NodeWatcher:
         self.nodes = nodes
         self.unfit: set[str] = set()
         self._context, self._reference = context, nodes[0]
-        self._asked: dict[str, tuple[Any, float]] = {}  # and when
+        self._asked: dict[str, tuple[Any, float]] = {}  # running checks and their start times
 
     @property
     def is_asking(self) -> bool:
@@ -166,7 +167,7 @@ def _answer(reference: Any) -> NodeReport | Unanswered:
         return report
     except ray.exceptions.GetTimeoutError:
         return Unanswered(f"it has not answered in {_TIMEOUT_S:.0f} s")
-    except Exception as error:  # a node that died, a module that is not there
+    except Exception as error:  # the node died, or lacks a module
         last_line = str(error).strip().splitlines()[-1]
         hint = "; install sweep there" if "No module named 'sweep" in str(error) else ""
         return Unanswered(f"it cannot run a task: {last_line[:200]}{hint}")

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from sweep.errors import SweepError, listing
 from sweep.space.model import Cell
 
-MARGIN = 1.25  # of a measured peak: other batches, other kernels, fragments
-CONTEXT_MIB = 600  # what CUDA itself takes of a GPU for each process
-_MOST_ON_A_GPU = 8  # more processes gain nothing and quarrel about the CPUs
-_BYTES = 4  # of a float32
-_STATES = 3  # for each number that learns: its gradient and Adam's two moments
-_FIRST_GUESS = ((30e6, 4), (100e6, 2))  # models of up to so many parameters: waves to a GPU
+MARGIN = 1.25  # factor on a measured peak, for other batches and kernels and for fragmentation
+CONTEXT_MIB = 600  # memory of a GPU that the CUDA context of a process occupies
+_MOST_ON_A_GPU = 8  # more processes gain nothing and compete for the CPUs
+_BYTES = 4  # size of a float32
+_STATES = 3  # gradient and Adam's two moments of each trainable parameter
+# Parameters of a model up to which this many waves share a GPU.
+_FIRST_GUESS = ((30e6, 4), (100e6, 2))
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class ResourcePlanner:
     sizes: dict[str, ModelSize]
     most_nodes: int = 0
     _peaks: dict[str, float] = field(default_factory=dict)
-    _at_most: float = math.inf  # waves at once, after processes have died
+    _at_most: float = math.inf  # limit on concurrent waves, after workers have died
 
     def __post_init__(self) -> None:
         self._sort(self.nodes)
@@ -197,7 +198,7 @@ class ResourcePlanner:
         if len(fitting) < len(self._gpu_nodes):
             kinds = {node.accelerator for node in fitting}
             others = {node.accelerator for node in self._gpu_nodes if node not in fitting}
-            # A bundle can ask for one type; it is told apart from all that are too small.
+            # A bundle can require one GPU type; it must differ from those that are too small.
             accelerator = next((kind for kind in sorted(kinds - others, key=str) if kind), None)
         return Resources(float(max(1, cpus)), math.floor(1e4 / at_once) / 1e4, accelerator)
 

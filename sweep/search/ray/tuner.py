@@ -38,7 +38,7 @@ from sweep.train.wave import SweepContext, Wave
 
 _LOOK_EVERY_S = {"stop": 1.0, "nodes": 5.0, "stalls": 5.0}
 _WAIT_FOR_NODES_S = 1800.0
-_NODE = "ray.io/node-id"  # a label that Ray gives each node
+_NODE = "ray.io/node-id"  # Ray gives each node this label
 
 log = logging.getLogger("sweep.search")
 
@@ -62,7 +62,7 @@ def search(
     """
     if not through_client:
         return _run(context, planner, watch)[0]
-    # Through a client the driver runs in the cluster: the studies must be near the workers.
+    # With a Ray client the driver runs in the cluster, so that the studies are near the workers.
     remote = ray.remote(num_cpus=0)(_run)
     with _own_errors():
         ended, progress = ray.get(remote.remote(context, planner, None))
@@ -87,13 +87,13 @@ def _run(
 
 def _fit(scheduler: Scheduler, context: SweepContext, planner: ResourcePlanner) -> None:
     """Let Tune run the waves that are left."""
-    for record in context.folder.records():  # of a driver before this one
+    for record in context.folder.records():  # records of an earlier driver
         if peak := record.facts.get("reserved_memory_mib"):
             planner.note_memory(record.cell, peak)
     searcher = WaveSearcher(scheduler, context, planner)
-    # In a folder that nobody else would name so.
+    # The name must not collide with a user's folder.
     scratch = context.folder.path / f"tune.{context.sweep_id}"
-    shutil.rmtree(scratch, ignore_errors=True)  # of a driver that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # a killed driver may have left the folder
     _silence()
     try:
         with (
@@ -144,7 +144,7 @@ def _bundle(config: dict[str, Any]) -> PlacementGroupFactory:
 
 
 def _silence() -> None:
-    # Tune says of every failing trial what the scheduler records and the progress shows.
+    # Tune logs each failure, which records and progress already show.
     for name in ("ray.tune", "ray.train", "ray.air"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
@@ -162,10 +162,10 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
         self._holding = False
         self._failure: Exception | None = None
         self._looked = dict.fromkeys(_LOOK_EVERY_S, -math.inf)
-        self.causes: dict[str, str] = {}  # of deaths of processes, by trial
-        self.trials: dict[str, Any] = {}  # Tune's
+        self.causes: dict[str, str] = {}  # causes of workers' deaths, by trial id
+        self.trials: dict[str, Any] = {}  # Tune's trials, by id
         self.stalls = StallDetector(context.folder)
-        self._without_nodes: float | None = None  # since when
+        self._without_nodes: float | None = None  # time since which no node has answered
 
     def suggest(self, trial_id: str) -> Any:
         """Return the config of a Tune trial that runs the next wave; Tune asks for it."""
@@ -174,7 +174,8 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
         self._look_around()
         self._holding &= self._roster.is_asking
         if self._holding or len(self._waves) >= self._planner.at_once():
-            return None  # those that would wait would be chosen knowing less
+            # A wave that waits would be chosen with fewer results than are known when it starts.
+            return None
         wave = self._scheduler.next_wave()
         if wave is None:
             return Searcher.FINISHED if self._scheduler.finished else None
@@ -247,7 +248,7 @@ class WaveSearcher(Searcher):  # type: ignore[misc]
         """Take what a wave ended with, or that its worker died."""
         try:
             self._end(trial_id, result, error)
-        except Exception as failure:  # Tune would write it to its log, and go on without end
+        except Exception as failure:  # Tune would only log the error and continue
             self._failure = failure
 
     def _end(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
@@ -335,10 +336,10 @@ class PruningScheduler(FIFOScheduler):  # type: ignore[misc]
         if peak := result["report"].facts.get("reserved_memory_mib"):
             self._planner.note_memory(wave.cell.name, peak)
         if result["report"].paused:
-            return str(TrialScheduler.CONTINUE)  # it is done, and the searcher hears of it
+            return str(TrialScheduler.CONTINUE)  # the trial has ended, and the searcher is told
         pruned, over = self._scheduler.on_report(wave.key, result["report"])
         if over:
             return str(TrialScheduler.STOP)
-        if pruned:  # runs before the next step: an actor works in order
+        if pruned:  # the call runs before the next step, as an actor executes calls in order
             trial.temporary_state.ray_actor.drop.remote(pruned)
         return str(TrialScheduler.CONTINUE)

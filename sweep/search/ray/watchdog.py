@@ -34,7 +34,8 @@ class Watchdog:
         self._lost, self._advice = lost, advice
         self._left, self._expected = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
-        self._below: dict[int, psutil.Process] = {}  # all that was ever seen below this process
+        # All descendants of this process that were ever seen.
+        self._below: dict[int, psutil.Process] = {}
         self._watched: list[psutil.Process] = []
 
     def __enter__(self) -> Self:
@@ -55,7 +56,7 @@ class Watchdog:
     def end_all(self) -> None:
         """End what is left of Ray's processes, also of those whose parents have died."""
         for process in self._below.values():
-            with suppress(psutil.Error):  # it has ended by itself
+            with suppress(psutil.Error):  # the process has ended by itself
                 if process.is_running():
                     process.kill()
 

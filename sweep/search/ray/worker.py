@@ -24,7 +24,7 @@ class WaveTrainable(tune.Trainable):  # type: ignore[misc]
         self._wave: Wave = config["wave"]
         self._shown = -_SHOW_EVERY_S
         _heartbeat.begin(self._context.folder, self._wave.key)
-        self.__dict__.pop("_run", None)  # the network of the wave before, from memory
+        self.__dict__.pop("_run", None)  # frees the network of the previous wave
         self._run = WaveRun(self._context, self._wave, int(config["threads"]), self._show_life)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
-# Before mlflow: it sets how long MLflow waits.
+# It must precede mlflow, as it limits how long MLflow waits.
 from sweep.tracking.store import advice, client_of, make_database
 
 # isort: split
@@ -37,7 +37,7 @@ from sweep.tracking.schema import (
 )
 from sweep.tracking.trackers.base import Tracker
 
-_METRICS_A_BATCH = 900  # MLflow takes 1,000 at once
+_METRICS_A_BATCH = 900  # MLflow accepts 1,000 at once
 
 log = logging.getLogger("sweep.tracking")
 
@@ -81,13 +81,14 @@ class MLflowTracker(Tracker):
         if record.kind == "cell":
             run_id = self._new_parent(record)
         else:
-            if known:  # its sender died half-way, or it was run again
+            if known:  # an earlier sender died before the end, or the run was repeated
                 self._client.delete_run(known.run_id)
             run_id = self._create(record, record.key, run_name(record), self._parent(record))
         self._log(run_id, record)
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(run_id, status, end_time=int(record.ended * 1000))
-        self._client.set_tag(run_id, CONTENT, record.content)  # last: now it is whole
+        # The last write: it marks the run as complete.
+        self._client.set_tag(run_id, CONTENT, record.content)
         self._runs[record.key] = _Sent(run_id, record.content, False)
 
     def delete_strays(self) -> None:
@@ -108,7 +109,8 @@ class MLflowTracker(Tracker):
     def _list_runs(self) -> None:
         """Take note of the sweep's runs; of several with one key a whole one is kept."""
         found = runs_of(self._client, self._experiment, self._sweep_id)
-        for run in sorted(found, key=lambda run: content_of(run) is None):  # whole ones first
+        # Complete runs come first.
+        for run in sorted(found, key=lambda run: content_of(run) is None):
             sent = _Sent(run.info.run_id, content_of(run), not run.data.params)
             kept = self._runs.setdefault(run.data.tags[KEY], sent)
             if kept is not sent:

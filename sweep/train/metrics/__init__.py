@@ -9,7 +9,7 @@ import numpy as np
 from sweep.space.registries import METRICS
 from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions
 
-# The order in which they are shown; metrics of others stand behind them.
+# The order in reports; metrics from outside follow.
 _ORDER = (
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "precision_macro",
     "recall_macro", "f1_macro", "mcc", "auroc", "auprc", "ece", "brier",

@@ -35,7 +35,7 @@ class AUPRC(RankMetric):
         precision_R = above_hits_R / above_R
         positives = hits_R.sum()
         average = float((hits_R * precision_R).sum() / positives)
-        # Sums over the positives whose score is that of a run or lower.
+        # Sums over the positives with the score of a run or a lower one.
         raised_R = np.cumsum(hits_R * (above_R - above_hits_R) / above_R**2)
         lowered_R = np.cumsum(hits_R * above_hits_R / above_R**2)
         of_positive_N = precision_R[run_N] - average + raised_R[run_N]

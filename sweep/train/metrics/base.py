@@ -17,8 +17,8 @@ Labels = NDArray[np.int64]
 
 Result = TypeVar("Result")
 
-_STEP = 1e-3  # of a sample's weight, to differentiate by
-_MOST_PARTS = 500  # of the samples, to differentiate by
+_STEP = 1e-3  # step of a sample's weight for numerical differentiation
+_MOST_PARTS = 500  # limit on the groups of samples whose weights are varied together
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class Metric(ABC):
         """
         one = WeightedPredictions(given.labels_N, given.probabilities_KNC[:1], given.weights_N)
         found_N = np.zeros(len(one.labels_N))
-        # Neighbours are often of one class or patient: the parts are made of samples far apart.
+        # Neighbours often share class or patient, so a group takes samples far apart.
         parts = min(len(found_N), _MOST_PARTS)
         for part in range(parts):
             steps_N = np.zeros(len(found_N))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions, computed_once
 
-_STEP = 1e-3  # of a count, to differentiate by
-_MOST_COUNTS = 1 << 22  # at once
+_STEP = 1e-3  # step of a count for numerical differentiation
+_MOST_COUNTS = 1 << 22  # counts held in memory at once
 
 
 @dataclass(frozen=True, eq=False)

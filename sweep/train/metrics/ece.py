@@ -13,7 +13,7 @@ class ECE(Metric):
 
     title = "ECE"
     lower_is_better = True
-    has_variance = False  # it is biased upwards by the very noise of the predictions
+    has_variance = False  # the noise of the predictions biases this metric upwards
 
     def score(self, given: WeightedPredictions) -> Floats:
         """Return the mean gap of the bins (K,), weighted with their samples."""
@@ -32,7 +32,7 @@ def calibration_gaps(labels_N: Labels, probabilities_NC: Floats) -> tuple[Floats
     """
     confidence_N = probabilities_NC.max(axis=1)
     hits_N = probabilities_NC.argmax(axis=1) == labels_N
-    # Bins are open below, as in Guo et al.: a confidence of 0.2 is in the bin that ends there.
+    # As in Guo et al., a bin includes its upper end: 0.2 belongs to the bin that ends there.
     bins_N = np.clip(np.ceil(confidence_N * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1)
     return hits_N - confidence_N, bins_N.astype(np.int64)
 

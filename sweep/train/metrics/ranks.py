@@ -84,7 +84,7 @@ def _rank(positive_N: NDArray[np.bool_], scores_KN: Floats, weights_N: Floats) -
     starts_KN = np.diff(sorted_KN, prepend=-np.inf, axis=1) != 0
     places = np.arange(scores_KN.shape[1])
     first_KN = np.maximum.accumulate(np.where(starts_KN, places, 0), axis=1)
-    ends_KN = np.roll(starts_KN, -1, axis=1)  # a run ends where the next begins
+    ends_KN = np.roll(starts_KN, -1, axis=1)  # a run of equal scores ends where the next begins
     backwards = np.where(ends_KN, places, places[-1])[:, ::-1]
     last_KN = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
     return Ranked(positive_KN, weights_N[order_KN] - positive_KN, first_KN, last_KN)
