@@ -26,7 +26,7 @@ from sweep.comparison.stats.sampling import estimate
 from sweep.data.dataset import DatasetView, open_dataset
 from sweep.data.splits import carve
 from sweep.records.predictions import Predictions
-from sweep.search.confirmation import chosen_in_resample
+from sweep.search.confirmation import choose_in_resample
 from sweep.space.recipe import Split
 from sweep.space.specs import BackboneSpec, DatasetSpec
 from sweep.train.features import normalise
@@ -107,7 +107,7 @@ class Task:
             if index:
                 rng = np.random.default_rng([2, run, index])
                 told = [Predictions(labels, groups, trial[1]) for _, trial in sound]
-                place = chosen_in_resample(told, "auroc", rng) or 0
+                place = choose_in_resample(told, "auroc", rng) or 0
             own = self.partition(1, run, 1 + index)
             found.append(self.trained(sound[place][0], own, 1000 * run + 100 + index)[2])
         return found

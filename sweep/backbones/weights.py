@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sweep.backbones.misfit import misfit
+from sweep.backbones.mismatch import describe_mismatch
 from sweep.base import checksums
 from sweep.base.lfs import refuse_pointer
 from sweep.errors import BackboneError, listing, shorten
@@ -78,7 +78,7 @@ def fit_weights(
         raise BackboneError(
             f"backbone {spec.name}: the weights {source} do not fit {spec.model} "
             f"({len(problems)} of their entries):\n{listing(problems, shown=5)}\n"
-            f"{misfit(list(given), list(own))}\n"
+            f"{describe_mismatch(list(given), list(own))}\n"
             "Name the model that these weights belong to, or other weights."
         )
     trunk.load_state_dict({name: state[name] for name in own if name in state}, strict=False)

@@ -52,7 +52,7 @@ def ask_head(address: str, output: Path | None = None, extra: tuple[str, ...] = 
     from sweep.remote.request import Request, environment_here
 
     context = click.get_current_context()
-    arguments = [*_named(context), *extra]
+    arguments = [*_named_options(context), *extra]
     if output:
         arguments += ["--output", "{output}"]
     request = Request(arguments, environment=_environment(environment_here, context))
@@ -79,7 +79,7 @@ def begin_on_head(address: str, name: str, space: "Space | None", detach: bool) 
     from sweep.space.imports import imported
 
     context = click.get_current_context()
-    arguments = [*_named(context), "--address", "auto"]
+    arguments = [*_named_options(context), "--address", "auto"]
     if space is not None:
         arguments += ["--space", "{space}"]
     else:
@@ -113,7 +113,7 @@ def begin_on_head(address: str, name: str, space: "Space | None", detach: bool) 
         sys.exit(code)
 
 
-def _named(context: click.Context) -> list[str]:
+def _named_options(context: click.Context) -> list[str]:
     """Return this command with its arguments, as they were given; paths are absolute."""
     command = [str(context.info_name)]
     for parameter in context.command.params:

@@ -14,9 +14,7 @@ from sweep.train.metrics import all_metrics
 FORMATS = ("table", "markdown", "latex", "csv", "json", "parquet")
 
 
-def checked_choices(
-    sweeps: list[SweepResults], metric: str | None, margin: float | None
-) -> Choices:
+def check_choices(sweeps: list[SweepResults], metric: str | None, margin: float | None) -> Choices:
     """Return the reader's choices; by default the first sweep's objective and margin.
 
     Raises SweepError for an unknown metric, or a margin that means nothing.

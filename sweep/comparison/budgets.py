@@ -57,7 +57,7 @@ def at_equal_budget(rows: list[Row]) -> tuple[int, dict[Row, float]]:
     return fewest, {row: float(expected_best(v)[fewest - 1]) for row, v in values.items()}
 
 
-def searched_less(comparison: Comparison) -> list[str]:
+def find_less_searched(comparison: Comparison) -> list[str]:
     """Name the cells that had fewer trials than others of their dataset.
 
     Those beyond an edge do not count: every cell gets them that needs them.

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sweep.comparison.budgets import few_complete, rates_at_an_edge, searched_less
+from sweep.comparison.budgets import few_complete, find_less_searched, rates_at_an_edge
 from sweep.comparison.comparison import Comparison, Row
-from sweep.comparison.costs import unlike_devices
+from sweep.comparison.costs import describe_unlike_devices
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
 from sweep.comparison.text import join_names, number, title
 
@@ -31,14 +31,14 @@ def caveats(comparison: Comparison) -> list[str]:
         if rows:
             notes += [text for say in of_each if (text := say(comparison, name, rows))]
     notes += _confirmed_again(comparison)
-    notes += [*few_complete(comparison), *searched_less(comparison)]
+    notes += [*few_complete(comparison), *find_less_searched(comparison)]
     notes += rates_at_an_edge(comparison.sweeps)
     if comparison.choices.chosen_after:
         notes.append(
             f"the margin of {comparison.choices.margin:g} was chosen after the run; the space has "
             f"{comparison.sweeps[0].space.margin:g}"
         )
-    if text := unlike_devices(comparison):
+    if text := describe_unlike_devices(comparison):
         notes.append(text)
     return notes
 

@@ -26,7 +26,7 @@ def require_comparable(sweeps: list[SweepResults]) -> None:
         listed = ", ".join(f"{name} by {metric}" for name, metric in objectives.items())
         problems.append(f"they chose their models by different metrics: {listed}")
     shared: dict[str, list[CellResult]] = defaultdict(list)
-    for cell in _tested(sweeps):
+    for cell in _with_tests(sweeps):
         shared[cell.dataset].append(cell)
     for dataset, cells in shared.items():
         problems += [
@@ -74,7 +74,7 @@ def _mixed(sweeps: list[SweepResults]) -> Iterator[str]:
             yield f"{what} changed while {sweep.name} ran: its results are of two kinds"
 
 
-def odd_tests(cells: list[CellResult]) -> list[CellResult]:
+def find_odd_tests(cells: list[CellResult]) -> list[CellResult]:
     """Return the cells of one dataset of which some confirmations of folds are missing.
 
     They were tested on fewer samples than the others, so that they cannot be paired with them.
@@ -83,7 +83,7 @@ def odd_tests(cells: list[CellResult]) -> list[CellResult]:
     return [cell for cell in cells if cell.tests != most]
 
 
-def _tested(sweeps: list[SweepResults]) -> list[CellResult]:
+def _with_tests(sweeps: list[SweepResults]) -> list[CellResult]:
     return [cell for sweep in sweeps for cell in sweep.cells if cell.confirmations]
 
 

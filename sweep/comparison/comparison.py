@@ -11,7 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
-from sweep.comparison.comparable import odd_tests, require_comparable
+from sweep.comparison.comparable import find_odd_tests, require_comparable
 from sweep.comparison.stats.difference import (
     LEAST_CONFIRMATIONS,
     Difference,
@@ -259,7 +259,7 @@ def _rows(
             read[cell] = cell.predictions()
         except SweepError as error:
             notes.append(f"{error}: {cell.name} is not compared")
-    odd = odd_tests(list(read))
+    odd = find_odd_tests(list(read))
     together = [cell for cell in read if cell not in odd]
     _require_pairs(dataset, [(cell, read[cell]) for cell in together])
     for cell in odd:
@@ -351,5 +351,5 @@ def _rank(row: Row, choices: Choices) -> float:
 
 
 def _same_tests(rows: list[Row]) -> list[Row]:
-    odd = odd_tests([row.cell for row in rows])
+    odd = find_odd_tests([row.cell for row in rows])
     return [row for row in rows if row.cell not in odd]

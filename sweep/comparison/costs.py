@@ -194,7 +194,7 @@ def cheapest_sentence(comparison: Comparison, dataset: str) -> str | None:
     return f"{text}."
 
 
-def unlike_devices(comparison: Comparison) -> str | None:
+def describe_unlike_devices(comparison: Comparison) -> str | None:
     """Return a warning where times are of different machines."""
     devices = {cost(row.cell).device for rows in comparison.datasets.values() for row in rows}
     if len(devices) < 2:

@@ -74,7 +74,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Draft:
     text: str
     contrasts: list[Contrast]
 
@@ -103,7 +103,7 @@ def questions(comparison: Comparison) -> list[Question]:
     return result
 
 
-def _about_pretraining(comparison: Comparison) -> list[_Asked]:
+def _about_pretraining(comparison: Comparison) -> list[_Draft]:
     kinds = list(dict.fromkeys(row.cell.pretraining for row in _rows(comparison)))
     # Other pre-training is compared against ImageNet, and all against random weights.
     kinds.sort(key=lambda kind: (kind == "random", kind == "ImageNet"))
@@ -116,19 +116,19 @@ def _about_pretraining(comparison: Comparison) -> list[_Asked]:
                 [row for row in rows if row.cell.pretraining == second],
             )
 
-        names = (_learnt(first), _learnt(second))
+        names = (_describe_pretraining(first), _describe_pretraining(second))
         contrasts = _contrasts(comparison, lambda row: row.cell.mode, compare, *names)
         if contrasts:
             asked = f"Is {names[0]} better than {names[1]}?"
-            found.append(_Asked(asked, contrasts))
+            found.append(_Draft(asked, contrasts))
     return found
 
 
-def _learnt(kind: str) -> str:
+def _describe_pretraining(kind: str) -> str:
     return "random initialisation" if kind == "random" else f"{kind} pre-training"
 
 
-def _about_freezing(comparison: Comparison) -> list[_Asked]:
+def _about_freezing(comparison: Comparison) -> list[_Draft]:
     modes = list(dict.fromkeys(row.cell.freeze for row in _rows(comparison)))
     found = []
     for mode in modes if "frozen" in modes else []:
@@ -144,11 +144,11 @@ def _about_freezing(comparison: Comparison) -> list[_Asked]:
         contrasts = _contrasts(comparison, lambda row: row.cell.backbone, compare, mode, "frozen")
         if contrasts:
             asked = f"Is training '{mode}' better than leaving the backbone frozen?"
-            found.append(_Asked(asked, contrasts))
+            found.append(_Draft(asked, contrasts))
     return found
 
 
-def _about_size(comparison: Comparison) -> list[_Asked]:
+def _about_size(comparison: Comparison) -> list[_Draft]:
     families: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for row in _rows(comparison):
         cell = row.cell
@@ -168,7 +168,7 @@ def _about_size(comparison: Comparison) -> list[_Asked]:
         contrasts = _contrasts(comparison, lambda row: row.cell.mode, compare, largest, smallest)
         if contrasts:
             asked = f"Is the larger {largest} better than {smallest}, or is the small one as good?"
-            found.append(_Asked(asked, contrasts))
+            found.append(_Draft(asked, contrasts))
     return found
 
 

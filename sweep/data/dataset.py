@@ -172,7 +172,7 @@ def open_dataset(
         _settle_unreadable(spec, dataset)
     if spec.leaks != "allow":
         near_duplicates = open_near_duplicates(spec, manifest, data_root, cache)
-        drawn = kept_together(
+        drawn = samples_of_one_group(
             spec, manifest, near_duplicates, split, data_root, view.fold, view.partition
         )
         dataset = _without_leaks(spec, _with_splits(dataset, drawn), near_duplicates)
@@ -196,7 +196,7 @@ class Together:
     unclear: NDArray[np.bool_]
 
 
-def kept_together(
+def samples_of_one_group(
     spec: DatasetSpec,
     manifest: Manifest,
     near_duplicates: NearDuplicates,

@@ -37,11 +37,11 @@ def ordered_classes(name: str, labels: Sequence[str], positive: str | None = Non
         )
     if len(classes) != 2:
         return classes
-    chosen = positive or _told_by_name(classes) or min(reversed(classes), key=counts.__getitem__)
+    chosen = positive or _find_by_name(classes) or min(reversed(classes), key=counts.__getitem__)
     return sorted(classes, key=lambda label: label == chosen)
 
 
-def _told_by_name(classes: list[str]) -> str | None:
+def _find_by_name(classes: list[str]) -> str | None:
     negative = [label for label in classes if _NEGATIVE.fullmatch(label.strip())]
     if len(negative) != 1:
         return None

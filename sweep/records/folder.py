@@ -65,7 +65,7 @@ class SweepFolder:
         """Tell whether the sweep was launched here."""
         return (self.path / "launch.json").is_file()
 
-    def tell_preparing(self, what: str, done: int, total: int) -> None:
+    def mark_preparing(self, what: str, done: int, total: int) -> None:
         """Write down how far the preparations are: images decoded, of all of a data set."""
         about = {"what": what, "done": done, "total": total}
         write_text(self.path / PREPARING, json.dumps(about))
@@ -213,7 +213,7 @@ class SweepFolder:
             lock.acquire()
         except Timeout:
             raise BusyError(
-                f"the sweep {self.name} is already running ({self._told_owner()})"
+                f"the sweep {self.name} is already running ({self._describe_owner()})"
             ) from None
         try:
             now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -304,7 +304,7 @@ class SweepFolder:
             return {}
         return about
 
-    def _told_owner(self) -> str:
+    def _describe_owner(self) -> str:
         about = self.owner()
         if not about:
             return "its process has only just started"

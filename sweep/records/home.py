@@ -59,7 +59,7 @@ def hashing_key(home: Path) -> bytes:
     Nobody else can read it, but in a home in which a group may write: there the group.
     """
     path = home.absolute() / ".ids.key"
-    with FileLock(_made(path).with_suffix(".lock")):
+    with FileLock(_create(path).with_suffix(".lock")):
         if not path.is_file():
             shared = path.parent.stat().st_mode & stat.S_IWGRP
             write_text(path, secrets.token_hex(32), mode=0o660 if shared else 0o600)
@@ -71,6 +71,6 @@ def hashed_id(key: bytes, name: str) -> str:
     return hmac.new(key, name.encode(), "sha256").hexdigest()[:16]
 
 
-def _made(path: Path) -> Path:
+def _create(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -68,11 +68,11 @@ class Head:
         entrypoint = f"{_PYTHON} -m sweep.cli.head {shlex.quote(name)} {pack(request)}"
         wanted = f"sweep-{uuid.uuid4().hex[:12]}"
         end = time.monotonic() + _WAIT_S
-        with _told(self.address):
+        with _explain_errors(self.address):
             while True:
                 try:
                     submit = partial(self.client.submit_job, submission_id=wanted)
-                    return str(_within(submit, entrypoint=entrypoint))
+                    return str(_call_in_time(submit, entrypoint=entrypoint))
                 except RuntimeError as error:
                     if _STARTING not in str(error) or time.monotonic() > end:
                         raise
@@ -107,11 +107,11 @@ class Head:
 
         Raises Interrupted if the connection is lost for a while.
         """
-        with _told(self.address):
+        with _explain_errors(self.address):
             while True:
                 try:
-                    details = _within(self.client.get_job_info, job)
-                    log = str(_within(self.client.get_job_logs, job))
+                    details = _call_in_time(self.client.get_job_info, job)
+                    log = str(_call_in_time(self.client.get_job_logs, job))
                     if details.status.is_terminal():
                         return self._exit_code(job), log
                     if BEGUN in log:
@@ -125,7 +125,7 @@ class Head:
         while time.monotonic() < end:
             time.sleep(2.0)
             with contextlib.suppress(*_LOST):
-                _within(self.client.get_job_info, job)
+                _call_in_time(self.client.get_job_info, job)
                 return
         raise Interrupted(
             f"the connection to the head at {self.address} was lost; if it is back, the job {job} "
@@ -135,11 +135,11 @@ class Head:
     def ask(self, name: str, request: Request) -> Answer:
         """Run a command to its end; return its answer. Its job is forgotten afterwards."""
         home = Path(request.environment["SWEEP_HOME"])
-        with asking(home) as question, _told(self.address):
+        with asking(home) as question, _explain_errors(self.address):
             job = self.submit(name, replace(request, question=question))
             self._exit_code(job)
-            log = str(_within(self.client.get_job_logs, job))
-            _within(self.client.delete_job, job)
+            log = str(_call_in_time(self.client.get_job_logs, job))
+            _call_in_time(self.client.delete_job, job)
             try:
                 answer = take_answer(home, question, log)
             except OSError as error:
@@ -150,7 +150,7 @@ class Head:
 
     def _exit_code(self, job: str) -> int:
         end = time.monotonic() + _WAIT_S
-        while not (details := _within(self.client.get_job_info, job)).status.is_terminal():
+        while not (details := _call_in_time(self.client.get_job_info, job)).status.is_terminal():
             if details.status == JobStatus.PENDING and time.monotonic() > end:
                 raise SweepError(
                     f"the head at {self.address} has not begun the job {job} in {_WAIT_S:.0f} s: "
@@ -161,7 +161,7 @@ class Head:
             return 0
         code = details.driver_exit_code
         if code not in _EXIT_CODES:
-            log = str(_within(self.client.get_job_logs, job))
+            log = str(_call_in_time(self.client.get_job_logs, job))
             raise SweepError(
                 f"the job {job} on {self.address} ended early ({details.status.value}): "
                 f"{_reason(log)}"
@@ -180,7 +180,7 @@ def reach(address: str) -> Head:
     its Ray is not the one that is installed here.
     """
     address = address.rstrip("/")
-    with _told(address):
+    with _explain_errors(address):
         _refuse_strangers(address)
         return Head(address, JobSubmissionClient(address))
 
@@ -206,7 +206,7 @@ def _refuse_strangers(address: str) -> None:
 
 
 @contextlib.contextmanager
-def _told(address: str) -> Iterator[None]:
+def _explain_errors(address: str) -> Iterator[None]:
     """Turn what the network and Ray's client raise into one message."""
     try:
         yield
@@ -221,7 +221,7 @@ def _told(address: str) -> Iterator[None]:
         raise SweepError(f"the head at {address} refuses: {first_line(error)[:300]}") from None
 
 
-def _within(call: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+def _call_in_time(call: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
     """Call a method of Ray's client, which itself would wait for ever for a head that hangs.
 
     Raises TimeoutError after half a minute.
@@ -269,7 +269,7 @@ def _tail(client: Any, job: str) -> Iterator[str]:
         try:
             item = lines.get(timeout=_LOOK_EVERY_S)
         except Empty:
-            _within(client.get_job_info, job)
+            _call_in_time(client.get_job_info, job)
             continue
         if item is None:
             return

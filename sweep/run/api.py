@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sweep.base.addresses import kept_address
 from sweep.base.settings import default_data_root, default_home, default_weights_dir
-from sweep.comparison.api import checked_choices, require_scores
+from sweep.comparison.api import check_choices, require_scores
 from sweep.comparison.comparison import compare as compare_results
 from sweep.comparison.sources import find_results
 from sweep.errors import SweepError
@@ -146,6 +146,6 @@ def compare(
     if not names:
         raise SweepError("name at least one sweep to compare")
     sweeps = find_results(names, places.home or default_home(), places.tracking_uri)
-    comparison = compare_results(sweeps, checked_choices(sweeps, metric, margin))
+    comparison = compare_results(sweeps, check_choices(sweeps, metric, margin))
     require_scores(comparison)
     return ComparisonResult(comparison)

@@ -19,10 +19,10 @@ from sweep.data.inputs import refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder
 from sweep.records.home import hashing_key, new_id
+from sweep.records.integrity import faults, repair
 from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.records.results import CellResult, home_results
-from sweep.records.soundness import faults, set_right
 from sweep.run.extend import extend
 from sweep.run.interruption import LaunchState, how_to_go_on, interruptible
 from sweep.run.listener import Decoding, Listener
@@ -127,7 +127,7 @@ def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()
     settings = replace(folder.settings(), **changes.settings)
     more = changes.retry_failed or space != folder.space()
     with interruptible(folder) as course, folder.locked():
-        wrong = _set_right(folder, settings, listener)
+        wrong = _repair(folder, settings, listener)
         if more or wrong or not folder.is_finished():
             forget = changes.retry_failed
             return _prepare_and_run(folder, space, settings, listener, course, forget)
@@ -137,10 +137,10 @@ def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()
     return _outcome(_compared(folder), space, spool, settings)
 
 
-def _set_right(folder: SweepFolder, settings: Settings, listener: Listener) -> bool:
+def _repair(folder: SweepFolder, settings: Settings, listener: Listener) -> bool:
     """Put damaged files of a sweep aside, and say it; tell whether anything is to run again."""
     found = list(faults(folder))
-    set_right(folder, found)
+    repair(folder, found)
     lines = [str(fault) for fault in found]
     if folder.is_finished():
         url = settings.ledger or folder.ledger
@@ -235,7 +235,7 @@ def _context(
 
 def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Prepared:
     """Decode what is to be decoded; `sweep status` sees how far it is, `sweep stop` stops it."""
-    folder.tell_preparing("looks at weights and data", 0, 0)
+    folder.mark_preparing("looks at weights and data", 0, 0)
     with listener.decoding() as bars:
 
         def progress(title: str) -> Decoding:
@@ -248,7 +248,7 @@ def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Li
                     raise Interrupted("stopped while it prepared; what was decoded is kept")
                 if time.monotonic() - written > _TELL_EVERY_S:
                     written = time.monotonic()
-                    folder.tell_preparing(title, done, total)
+                    folder.mark_preparing(title, done, total)
 
             return tell
 

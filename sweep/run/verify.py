@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sweep.records.folder import SweepFolder
-from sweep.records.soundness import faults
+from sweep.records.integrity import faults
 from sweep.search.agreement import disagreements as of_ledger
 from sweep.tracking.runs import disagreements as of_tracking
 from sweep.tracking.spool import Spool

@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweep.records.record import RunRecord
 from sweep.search.ledger import read_studies
-from sweep.search.mending import contradicts
+from sweep.search.repair import contradicts
 from sweep.space.model import Space
 
 

@@ -66,7 +66,7 @@ def trials_to_confirm(
     read = {trial: read_validation(folder, records[trial.number]) for trial in complete}
     found = {trial: item for trial, item in read.items() if item is not None}
     rng = np.random.default_rng(cell.seed(space.split.seed, f"choice {index}"))
-    place = chosen_in_resample(list(found.values()), space.objective, rng)
+    place = choose_in_resample(list(found.values()), space.objective, rng)
     return (best if place is None else list(found)[place],)
 
 
@@ -75,7 +75,7 @@ def goodness(record: RunRecord) -> tuple[float, float]:
     return record.best["value"], -record.best.get("val/loss", 0.0)
 
 
-def chosen_in_resample(
+def choose_in_resample(
     trials: list[Predictions], objective: str, rng: np.random.Generator
 ) -> int | None:
     """Return which of the trials is best on a resample of the groups of the validation split.

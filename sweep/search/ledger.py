@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.addresses import has_password
 from sweep.errors import Interrupted, SweepError, first_line
-from sweep.search.patience import patiently
+from sweep.search.retry import retry_while_busy
 from sweep.search.storages import (
     DamagedStorageError,
     close_storage,
@@ -59,7 +59,7 @@ class Ledger:
         self._sweep, self._id = sweep, sweep_id
         with _interrupting(sweep, "opened"):
             try:
-                self._storage = patiently(lambda: open_storage(location))
+                self._storage = retry_while_busy(lambda: open_storage(location))
             except DamagedStorageError as error:
                 if put_aside is None:
                     raise
@@ -82,7 +82,9 @@ class Ledger:
     def study(self, cell: str) -> "WrittenStudy":
         """Open or create the study of a cell."""
         with _interrupting(self._sweep, "read"):
-            return patiently(lambda: WrittenStudy(self._storage, f"{self._sweep}/{cell}", self._id))
+            return retry_while_busy(
+                lambda: WrittenStudy(self._storage, f"{self._sweep}/{cell}", self._id)
+            )
 
 
 class WrittenStudy:
@@ -105,7 +107,7 @@ class WrittenStudy:
     def read(self) -> list[FrozenTrial]:
         """Return all trials, in the order of their numbers."""
         with _interrupting(self._sweep, "read"):
-            trials: list[FrozenTrial] = patiently(
+            trials: list[FrozenTrial] = retry_while_busy(
                 lambda: self._storage.get_all_trials(self._study_id, deepcopy=False)
             )
         return trials
@@ -184,7 +186,7 @@ class WrittenStudy:
     def _trial_id(self, number: int) -> int:
         if number not in self._trial_ids:
             with _interrupting(self._sweep, "read"):
-                found = patiently(lambda: self._find_trial(number))
+                found = retry_while_busy(lambda: self._find_trial(number))
             assert found is not None, f"trial {number} of {self._name} was not begun"
             self._trial_ids[number] = found
         return self._trial_ids[number]
@@ -200,7 +202,7 @@ class WrittenStudy:
         """Return what `write` returns. While the storage is busy it is called again, with True."""
         calls = itertools.count()
         with _interrupting(self._sweep, "written"):
-            return patiently(lambda: write(next(calls) > 0))
+            return retry_while_busy(lambda: write(next(calls) > 0))
 
 
 @contextmanager
@@ -229,7 +231,7 @@ def read_studies(location: str, sweep: str, cells: Sequence[str]) -> dict[str, l
     Raises OSError if it cannot be read.
     """
     try:
-        storage = patiently(lambda: open_storage_to_read(location))
+        storage = retry_while_busy(lambda: open_storage_to_read(location))
         known = {study.study_name for study in storage.get_all_studies()}
         names = {cell: f"{sweep}/{cell}" for cell in cells}
         found = {

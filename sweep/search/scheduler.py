@@ -17,7 +17,7 @@ from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import trials_to_confirm
 from sweep.search.ledger import Ledger
-from sweep.search.mending import mend
+from sweep.search.repair import repair_study
 from sweep.search.running import RunningWave, as_record
 from sweep.search.stalls import forget_signs
 from sweep.search.studies import CellStudy
@@ -53,7 +53,7 @@ class Scheduler:
         for cell in self._space.cells():
             progress = CellProgress(cell)
             written, own = ledger.study(cell.name), records[cell.name]
-            mend(written, cell, self._space, _by_number(own))
+            repair_study(written, cell, self._space, _by_number(own))
             study = CellStudy(written, cell, self._space)
             self._work[cell.name] = self._recover(cell, study, progress, own)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweep.base.atomic import write_atomically
 from sweep.errors import first_line
-from sweep.search.patience import is_busy
+from sweep.search.retry import is_busy
 
 # Limit on waiting for another process's lock, during which Ctrl-C has no effect.
 _SQLITE_WAITS_S = 2.0

@@ -72,7 +72,7 @@ class CellStudy:
 
     def left(self) -> int:
         """Return how many trials of the cell's budget were not asked yet."""
-        count = sum(BEYOND not in trial.user_attrs for trial in self._counted())
+        count = sum(BEYOND not in trial.user_attrs for trial in self._planned_trials())
         return max(0, self._cell.trials - count)
 
     def left_beyond(self) -> int:
@@ -81,13 +81,13 @@ class CellStudy:
         Once the budget is spent and the best trial lies at an edge, a quarter of it more is
         searched beyond that edge, once; none where the space says ``edges: keep``.
         """
-        if self._space.edges == "keep" or not (self._beyond() or self._at_an_edge()):
+        if self._space.edges == "keep" or not (self._trials_beyond() or self._at_an_edge()):
             return 0
         return max(0, self._planned_beyond() - self.beyond())
 
     def beyond(self) -> int:
         """Return how many trials beyond an edge were asked so far."""
-        return sum(BEYOND in trial.user_attrs for trial in self._counted())
+        return sum(BEYOND in trial.user_attrs for trial in self._planned_trials())
 
     def failed(self) -> set[int]:
         """Return the numbers of the trials that failed."""
@@ -99,7 +99,7 @@ class CellStudy:
 
     def ask_beyond(self, wave: str) -> Trial:
         """Begin a new trial beyond the edge at which the best trial lies."""
-        domains, count = self._domains_beyond(), len(self._beyond())
+        domains, count = self._domains_beyond(), len(self._trials_beyond())
         fixed = {
             name: spread_value(domain, name, count, self._planned_beyond())
             for name, domain in domains.items()
@@ -126,7 +126,7 @@ class CellStudy:
 
     def _domains_beyond(self) -> dict[str, Domain]:
         """Return the domains to search beyond the edge; those of the first trial there, again."""
-        if beyond := self._beyond():
+        if beyond := self._trials_beyond():
             return {name: domain_of(d) for name, d in beyond[0].distributions.items()}
         ends = self._at_an_edge()
         return {
@@ -145,10 +145,10 @@ class CellStudy:
     def _planned_beyond(self) -> int:
         return math.ceil(self._cell.trials / 4)
 
-    def _counted(self) -> list[FrozenTrial]:
+    def _planned_trials(self) -> list[FrozenTrial]:
         return [trial for trial in self._all() if trial.number not in self._forgotten]
 
-    def _beyond(self) -> list[FrozenTrial]:
+    def _trials_beyond(self) -> list[FrozenTrial]:
         return [trial for trial in self._all() if BEYOND in trial.user_attrs]
 
     def without_record(self, ended: set[int]) -> list[Proposal]:

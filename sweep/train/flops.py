@@ -26,7 +26,11 @@ def forward_flops(backbone: BackboneSpec, size: int) -> float:
     Raises BackboneError if the network cannot take images of that size.
     """
     trunk = bare_network(backbone, size, 2).trunk.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), _named(backbone, size):
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.no_grad(),
+        _naming_the_model(backbone, size),
+    ):
         output = trunk(torch.zeros(1, 3, size, size, device="meta"))
     if output.ndim != 2:
         raise BackboneError(
@@ -44,13 +48,13 @@ def step_flops(backbone: BackboneSpec, size: int, mode: str) -> float:
     """
     network = bare_network(backbone, size, 2)
     freeze(network, mode)
-    with FlopCounterMode(display=False) as counter, _named(backbone, size):
+    with FlopCounterMode(display=False) as counter, _naming_the_model(backbone, size):
         network(torch.zeros(_IMAGES, 3, size, size, device="meta")).sum().backward()
     return float(counter.get_total_flops()) / _IMAGES
 
 
 @contextmanager
-def _named(backbone: BackboneSpec, size: int) -> Iterator[None]:
+def _naming_the_model(backbone: BackboneSpec, size: int) -> Iterator[None]:
     """Turn whatever a network of timm raises into a BackboneError that names the backbone."""
     try:
         yield

@@ -23,7 +23,7 @@ from sqlalchemy import create_engine, text
 from sweep.errors import Interrupted
 from sweep.records.record import RunRecord
 from sweep.search.ledger import Ledger, read_studies
-from sweep.search.mending import contradicts, mend
+from sweep.search.repair import contradicts, repair_study
 from sweep.search.studies import CellStudy
 from sweep.space.model import Space
 from tests.servers import PostgreSQL, postgresql
@@ -206,7 +206,7 @@ def test_a_lost_ledger_is_made_anew_with_every_hyper_parameter(tmp_path: Path) -
     own.tell(told)
     (tmp_path / "anew").mkdir()
     written = ledger(location(tmp_path / "anew"), of.name).study(cell.name)
-    mend(written, cell, of, {0: told})
+    repair_study(written, cell, of, {0: told})
     assert CellStudy(written, cell, of).best() == trial
 
 
@@ -507,7 +507,7 @@ class BreaksAfterEveryWrite:
 def test_what_was_written_when_the_connection_broke_is_not_written_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.search.patience._PAUSE_S", 0.01)
+    monkeypatch.setattr("sweep.search.retry._PAUSE_S", 0.01)
     own = study(tmp_path)
     own._written._storage = BreaksAfterEveryWrite(own._written._storage)  # type: ignore[assignment]
     for number in range(2):
@@ -648,7 +648,7 @@ def test_a_ledger_that_stays_locked_interrupts_the_sweep(
 ) -> None:
     journal_alone()
     monkeypatch.setattr("sweep.search.storages._SQLITE_WAITS_S", 0.1)
-    monkeypatch.setattr("sweep.search.patience.WAIT_S", 0.5)
+    monkeypatch.setattr("sweep.search.retry.WAIT_S", 0.5)
     url, own = sqlite_ledger(tmp_path, space())
     own.ask("wave")
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:

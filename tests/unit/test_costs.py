@@ -15,8 +15,8 @@ from sweep.comparison.costs import (
     cheapest_good,
     cheapest_sentence,
     cost,
+    describe_unlike_devices,
     pareto,
-    unlike_devices,
     work,
 )
 from sweep.comparison.ranks import ranks
@@ -94,10 +94,10 @@ def test_a_frozen_cell_costs_its_features_once_whether_they_were_cached_or_not()
 
 def test_times_of_different_machines_are_warned_of() -> None:
     found = comparison(cells(0.8, 0.8, 0.6))
-    assert unlike_devices(found) is None
+    assert describe_unlike_devices(found) is None
     for record in found.rows[0].cell.confirmations:
         record.facts |= {"device": "NVIDIA H100", "accelerator": "cuda"}
-    assert "NVIDIA H100, x86_64, threads: 1" in unlike_devices(found)
+    assert "NVIDIA H100, x86_64, threads: 1" in describe_unlike_devices(found)
 
 
 def test_ranks_are_averages_over_the_datasets() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sweep.data.io.images import decode, open_picture
 from sweep.data.layouts import read_samples
-from sweep.data.store.building import _may_pass
+from sweep.data.store.building import _is_transient
 from sweep.errors import DataError, SweepError
 from sweep.space.file import load_space
 from sweep.space.specs import DatasetSpec
@@ -122,4 +122,4 @@ def test_pictures_that_are_damaged_are_no_failure_of_the_machine(
                 warnings.simplefilter("ignore")
                 decode(open_picture(path), 16, "bilinear")
         except Exception as error:
-            assert not _may_pass(error), (number, error)
+            assert not _is_transient(error), (number, error)

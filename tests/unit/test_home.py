@@ -306,7 +306,7 @@ def test_learning_rates_that_differ_in_the_last_bit_have_different_identities() 
 def test_a_sweep_that_prepares_is_known_and_can_be_asked_to_stop(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, "s")
     with pytest.raises(SweepError, match="stop"), folder.locked():
-        folder.tell_preparing("decoding eyes at 224 px", 12_000, 90_000)
+        folder.mark_preparing("decoding eyes at 224 px", 12_000, 90_000)
         (status,) = read_all(tmp_path)
         assert status.state == "preparing"
         assert status.preparing == {"what": "decoding eyes at 224 px", "done": 12_000,

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sweep.data.io.dicom import uneven_gaps
 from sweep.data.io.images import decode, open_picture
-from sweep.data.io.volumes import VolumeFile, chosen_slices, read_volume, window
+from sweep.data.io.volumes import VolumeFile, read_volume, select_slices, window
 from sweep.data.layouts.tree import is_image
 from sweep.errors import DataError
 
@@ -242,10 +242,10 @@ def test_a_folder_of_two_series_is_an_error(tmp_path: Path) -> None:
 
 def test_the_slices_with_the_most_tumour_are_chosen() -> None:
     tumour = np.array([0, 0, 9, 5, 0, 1])
-    assert chosen_slices(6, 3, tumour) == [2, 3, 5]
-    assert chosen_slices(6, 4, tumour) == [2, 3, 5, 1]  # then the nearest to the largest
-    assert chosen_slices(6, 2, None) == [2, 3]
-    assert chosen_slices(6, 2, np.zeros(6, int)) == [2, 3]
+    assert select_slices(6, 3, tumour) == [2, 3, 5]
+    assert select_slices(6, 4, tumour) == [2, 3, 5, 1]  # then the nearest to the largest
+    assert select_slices(6, 2, None) == [2, 3]
+    assert select_slices(6, 2, np.zeros(6, int)) == [2, 3]
 
 
 def test_the_window_is_of_the_head_not_of_the_air() -> None:

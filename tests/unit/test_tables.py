@@ -13,7 +13,7 @@ import pytest
 
 from sweep.comparison.api import (
     FORMATS,
-    checked_choices,
+    check_choices,
     render,
     require_format,
     require_scores,
@@ -165,12 +165,12 @@ def test_unknown_formats_metrics_and_senseless_numbers_are_refused_in_words(comp
     with pytest.raises(SweepError, match=r"unknown format 'markdwon'.*did you mean markdown"):
         require_format("markdwon", None)
     with pytest.raises(SweepError, match=r"unknown metric 'briar'.*did you mean brier"):
-        checked_choices(sweeps, "briar", 0.01)
+        check_choices(sweeps, "briar", 0.01)
     with pytest.raises(SweepError, match="margin -1"):
-        checked_choices(sweeps, None, -1)
-    chosen = checked_choices(sweeps, None, None)
+        check_choices(sweeps, None, -1)
+    chosen = check_choices(sweeps, None, None)
     assert (chosen.metric, chosen.margin, chosen.chosen_after) == ("auroc", 0.01, False)
-    assert checked_choices(sweeps, None, 0.02).chosen_after
+    assert check_choices(sweeps, None, 0.02).chosen_after
     assert "parquet" in FORMATS
 
 

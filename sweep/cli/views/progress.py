@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from sweep.base.fitting import Column, Line, fit_table
+from sweep.base.tables import Column, Line, fit_table
 from sweep.records.progress import CellProgress, Pace, runs_done
 from sweep.remote.request import BEGUN
 from sweep.run.listener import Decoding, Listener

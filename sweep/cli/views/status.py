@@ -13,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from sweep.base.fitting import Column, Line, Look, fit_table
+from sweep.base.tables import Column, Line, TableStyle, fit_table
 from sweep.cli.views.progress import clock, time_left
 from sweep.errors import SweepError, nearest
 from sweep.records.folder import SweepFolder
@@ -152,7 +152,7 @@ def _one(status: SweepStatus, width: int) -> Group:
         Column("Training", 5),
     ]
     lines = [Line(_cells(cell)) for cell in status.cells]
-    table = fit_table(columns, lines, width, Look(title)) if lines else Text(title)
+    table = fit_table(columns, lines, width, TableStyle(title)) if lines else Text(title)
     return Group(table, *(Text(line) for line in _notes(status)))
 
 

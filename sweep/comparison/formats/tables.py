@@ -6,7 +6,7 @@ import math
 from rich import box
 from rich.console import Console
 
-from sweep.base.fitting import Column, Line, Look, fit_table
+from sweep.base.tables import Column, Line, TableStyle, fit_table
 from sweep.comparison.caveats import positive_classes
 from sweep.comparison.comparison import Comparison, Pair, Row
 from sweep.comparison.costs import cheapest_sentence, cost
@@ -126,10 +126,10 @@ def terminal(comparison: Comparison, width: int | None) -> str:
         style = "bold green" if any(row is item for item in best) else ""
         lines.append(Line([*_names(comparison, row), *values, *_search(row)], style, ends))
     caption = f"{describe_test(rows)} [95 % interval]{_positive_note(comparison)}"
-    look = Look(None, caption, box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    layout = TableStyle(None, caption, box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     buffer, room = io.StringIO(), width or _PIPE_WIDTH
     console = Console(file=buffer, width=room, force_terminal=width is not None)
-    console.print(fit_table(columns_shown, lines, room, look))
+    console.print(fit_table(columns_shown, lines, room, layout))
     for heading, texts in sentences(comparison).items():
         console.print(heading, style="bold", highlight=False, markup=False, soft_wrap=True)
         for text in texts:

@@ -172,7 +172,7 @@ def roc_curves(dataset: str, rows: list[Row]) -> str:
             for place, index in enumerate(_most_frequent(labels_N, scores_NC.shape[1])):
                 if 0 < (labels_N == index).sum() < len(labels_N):
                     false_P, true_P, _ = roc_curve(labels_N == index, scores_NC[:, index])
-                    kept = _thinned(false_P, true_P)
+                    kept = _thin(false_P, true_P)
                     axes.plot(
                         false_P[kept],
                         true_P[kept],
@@ -294,7 +294,7 @@ def critical_distance(found: Ranks) -> str:
         return as_svg(figure, "Average ranks over the datasets; bars join what is not different")
 
 
-def _thinned(false_P: Floats, true_P: Floats) -> Floats:
+def _thin(false_P: Floats, true_P: Floats) -> Floats:
     """Return which points of a curve to draw: evenly along it."""
     steps = np.hypot(np.diff(false_P, prepend=0), np.diff(true_P, prepend=0))
     along = np.cumsum(steps)

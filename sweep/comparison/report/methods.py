@@ -221,7 +221,7 @@ def _software(comparison: Comparison) -> str:
 
 
 def _limits(comparison: Comparison) -> str:
-    one = " and one train-test split each" if not any(_folded(comparison)) else ""
+    one = " and one train-test split each" if not any(_is_folded(comparison)) else ""
     return (
         f"The test data come from where the training data come from{one}: how the models do "
         "elsewhere is not known. The best cell was found on the test split, so that its own "
@@ -232,7 +232,7 @@ def _limits(comparison: Comparison) -> str:
     )
 
 
-def _folded(comparison: Comparison) -> list[bool]:
+def _is_folded(comparison: Comparison) -> list[bool]:
     return [row.cell.folded for row in _rows(comparison)]
 
 

@@ -124,18 +124,18 @@ def with_shared_styles(page: str) -> tuple[str, str]:
 
     def shortened(svg: re.Match[str]) -> str:
         head, rest = svg[0].split(">", 1)
-        return f"{head}>{_in_tags(rest, lambda tag: _STYLE_OF_TAG.sub(named, tag))}"
+        return f"{head}>{_change_tags(rest, lambda tag: _STYLE_OF_TAG.sub(named, tag))}"
 
     shorter = re.sub(r"<svg .*?</svg>", shortened, page, flags=re.DOTALL)
     return shorter, "\n".join(f".{name} {{ {style} }}" for style, name in names.items())
 
 
-def _in_tags(svg: str, change: Callable[[str], str]) -> str:
+def _change_tags(svg: str, change: Callable[[str], str]) -> str:
     """Change the tags and leave the text alone: it may come from the data."""
     return re.sub(r"<[^<>]+>", lambda tag: change(tag[0]), svg)
 
 
-def _shortened(tag: str) -> str:
+def _shorten_numbers(tag: str) -> str:
     """Cut numbers to hundredths of a point, names of groups that nothing refers to, and fonts."""
     tag = re.sub(r' id="[A-Za-z.0-9]+_\d+"', "", tag)
     tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", tag)
@@ -166,7 +166,7 @@ def as_svg(figure: Figure, described: str) -> str:
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
-    text = _in_tags(text, _shortened)
+    text = _change_tags(text, _shorten_numbers)
     text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")
     width = figure.get_figwidth() * 96
     label = described.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

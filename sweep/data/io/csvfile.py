@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.base.lfs import refuse_pointer
-from sweep.data.words import clean
+from sweep.data.values import clean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     """
     import pandas as pd  # checking a space does not need pandas
 
-    text = _decoded(path)
+    text = _decode(path)
     csv.field_size_limit(1 << 20)
     try:
         separator = _separator(text)
@@ -50,7 +50,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     while header and not header[-1]:
         header = header[:-1]
     _refuse_two_of_a_name(header)
-    cells = [_fitted(row, len(header), line) for line, row in rows[1:]]
+    cells = [_fit_row(row, len(header), line) for line, row in rows[1:]]
     index = [line - 1 - _HEADER_LINES for line, _ in rows[1:]]
     return pd.DataFrame(cells, columns=header, index=index, dtype=object)
 
@@ -68,7 +68,7 @@ def row_of(index: int) -> int:
     return int(index) + 1 + _HEADER_LINES
 
 
-def _decoded(path: Path) -> str:
+def _decode(path: Path) -> str:
     content = path.read_bytes()
     refuse_pointer(content)
     for mark, encoding in _BYTE_ORDER_MARKS:
@@ -106,7 +106,7 @@ def _refuse_two_of_a_name(header: list[str]) -> None:
         raise ValueError(f"column {header.index('') + 1} has no name; write one in the first line")
 
 
-def _fitted(row: list[str], columns: int, line: int) -> list[str]:
+def _fit_row(row: list[str], columns: int, line: int) -> list[str]:
     """Return a row as long as the header: blank cells at its end say nothing."""
     if any(row[columns:]):
         raise ValueError(

@@ -64,7 +64,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         if dataset.PhotometricInterpretation == "PALETTE COLOR":
             colours = extra("pydicom").pixels.apply_color_lut(frame, dataset)
             return to_8_bit(colours, 0, float(np.iinfo(colours.dtype).max))
-        levels = _shown(_rescaled(frame, dataset), frame, dataset)
+        levels = _to_display(_apply_rescale(frame, dataset), frame, dataset)
     return 255 - levels if dataset.PhotometricInterpretation == "MONOCHROME1" else levels
 
 
@@ -80,10 +80,10 @@ def read_volume(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     if path.is_file():
         dataset = _read(path)
         with _quiet():
-            frames = [_rescaled(frame, dataset) for frame in _frames(dataset)]
+            frames = [_apply_rescale(frame, dataset) for frame in _frames(dataset)]
         if frames[0].ndim != 2:
             raise ValueError("it holds colour pictures, not a volume")
-        return _stacked(frames), np.diag([-1.0, -1.0, 1.0, 1.0])
+        return _stack(frames), np.diag([-1.0, -1.0, 1.0, 1.0])
     files = series_files(path)
     if not files:
         raise ValueError("the folder holds no DICOM files")
@@ -120,10 +120,10 @@ def _of_series(slices: list[Any]) -> tuple[NDArray[np.float32], NDArray[np.float
     else:
         slices.sort(key=lambda s: int(s.get("InstanceNumber") or 0))
     with _quiet():
-        frames = [_rescaled(_frames(item)[0], item) for item in slices]
+        frames = [_apply_rescale(_frames(item)[0], item) for item in slices]
     if len({frame.shape for frame in frames}) > 1 or frames[0].ndim != 2:
         raise ValueError("its slices differ in size or are in colour")
-    voxels = _stacked(frames)
+    voxels = _stack(frames)
     if not placed:
         return voxels, np.diag([-1.0, -1.0, 1.0, 1.0])
     first, last = (np.asarray(s.ImagePositionPatient, np.float64) for s in (slices[0], slices[-1]))
@@ -171,7 +171,7 @@ def uneven_gaps(folder: Path) -> str | None:
     return f"{odd} of {len(gaps)} gaps between slices are not {usual:.2f} mm as the others"
 
 
-def _stacked(frames: list[NDArray[Any]]) -> NDArray[np.float32]:
+def _stack(frames: list[NDArray[Any]]) -> NDArray[np.float32]:
     """Return (rows, columns) frames as voxels (X, Y, Z): x along a row, y down a column."""
     return np.stack([frame.T for frame in frames], axis=2).astype(np.float32)
 
@@ -210,27 +210,29 @@ def _frames(dataset: Any) -> NDArray[Any]:
     return np.asarray(pixels[None] if single else pixels)
 
 
-def _rescaled(frame: NDArray[Any], dataset: Any) -> NDArray[Any]:
+def _apply_rescale(frame: NDArray[Any], dataset: Any) -> NDArray[Any]:
     return np.asarray(extra("pydicom").pixels.apply_modality_lut(frame, dataset), dtype=np.float64)
 
 
-def _shown(measured: NDArray[np.float64], frame: NDArray[Any], dataset: Any) -> NDArray[np.uint8]:
+def _to_display(
+    measured: NDArray[np.float64], frame: NDArray[Any], dataset: Any
+) -> NDArray[np.uint8]:
     """Return the grey levels that the file's first window or table gives, or percentiles."""
     if "VOILUTSequence" in dataset:
-        return _looked_up(measured, dataset.VOILUTSequence[0])
+        return _apply_lookup_table(measured, dataset.VOILUTSequence[0])
     center, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if center is not None and width is not None and width >= 1:
         if dataset.get("VOILUTFunction") == "SIGMOID":
             return to_8_bit(1 / (1 + np.exp(-4 * (measured - center) / width)), 0, 1)
         if dataset.get("VOILUTFunction") == "LINEAR_EXACT":
             return to_8_bit(measured, center - width / 2, center + width / 2)
-        return _windowed(measured, center, width)
+        return _apply_window(measured, center, width)
     inside = measured[frame != dataset.get("PixelPaddingValue")]
     low, high = np.percentile(inside if inside.size else measured, [1, 99])
     return to_8_bit(measured, float(low), float(high))
 
 
-def _windowed(measured: NDArray[np.float64], center: float, width: float) -> NDArray[np.uint8]:
+def _apply_window(measured: NDArray[np.float64], center: float, width: float) -> NDArray[np.uint8]:
     """Return the grey levels of a LINEAR window (PS3.3 C.11.2.1.2.1), one unit narrower."""
     middle = center - 0.5
     if width == 1:
@@ -238,7 +240,7 @@ def _windowed(measured: NDArray[np.float64], center: float, width: float) -> NDA
     return to_8_bit(measured, middle - (width - 1) / 2, middle + (width - 1) / 2)
 
 
-def _looked_up(measured: NDArray[np.float64], table: Any) -> NDArray[np.uint8]:
+def _apply_lookup_table(measured: NDArray[np.float64], table: Any) -> NDArray[np.uint8]:
     """Return the grey levels of a VOI table; pydicom's own wraps values beyond 8-bit tables."""
     count, first, bits = (int(value) for value in table.LUTDescriptor)
     data = table.LUTData

@@ -90,7 +90,7 @@ def window(volume_ZHW: NDArray[np.float32]) -> tuple[float, float]:
     return (float(low), float(high)) if high > low else (float(lowest), float(volume_ZHW.max()))
 
 
-def chosen_slices(depth: int, count: int, tumour_Z: NDArray[np.int64] | None) -> list[int]:
+def select_slices(depth: int, count: int, tumour_Z: NDArray[np.int64] | None) -> list[int]:
     """Return the `count` slices to look at, the most telling first.
 
     Those with the most tumour where its extent is known, else the middle ones.
@@ -122,7 +122,7 @@ class VolumeFile:
     mask: Path | None = None
 
     def slices(self, count: int) -> list[NDArray[np.uint8]]:
-        """Return `count` axial slices (H, W) uint8; see `chosen_slices`."""
+        """Return `count` axial slices (H, W) uint8; see `select_slices`."""
         volume_ZHW = read_volume(self.path)
         tumour_Z = None
         if self.mask is not None:
@@ -134,7 +134,7 @@ class VolumeFile:
                 )
             tumour_Z = mask_ZHW.sum(axis=(1, 2))
         low, high = window(volume_ZHW)
-        chosen = chosen_slices(len(volume_ZHW), count, tumour_Z)
+        chosen = select_slices(len(volume_ZHW), count, tumour_Z)
         return [to_8_bit(volume_ZHW[z], low, high) for z in chosen]
 
     def files(self) -> Sequence[Path]:

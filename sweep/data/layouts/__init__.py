@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sweep.data.layouts.base import Source, layout_of
 from sweep.data.manifest import Sample
-from sweep.data.words import written_differently
+from sweep.data.values import differ_in_spelling
 from sweep.errors import DataError, listing, shorten
 from sweep.space.datasets import known_dataset
 from sweep.space.specs import DatasetSpec
@@ -114,7 +114,7 @@ def _refuse_near_labels(spec: DatasetSpec, samples: list[Sample]) -> None:
         first.setdefault(sample.label, sample)
     odd = [
         " and ".join(f"{label!r} (first: {first[label].path})" for label in words)
-        for words in written_differently(first)
+        for words in differ_in_spelling(first)
     ]
     if odd:
         raise DataError(
@@ -141,7 +141,7 @@ def _refuse_near_groups(spec: DatasetSpec, samples: list[Sample]) -> None:
     of_group = {sample.group: sample.path for sample in samples if sample.group != sample.path}
     odd = [
         " and ".join(f"{group!r} ({of_group[group]})" for group in words)
-        for words in written_differently(of_group)
+        for words in differ_in_spelling(of_group)
     ]
     if odd:
         raise DataError(

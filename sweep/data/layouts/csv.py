@@ -11,7 +11,7 @@ from sweep.data.io.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
 from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
 from sweep.data.manifest import Sample
-from sweep.data.words import is_missing, is_missing_id
+from sweep.data.values import is_missing, is_missing_id
 from sweep.errors import DataError, listing
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import DatasetSpec
@@ -34,7 +34,7 @@ class Table(Layout):
         """Name the images of the rows."""
         table = read_table(spec, path, ["path", "label"])
         problems = blank_values(table, ["path", "label", "group", "split"])
-        table["path"] = [_found(path.parent, item) for item in table["path"]]
+        table["path"] = [_find(path.parent, item) for item in table["path"]]
         twice = table.index[table["path"].map(posixpath.normpath).duplicated()]
         if len(twice):
             problems.append(f"{len(twice)} paths appear more than once: row {row_of(twice[0])}")
@@ -66,7 +66,7 @@ class Table(Layout):
         return Files(path.parent)
 
 
-def _found(root: Path, item: str) -> str:
+def _find(root: Path, item: str) -> str:
     """Return a path as it is on the disk: with / for \\, and in the other form of Unicode."""
     tried = dict.fromkeys((item, item.replace("\\", "/")))
     forms = [unicodedata.normalize(form, path) for path in tried for form in ("NFC", "NFD")]

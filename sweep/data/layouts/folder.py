@@ -10,7 +10,7 @@ from typing import ClassVar
 from sweep.data.layouts.base import Layout, require_extras
 from sweep.data.layouts.tree import images_below, is_image, is_of_a_system, subfolders
 from sweep.data.manifest import Sample
-from sweep.data.words import clean
+from sweep.data.values import clean
 from sweep.errors import DataError, listing, nearest
 from sweep.space.datasets import KnownDataset
 from sweep.space.registries import LAYOUTS

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sweep.data.io.volumes import chosen_slices
+from sweep.data.io.volumes import select_slices
 from sweep.data.layouts.base import Layout, Slices, Volume, read_table, slice_samples
 from sweep.data.layouts.tree import subfolders
 from sweep.data.manifest import Sample
@@ -38,7 +38,7 @@ class _Patient:
         masks = [path.with_name(f"{path.stem}_mask{path.suffix}") for path in pictures]
         tumour = [int((np.asarray(Image.open(m)) > 0).sum()) for m in masks if m.is_file()]
         extent_Z = np.asarray(tumour) if len(tumour) == len(pictures) else None
-        chosen = chosen_slices(len(pictures), count, extent_Z)
+        chosen = select_slices(len(pictures), count, extent_Z)
         return [np.asarray(Image.open(pictures[z]).convert("RGB")) for z in chosen]
 
     def files(self) -> Sequence[Path]:

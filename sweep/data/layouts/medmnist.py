@@ -15,7 +15,7 @@ from sweep.data.io.extras import extra
 from sweep.data.io.images import from_array
 from sweep.data.layouts.base import Layout, stamp_of
 from sweep.data.manifest import SPLITS, Sample
-from sweep.data.words import clean, is_missing
+from sweep.data.values import clean, is_missing
 from sweep.errors import DataError, first_line
 from sweep.space.datasets import KnownDataset
 from sweep.space.registries import LAYOUTS

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from sweep.data.dataset import (
     classes_of,
-    kept_together,
     open_near_duplicates,
     samples_of,
+    samples_of_one_group,
     store_plan,
 )
 from sweep.data.manifest import SPLITS, Manifest, Sample
@@ -97,7 +97,7 @@ def check(
     near_duplicates = open_near_duplicates(spec, manifest, data_root, cache)
     if not brings and not findings and spec.leaks != "allow":
         try:
-            drawn = kept_together(spec, manifest, near_duplicates, split, data_root).splits
+            drawn = samples_of_one_group(spec, manifest, near_duplicates, split, data_root).splits
             manifest = manifest.resplit(drawn)
         except DataError as error:
             findings.append(Finding("cannot_be_split", "bias", str(error)))
@@ -159,14 +159,14 @@ def _groups(manifest: Manifest) -> Iterator[Finding]:
     for group, part, label in zip(*columns, strict=True):
         splits[group].add(part)
         labels[group].add(manifest.classes[label])
-    across = [f"{g}: {_listed(parts)}" for g, parts in splits.items() if len(parts) > 1]
+    across = [f"{g}: {_list_values(parts)}" for g, parts in splits.items() if len(parts) > 1]
     if across:
         text = (
             f"{_many(len(across), 'group')} in several splits: what is learnt of one picture helps "
             "with the others of its group"
         )
         yield Finding("groups_across_splits", "bias", text, across)
-    mixed = [f"{group}: {_listed(found)}" for group, found in labels.items() if len(found) > 1]
+    mixed = [f"{group}: {_list_values(found)}" for group, found in labels.items() if len(found) > 1]
     if mixed:
         text = f"{_many(len(mixed), 'group')} with pictures of several classes"
         yield Finding("groups_with_several_labels", "note", text, mixed)
@@ -178,7 +178,7 @@ def _many(count: int, what: str) -> str:
     return f"{count:,} {what if count == 1 else plural}"
 
 
-def _listed(values: set[str]) -> str:
+def _list_values(values: set[str]) -> str:
     return ", ".join(sorted(values))
 
 

@@ -113,7 +113,7 @@ def _near_pairs(signatures_US: NDArray[np.float32]) -> NDArray[np.int64]:
     if len(signatures_US) < 2:
         return np.empty((0, 2), dtype=np.int64)
     radius = float(np.sqrt(2 * (1 - ALIKE)))  # both vectors have unit length
-    turned_UT = _turned(signatures_US)
+    turned_UT = _project(signatures_US)
     tree = cKDTree(turned_UT)
     some = turned_UT[:: max(1, len(turned_UT) // 1000)]
     neighbours = tree.query_ball_point(some, radius, return_length=True, workers=-1)
@@ -131,7 +131,7 @@ def _near_pairs(signatures_US: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.concatenate(kept) if kept else pairs_P2
 
 
-def _turned(signatures_US: NDArray[np.float32]) -> NDArray[np.float32]:
+def _project(signatures_US: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the signatures along their first principal axes, (U, at most 16)."""
     step = max(1, len(signatures_US) // _BASIS_FROM)
     sample = signatures_US[::step].astype(np.float64)

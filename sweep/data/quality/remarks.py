@@ -13,7 +13,7 @@ from sweep.data.layouts import location
 from sweep.data.layouts.base import layout_of
 from sweep.data.layouts.tree import files_below, is_image, is_of_a_system
 from sweep.data.manifest import Sample
-from sweep.data.words import clean, is_missing_id
+from sweep.data.values import clean, is_missing_id
 from sweep.errors import shorten
 from sweep.space.specs import DatasetSpec
 
@@ -44,7 +44,7 @@ def remarks(spec: DatasetSpec, samples: Sequence[Sample], data_root: Path) -> li
         root = root.parent
     found: list[Remark] = []
     if layout_of(spec).names_unused_files:
-        found += _left_out(root, {sample.path for sample in samples})
+        found += _excluded_files(root, {sample.path for sample in samples})
         if spec.group is None:
             found += _folders_below_classes(samples)
     found += _several_pages(root, samples)
@@ -70,7 +70,7 @@ def gaps_between_slices(spec: DatasetSpec, data_root: Path) -> Iterator[Remark]:
         yield Remark("uneven_slices", f"{len(odd)} series of which slices seem to be missing", odd)
 
 
-def _left_out(root: Path, used: set[str]) -> Iterator[Remark]:
+def _excluded_files(root: Path, used: set[str]) -> Iterator[Remark]:
     rest = [path[len(str(root)) + 1 :] for path in files_below(root)]
     rest = [path for path in rest if path not in used]
     pictures = [path for path in rest if is_image(f"{root}/{path}")]

@@ -119,7 +119,7 @@ def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
             _build_parts(place, plan, progress)
             break
         except BrokenProcessPool:
-            guilty = _guilty(place, plan)
+            guilty = _find_crashing(place, plan)
             if not guilty:
                 raise SweepError(KILLED) from None
             _write_crashed(place, _read_crashed(place) | guilty)
@@ -193,8 +193,8 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
                     originals[start + slot] = image.size
                     rows[slot] = decode(image, size, plan.interpolation)
                 except Exception as error:  # decoders raise many kinds of errors on damaged files
-                    if _may_pass(error):
-                        raise UnavailableError([f"{name}: {_in_words(error)}"]) from None
+                    if _is_transient(error):
+                        raise UnavailableError([f"{name}: {_describe(error)}"]) from None
                     unreadable[start + slot] = _reason(name, error)
             digest.update(rows.data)
             yield rows
@@ -220,7 +220,7 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
     return len(names)
 
 
-def _guilty(place: Path, plan: StorePlan) -> set[str]:
+def _find_crashing(place: Path, plan: StorePlan) -> set[str]:
     """Return the images that crash their decoder, of those that workers were at."""
     starts, _ = _starts(len(plan.names))
     suspects = set()
@@ -266,14 +266,14 @@ def _write_crashed(place: Path, names: set[str]) -> None:
     write_text(place / _CRASHED_FILE, json.dumps(sorted(names)))
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Tell a failure of the machine, which may pass, from what a decoder says of the bytes."""
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
     )
 
 
-def _in_words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "there is not memory enough to decode it"
     return str(getattr(error, "strerror", None) or error)

@@ -55,7 +55,7 @@ def cluster(
     on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         if address:
-            _knock(address)
+            _test_connection(address)
             through_client = _connect(address)
         else:
             through_client = False
@@ -172,7 +172,7 @@ def _connect(address: str) -> bool:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _knock(address: str) -> None:
+def _test_connection(address: str) -> None:
     """Raise OSError at once if nobody listens there: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():

@@ -24,7 +24,7 @@ def check_cluster(places: Places, mark: HomeMark) -> list[CheckedNode]:
     """Ask every node of the connected cluster."""
     nodes = working_nodes()
     answers = ask_all(nodes, NodeQuestion(places, mark, own_versions()))
-    return [_checked(node, answers[node.id]) for node in nodes]
+    return [_check(node, answers[node.id]) for node in nodes]
 
 
 def lacking(checked: list[CheckedNode]) -> list[str]:
@@ -34,7 +34,7 @@ def lacking(checked: list[CheckedNode]) -> list[str]:
     return by_problem([item.node for item in checked], {c.node.id: c.lacks for c in checked})
 
 
-def _checked(node: Node, answer: NodeReport | Unanswered) -> CheckedNode:
+def _check(node: Node, answer: NodeReport | Unanswered) -> CheckedNode:
     if isinstance(answer, Unanswered):
         return CheckedNode(node, None, [answer.why])
     lacks = list(answer.lacks)

@@ -95,13 +95,13 @@ class NodeWatcher:
                 reference = _ask(node, NodeQuestion.of_sweep(self._context))
                 self._asked[node.id] = reference, time.monotonic()
         stayed = [node for node in self.nodes if node.id in there]
-        welcomed = [self._welcome(there[name]) for name in self._answered()]
+        welcomed = [self._accept(there[name]) for name in self._collect_answers()]
         came = [node for node in welcomed if node]
         changed = len(stayed) < len(self.nodes) or bool(came)
         self.nodes = stayed + came
         return changed
 
-    def _answered(self) -> list[str]:
+    def _collect_answers(self) -> list[str]:
         late = time.monotonic() - _TIMEOUT_S
         return [
             name
@@ -109,7 +109,7 @@ class NodeWatcher:
             if ray.wait([reference], timeout=0)[0] or since < late
         ]
 
-    def _welcome(self, entry: dict[str, Any]) -> Node | None:
+    def _accept(self, entry: dict[str, Any]) -> Node | None:
         node = _node(entry)
         answer = _answer(self._asked.pop(node.id)[0])
         problems = _problems(answer, self._reference)

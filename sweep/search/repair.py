@@ -19,7 +19,9 @@ from sweep.train.wave import rungs
 log = logging.getLogger("sweep.search")
 
 
-def mend(written: WrittenStudy, cell: Cell, space: Space, records: Mapping[int, RunRecord]) -> None:
+def repair_study(
+    written: WrittenStudy, cell: Cell, space: Space, records: Mapping[int, RunRecord]
+) -> None:
     """Make the study of a cell anew if it contradicts the records of its trials, by number.
 
     A trial that was begun and has no record, as its driver died, is no contradiction.

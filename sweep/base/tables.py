@@ -35,7 +35,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Look:
+class TableStyle:
     """What else a table has: a title, a caption, the kind of its box."""
 
     title: str | None = None
@@ -46,7 +46,10 @@ class Look:
 
 
 def fit_table(
-    columns: Sequence[Column], lines: Sequence[Line], width: int, look: Look = Look()
+    columns: Sequence[Column],
+    lines: Sequence[Line],
+    width: int,
+    style: TableStyle = TableStyle(),
 ) -> RenderableType:
     """Return a table that is at most so wide.
 
@@ -56,24 +59,26 @@ def fit_table(
     shown = list(range(len(columns)))
     console = Console(width=10_000)
     while True:
-        table = _table([columns[i] for i in shown], lines, shown, look)
+        table = _table([columns[i] for i in shown], lines, shown, style)
         if console.measure(table).maximum <= width:
             return table
         spare = max(shown, key=lambda index: (columns[index].spare, index))
         if not columns[spare].spare:
-            return _as_paragraphs([columns[i] for i in shown], lines, shown, width, look)
+            return _paragraphs([columns[i] for i in shown], lines, shown, width, style)
         shown.remove(spare)
 
 
-def _table(columns: Sequence[Column], lines: Sequence[Line], shown: list[int], look: Look) -> Table:
+def _table(
+    columns: Sequence[Column], lines: Sequence[Line], shown: list[int], style: TableStyle
+) -> Table:
     options: dict[str, Any] = {
-        "title": look.title and escape(look.title),
-        "box": look.box,
-        "padding": look.padding,
-        "pad_edge": look.pad_edge,
+        "title": style.title and escape(style.title),
+        "box": style.box,
+        "padding": style.padding,
+        "pad_edge": style.pad_edge,
     }
-    if look.caption:
-        options |= {"caption": escape(look.caption), "caption_justify": "left"}
+    if style.caption:
+        options |= {"caption": escape(style.caption), "caption_justify": "left"}
     table = Table(**options)
     for column in columns:
         table.add_column(column.title, justify=column.justify, no_wrap=True)
@@ -83,25 +88,29 @@ def _table(columns: Sequence[Column], lines: Sequence[Line], shown: list[int], l
     return table
 
 
-def _as_paragraphs(
-    columns: Sequence[Column], lines: Sequence[Line], shown: list[int], width: int, look: Look
+def _paragraphs(
+    columns: Sequence[Column],
+    lines: Sequence[Line],
+    shown: list[int],
+    width: int,
+    style: TableStyle,
 ) -> Group:
     """Return each row as its names, broken after a slash at most, and its values below."""
-    parts = [Text(look.title)] if look.title else []
+    parts = [Text(style.title)] if style.title else []
     for line in lines:
         values = [line.values[index] for index in shown]
         names = [v for v, column in zip(values, columns, strict=True) if column.justify == "left"]
-        parts += [Text(text, style=line.style) for text in _broken(" ".join(names), width)]
+        parts += [Text(text, style=line.style) for text in _break_name(" ".join(names), width)]
         for value, column in zip(values, columns, strict=True):
             if column.justify == "right" and value:
                 text = f"  {column.title} {value}".replace("\n", " ")
                 parts.append(Text(text, style=line.style))
-    if look.caption:
-        parts.append(Text(look.caption))
+    if style.caption:
+        parts.append(Text(style.caption))
     return Group(*parts)
 
 
-def _broken(name: str, width: int) -> list[str]:
+def _break_name(name: str, width: int) -> list[str]:
     """Break a name where a blank or a slash is, if it is wider than the terminal."""
     lines = [""]
     for part in name.replace("/", "/\0").replace(" ", " \0").split("\0"):

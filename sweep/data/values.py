@@ -51,7 +51,7 @@ def whole_number(text: str) -> str | None:
     return str(int(digits or "0"))
 
 
-def written_differently(words: Iterable[str]) -> list[list[str]]:
+def differ_in_spelling(words: Iterable[str]) -> list[list[str]]:
     """Return the sets of words that are one whole number, or differ in case alone."""
     alike: dict[str, list[str]] = defaultdict(list)
     for word in dict.fromkeys(words):

@@ -29,7 +29,7 @@ _BUSY = (
 log = logging.getLogger("sweep.search")
 
 
-def patiently(work: Callable[[], Result]) -> Result:
+def retry_while_busy(work: Callable[[], Result]) -> Result:
     """Return what `work` returns; while it finds the database busy, try it again for minutes.
 
     `work` must leave nothing behind when it raises, as a transaction does; or, where a connection

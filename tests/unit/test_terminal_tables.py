@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from sweep.base.fitting import Column, Line, fit_table
+from sweep.base.tables import Column, Line, fit_table
 from sweep.cli.views.progress import Display
 from sweep.comparison.comparison import Choices, compare
 from sweep.comparison.formats.tables import terminal

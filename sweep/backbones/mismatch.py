@@ -18,7 +18,7 @@ _PARTS = {
 }
 
 
-def misfit(given: Sequence[str], wanted: Sequence[str]) -> str:
+def describe_mismatch(given: Sequence[str], wanted: Sequence[str]) -> str:
     """Say what a file of weights holds and what the network wants, and the likely reason.
 
     Args:

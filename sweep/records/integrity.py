@@ -46,7 +46,7 @@ def faults(folder: SweepFolder) -> Iterator[Fault]:
                 yield Fault(path, what, own)
 
 
-def set_right(folder: SweepFolder, found: list[Fault]) -> None:
+def repair(folder: SweepFolder, found: list[Fault]) -> None:
     """Put damaged files aside, with the records of their runs: these run again."""
     for path in dict.fromkeys(path for fault in found for path in (fault.path, fault.record)):
         if path.is_file():
