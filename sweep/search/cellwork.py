@@ -46,6 +46,12 @@ class CellWork:
         """Whether nothing of the budget is left to begin or under way."""
         return not (self.left or self.searching or self.again)
 
+    def share_begun(self) -> float:
+        """Return the share of the cell's trials and confirmations that have begun."""
+        trials = self.cell.trials - self.left - sum(len(wave.trials) for wave in self.again)
+        confirmations = len(self.confirming) + len(self.confirmed)
+        return (trials + confirmations) / (self.progress.trials_total + self.progress.seeds)
+
     @property
     def left_beyond(self) -> int:
         """How many trials beyond an edge of the ranges are left, once the budget is spent."""

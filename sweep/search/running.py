@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from sweep.records.record import RunRecord
 from sweep.space.model import Space
@@ -21,6 +22,19 @@ class RunningWave:
     open: set[int]
     images: int = 0
 
+    @property
+    def results_left(self) -> int:
+        """How many results of the wave are still to come."""
+        return len(self.open) if self.wave.kind == "trial" else 1
+
+
+def describe_wave(wave: Wave, verb: str = "") -> str:
+    """Return what runs in a wave, and with a verb in the singular a sentence on it."""
+    one = wave.kind == "confirmation" or len(wave.trials) == 1
+    numbers = [trial.number for trial in wave.trials] if wave.kind == "trial" else [wave.index]
+    title = f"{wave.kind}{'' if one else 's'} {', '.join(map(str, numbers))}"
+    return f"{title} {verb if one else verb.removesuffix('s')}".rstrip()
+
 
 def as_record(
     running: RunningWave, space: Space, number: int | None, state: str, report: Report
@@ -30,7 +44,6 @@ def as_record(
     confirming = wave.kind == "confirmation"
     best = BestEpoch(space.objective) if number is None else running.best[number]
     history = {} if number is None else running.histories[number]
-    trial = next((trial for trial in wave.trials if trial.number == number), None)
     chosen = {"epoch": best.epoch, "value": best.value, **best.metrics} if best.epoch else {}
     return RunRecord(
         key=wave.key if confirming else f"{running.sweep_id}:{wave.cell.name}:trial:{number}",
@@ -44,14 +57,7 @@ def as_record(
         number=wave.index if confirming else number or 0,
         params={
             "image_size": report.facts.get("image_size", space.image_size),
-            "epochs": wave.cell.epochs,
-            "seed": wave.seed,
-            "partition": wave.partition,
-            **({"chosen_by": wave.chosen_by} if confirming else {}),
-            **({"fold": wave.fold} if space.split.folds else {}),
-            "objective": space.objective,
-            **space.recipe.model_dump(),
-            **(trial.params if trial else {}),
+            **_params(wave, space, number),
         },
         history=[
             {"epoch": epoch, **item.metrics}
@@ -73,6 +79,21 @@ def as_record(
         round=wave.round,
         checksums=report.checksums,
     )
+
+
+def _params(wave: Wave, space: Space, number: int | None) -> dict[str, Any]:
+    """Return what a run was given: by its wave, by the recipe, and by its trial."""
+    trial = next((trial for trial in wave.trials if trial.number == number), None)
+    return {
+        "epochs": wave.cell.epochs,
+        "seed": wave.seed,
+        "partition": wave.partition,
+        **({"chosen_by": wave.chosen_by} if wave.kind == "confirmation" else {}),
+        **({"fold": wave.fold} if space.split.folds else {}),
+        "objective": space.objective,
+        **space.recipe.model_dump(),
+        **(trial.params if trial else {}),
+    }
 
 
 def _flops(running: RunningWave, number: int | None, report: Report) -> dict[str, float]:

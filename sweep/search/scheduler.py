@@ -18,7 +18,7 @@ from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import trials_to_confirm
 from sweep.search.ledger import Ledger
 from sweep.search.repair import repair_study
-from sweep.search.running import RunningWave, as_record
+from sweep.search.running import RunningWave, as_record, describe_wave
 from sweep.search.stalls import forget_signs
 from sweep.search.studies import CellStudy
 from sweep.search.waves import WaveMaker
@@ -101,7 +101,7 @@ class Scheduler:
         ready = [work for work in self._work.values() if self._next(work) is not None]
         if not ready:
             return None
-        work = min(ready, key=_share_dealt)
+        work = min(ready, key=CellWork.share_begun)
         build = self._next(work)
         assert build is not None
         wave = build()
@@ -117,8 +117,8 @@ class Scheduler:
             numbers - ended,
         )
         self._running_waves[wave.key] = running
-        work.progress.running += _results_left(running)
-        log.info("%s: %s", wave.cell.name, _title(wave, "begins"))
+        work.progress.running += running.results_left
+        log.info("%s: %s", wave.cell.name, describe_wave(wave, "begins"))
         self._changed()
         return wave
 
@@ -166,7 +166,7 @@ class Scheduler:
         del self._running_waves[key]
         self._forget_checkpoint(key)
         work.lost_in_a_row = 0
-        log.info("%s: %s", wave.cell.name, _title(wave, "ends"))
+        log.info("%s: %s", wave.cell.name, describe_wave(wave, "ends"))
         self._changed()
 
     def on_failure(
@@ -191,15 +191,17 @@ class Scheduler:
         work.failures[key] += counts
         if retry and work.failures[key] <= self._context.retries:
             again = f"tried again, {work.failures[key]} of {self._context.retries} times"
-            log.warning("%s: %s failed and is %s: %s", wave.cell.name, _title(wave), again, error)
-            work.progress.running -= _results_left(running)
+            log.warning(
+                "%s: %s failed and is %s: %s", wave.cell.name, describe_wave(wave), again, error
+            )
+            work.progress.running -= running.results_left
             work.progress.retried += 1
             left = tuple(trial for trial in wave.trials if trial.number in running.open)
             work.again.append(replace(wave, trials=wave.trials if work.cell.fused else left))
         elif blocked:
             self._block(running, error)
         else:
-            log.error("%s: %s failed: %s", wave.cell.name, _title(wave), error)
+            log.error("%s: %s failed: %s", wave.cell.name, describe_wave(wave), error)
             report = Report(error=error, log=log_file)
             if wave.kind == "confirmation":
                 self._end_confirmation(running, work, report)
@@ -227,9 +229,9 @@ class Scheduler:
     def _pause(self, running: RunningWave) -> None:
         """Leave a wave as the ledger has it: begun, and not told."""
         work = self._work[running.wave.cell.name]
-        work.progress.running -= _results_left(running)
+        work.progress.running -= running.results_left
         work.paused += 1
-        log.info("%s: %s", running.wave.cell.name, _title(running.wave, "pauses"))
+        log.info("%s: %s", running.wave.cell.name, describe_wave(running.wave, "pauses"))
         self._changed()
 
     def _next(self, work: CellWork) -> Callable[[], Wave] | None:
@@ -281,7 +283,7 @@ class Scheduler:
     def _note(self, running: RunningWave, report: Report) -> None:
         work = self._work[running.wave.cell.name]
         for text in report.notes:
-            log.warning("%s: %s: %s", work.cell.name, _title(running.wave), text)
+            log.warning("%s: %s: %s", work.cell.name, describe_wave(running.wave), text)
         report.notes.clear()
         work.progress.images += max(0, report.images - running.images)
         running.images = max(running.images, report.images)
@@ -390,26 +392,6 @@ class Scheduler:
 
 def _by_number(records: list[RunRecord]) -> dict[int, RunRecord]:
     return {record.number: record for record in records if record.kind == "trial"}
-
-
-def _results_left(running: RunningWave) -> int:
-    """Return how many results of a wave are still to come."""
-    return len(running.open) if running.wave.kind == "trial" else 1
-
-
-def _share_dealt(work: CellWork) -> float:
-    """Return the share of a cell that has begun: the cell with the least comes first."""
-    asked = work.cell.trials - work.left - sum(len(wave.trials) for wave in work.again)
-    confirming = len(work.confirming) + len(work.confirmed)
-    return (asked + confirming) / (work.progress.trials_total + work.progress.seeds)
-
-
-def _title(wave: Wave, verb: str = "") -> str:
-    """Return what runs in a wave, and with a verb in the singular a sentence on it."""
-    one = wave.kind == "confirmation" or len(wave.trials) == 1
-    numbers = [trial.number for trial in wave.trials] if wave.kind == "trial" else [wave.index]
-    title = f"{wave.kind}{'' if one else 's'} {', '.join(map(str, numbers))}"
-    return f"{title} {verb if one else verb.removesuffix('s')}".rstrip()
 
 
 @contextmanager

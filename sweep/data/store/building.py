@@ -173,51 +173,63 @@ def _may_crash(name: str) -> bool:
 def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driver: int) -> int:
     """Decode the rows of a part's plan into a file of their own; return how many."""
     _silence(driver)
-    names, size = plan.names, plan.size
-    images, digest = plan.source(), hashlib.sha256()
-    unreadable: dict[int, str] = {}
-    originals = np.zeros((len(names), 2), dtype=np.int32)
-    batch = max(1, _BATCH_BYTES // (size * size * 3))
-
-    def batches(at: int) -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(names), batch):
-            chosen = names[start : start + batch]
-            rows = np.zeros((len(chosen), size, size, 3), dtype=np.uint8)
-            for slot, name in enumerate(chosen):
-                if name in crashed:
-                    unreadable[start + slot] = _CRASHED
-                    continue
-                os.pwrite(at, (start + slot).to_bytes(8, "little"), 0)
-                try:
-                    image = images.open(name)
-                    originals[start + slot] = image.size
-                    rows[slot] = decode(image, size, plan.interpolation)
-                except Exception as error:  # decoders raise many kinds of errors on damaged files
-                    if _is_transient(error):
-                        raise UnavailableError([f"{name}: {_describe(error)}"]) from None
-                    unreadable[start + slot] = _reason(name, error)
-            digest.update(rows.data)
-            yield rows
-
+    decoder = _PartDecoder(plan, crashed)
     # Each process has its own file, since workers of a killed driver may still write this part.
     marker = place / part_name(part, f".{os.getpid()}.at")
     at = os.open(marker, os.O_CREAT | os.O_WRONLY, 0o644)
     try:
         write_atomically(
             place / part_name(part, ".arrow"),
-            lambda file: write_rows(file, "image", size * size * 3, batches(at)),
+            lambda file: write_rows(file, "image", plan.size**2 * 3, decoder.batches(at)),
         )
     finally:
         os.close(at)
     marker.unlink()
     about = {
-        "digest": digest.hexdigest(),
-        "unreadable": unreadable,
-        "originals": originals.tolist(),
+        "digest": decoder.digest.hexdigest(),
+        "unreadable": decoder.unreadable,
+        "originals": decoder.originals.tolist(),
     }
     # This file marks the part as complete.
     write_text(place / part_name(part, ".json"), json.dumps(about))
-    return len(names)
+    return len(plan.names)
+
+
+class _PartDecoder:
+    """Decodes the images of a part in batches, and notes their sizes and what cannot be read."""
+
+    def __init__(self, plan: StorePlan, crashed: set[str]) -> None:
+        self._plan, self._images, self._crashed = plan, plan.source(), crashed
+        self.digest = hashlib.sha256()
+        self.unreadable: dict[int, str] = {}
+        self.originals = np.zeros((len(plan.names), 2), dtype=np.int32)
+
+    def batches(self, at: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield the pixels (B, S, S, 3); write the row under way into the open file `at`."""
+        names, size = self._plan.names, self._plan.size
+        batch = max(1, _BATCH_BYTES // (size * size * 3))
+        for start in range(0, len(names), batch):
+            count = min(batch, len(names) - start)
+            pixels_BSSC = np.zeros((count, size, size, 3), dtype=np.uint8)
+            for slot in range(count):
+                if names[start + slot] in self._crashed:
+                    self.unreadable[start + slot] = _CRASHED
+                    continue
+                os.pwrite(at, (start + slot).to_bytes(8, "little"), 0)
+                self._decode(start + slot, pixels_BSSC[slot])
+            self.digest.update(pixels_BSSC.data)
+            yield pixels_BSSC
+
+    def _decode(self, row: int, pixels_SSC: NDArray[np.uint8]) -> None:
+        name = self._plan.names[row]
+        try:
+            image = self._images.open(name)
+            self.originals[row] = image.size
+            pixels_SSC[:] = decode(image, self._plan.size, self._plan.interpolation)
+        except Exception as error:  # decoders raise many kinds of errors on damaged files
+            if _is_transient(error):
+                raise UnavailableError([f"{name}: {_describe(error)}"]) from None
+            self.unreadable[row] = _reason(name, error)
 
 
 def _find_crashing(place: Path, plan: StorePlan) -> set[str]:
