@@ -35,8 +35,9 @@ from sweep.comparison.stats.sampling import MetricEstimate, sampled_metric
 from sweep.data.dataset import DatasetView, open_dataset
 from sweep.data.manifest import SPLITS
 from sweep.records.predictions import Predictions
+from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe, Split
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.learner import Task, Trial, chosen
 from sweep.train.metrics import score

@@ -18,8 +18,8 @@ from torch.nn.functional import cross_entropy
 from sweep.backbones.backbone import load_backbone
 from sweep.base.settings import default_cache
 from sweep.data.dataset import DatasetView, open_dataset
+from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe, Split
-from sweep.space.specs import BackboneSpec
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import autocast, normalise
 from sweep.train.finetune import FineTuning

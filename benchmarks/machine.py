@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from sweep import __version__
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.backbone import BackboneSpec
+from sweep.space.specs import DatasetSpec
 
 SWEEP = [sys.executable, "-m", "sweep"]
 

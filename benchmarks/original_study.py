@@ -30,8 +30,9 @@ from sweep.comparison.stats.intervals import Counts, interval
 from sweep.comparison.stats.sampling import estimate
 from sweep.data.dataset import Dataset, DatasetView, open_dataset
 from sweep.records.results import Predictions
+from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe, Split
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.allocator import keep_freed_memory
 from sweep.train.features import normalise, open_features
 from sweep.train.learner import Task, Trial

@@ -27,8 +27,9 @@ from sweep.data.dataset import DatasetView, open_dataset
 from sweep.data.splits import carve
 from sweep.records.predictions import Predictions
 from sweep.search.confirmation import choose_in_resample
+from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Split
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.features import normalise
 from sweep.train.metrics import score
 

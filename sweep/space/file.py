@@ -8,12 +8,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from sweep.errors import SpaceError, first_line, listing, nearest
+from sweep.space.backbone import BackboneSpec
 from sweep.space.domains import LearningRate, Range
 from sweep.space.imports import import_beside
 from sweep.space.model import Space
 from sweep.space.recipe import Budget, ModeBudget, Recipe, Search, Split
 from sweep.space.registries import LAYOUTS
-from sweep.space.specs import KEYS_OF_LAYOUTS, BackboneSpec, DatasetSpec
+from sweep.space.specs import KEYS_OF_LAYOUTS, DatasetSpec
 
 Location = tuple[str | int, ...]
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sweep.base.identity import canonical_hash
+from sweep.space.backbone import BackboneSpec
 from sweep.space.domains import Domain, LearningRate, Part
 from sweep.space.names import (
     Count,
@@ -20,7 +21,7 @@ from sweep.space.names import (
     is_frozen,
 )
 from sweep.space.recipe import Budget, ModeBudget, Recipe, Search, Split
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.specs import DatasetSpec
 
 _LEAST_RATES = 4  # a repeated confirmation chooses among at least this many trials
 _TRACKERS = ["mlflow"]

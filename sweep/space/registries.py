@@ -120,6 +120,9 @@ class Registry(Generic[Item]):
 BACKBONES: Registry[Any] = Registry(
     "backbone", "sweep.backbones.families", "sweep.backbones", helpers=("base",)
 )
+WEIGHT_FORMATS: Registry[Any] = Registry(
+    "weight format", "sweep.backbones.formats", "sweep.weight_formats", helpers=("base",)
+)
 FREEZE_MODES: Registry[Any] = Registry(
     "freeze mode", "sweep.backbones.freeze", "sweep.freeze", helpers=("base",)
 )

@@ -1,22 +1,13 @@
-"""The entries of a space file: datasets and backbones."""
+"""The entry of a dataset in a space file."""
 
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sweep.errors import nearest
-from sweep.space.catalog import (
-    BACKBONES,
-    family_name,
-    is_timm_model,
-    pretraining,
-    timm_models,
-    timm_tags,
-)
 from sweep.space.datasets import known_datasets, known_entry
 from sweep.space.domains import Part
 from sweep.space.names import Count, GroupPattern, Layout, Leaks, Name, Options
-from sweep.space.registries import BACKBONES as REGISTERED
 from sweep.space.registries import LAYOUTS
 
 # Keys of a dataset's entry that only some layouts read.
@@ -92,60 +83,3 @@ class DatasetSpec(Part):
     def option(self, key: str, default: Any = None) -> Any:
         """Return the value of a key that the layout alone knows."""
         return dict(self.options).get(key, default)
-
-
-class BackboneSpec(Part):
-    """A timm model and where its weights come from.
-
-    `weights` is ``hub`` (timm's own, from its hub or its cache), ``none`` (random),
-    the name of a ``.safetensors`` file, or ``package:NAME`` (a package that ships them).
-    `pretraining` says how they were learnt, where their name does not.
-    """
-
-    name: Name
-    model: str
-    weights: str = "hub"
-    pretraining: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _alias(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value, **BACKBONES.get(value, {"model": value})}
-        if isinstance(value, dict) and value.get("model") in BACKBONES:
-            return {**value, **{**BACKBONES[value["model"]], **_without_model(value)}}
-        return value
-
-    @model_validator(mode="after")
-    def _exists(self) -> Self:
-        if (family := family_name(self.model)) is not None:
-            if problem := REGISTERED.get(family).check(self.model):
-                raise ValueError(f"model {self.model!r} of {self.name!r}: {problem}")
-        elif not is_timm_model(self.model):
-            architecture = self.model.partition(".")[0]
-            own = [*BACKBONES, *(name for name in REGISTERED.names() if name != "timm")]
-            near = nearest(self.model, [*own, *timm_models(), *timm_tags(architecture)])
-            raise ValueError(
-                f"unknown backbone {self.model!r}; allowed: {', '.join(own)} "
-                f"or any timm model{near}"
-            )
-        if self.weights in {"hub", "none"}:
-            return self
-        if not (self.weights.startswith("package:") or self.weights.endswith(".safetensors")):
-            raise ValueError(
-                f"weights {self.weights!r} of {self.name!r}: allowed are hub, none, "
-                f"FILE.safetensors and package:NAME{nearest(self.weights, ['hub', 'none'])}"
-            )
-        return self
-
-    def without_file(self) -> "BackboneSpec":
-        """Return the backbone without the name of its weights' file."""
-        if not self.weights.endswith(".safetensors"):
-            return self
-        known = pretraining(self.model, self.weights)
-        learnt = self.pretraining or (known if known != self.weights else "own weights")
-        return self.model_copy(update={"weights": "file.safetensors", "pretraining": learnt})
-
-
-def _without_model(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if key != "model"}

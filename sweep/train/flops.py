@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sweep.backbones.backbone import bare_network
 from sweep.backbones.trainable import freeze
 from sweep.errors import BackboneError
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec
 
 _IMAGES = 2  # batch size of a counted step, as batch norm cannot train on one image
 

@@ -8,6 +8,7 @@ import torch
 
 from sweep.backbones.backbone import Backbone, input_size, load_backbone
 from sweep.data.dataset import Dataset, DatasetView, open_dataset, samples_hash
+from sweep.data.store.building import describe_pixels
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
 from sweep.space.specs import DatasetSpec
@@ -57,9 +58,10 @@ def open_inputs(
         wave.fold,
         wave.partition,
         cell.train_fraction,
+        backbone.preprocessing.crop,
     )
     dataset = _open_dataset(view, context.data_root, context.node_cache(), _Progress(show_life))
-    pixels = f"{view.size} {view.interpolation}"
+    pixels = describe_pixels(view.size, view.interpolation, view.crop)
     _refuse_other_inputs(context, backbone, cell.dataset, dataset, pixels)
     return backbone, dataset
 
@@ -91,7 +93,6 @@ def open_counted_features(
     device: torch.device,
     show_life: Callable[[], None],
 ) -> tuple[Features, int]:
-    """Return the features of a store's images, and how many had to be computed for that."""
     """Open the features of a store's images; return also how many had to be computed for that."""
     computed = [0]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweep.backbones.hub import search_folder
 from sweep.base.identity import canonical_hash
 from sweep.base.settings import own_cache
 from sweep.records.folder import SweepFolder
@@ -25,7 +26,7 @@ class SweepContext:
         ledger: URL of the Optuna storage.
         inputs: hashes of what the sweep learns from; see `sweep.data.inputs.Inputs.identities`.
         modules: that the space imports. Where a context arrives, in whatever process, they are
-            imported, too.
+            imported, too, and the weights folder is searched for repositories.
     """
 
     space: Space
@@ -44,6 +45,7 @@ class SweepContext:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         import_modules(self.modules)
+        search_folder(self.weights_dir)
 
     def node_cache(self) -> Path:
         """Return where this node keeps stores and features."""

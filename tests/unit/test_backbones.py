@@ -14,13 +14,14 @@ from sweep.backbones.backbone import (
     export_state,
     input_size,
     load_backbone,
+    note_on_preprocessing,
     preprocessing,
 )
 from sweep.backbones.families import timm as families
-from sweep.backbones.families.base import missing_weights, weights_file
+from sweep.backbones.families.base import Preprocessing, missing_weights, weights_file
 from sweep.errors import BackboneError
-from sweep.space.catalog import BACKBONES
-from sweep.space.specs import BackboneSpec
+from sweep.space.aliases import ALIASES
+from sweep.space.backbone import BackboneSpec
 from sweep.train.features import normalise
 
 STUDY = ["vgg16", "resnet50", "densenet121", "dinov2_s", "dinov2_b", "dinov2_l"]
@@ -172,7 +173,7 @@ def test_an_exported_model_loads_with_timm_as_its_json_says(tmp_path: Path, mode
 
 
 def test_every_alias_is_a_timm_model_with_its_tag() -> None:
-    for name in BACKBONES:
+    for name in ALIASES:
         spec(name)
 
 
@@ -184,3 +185,47 @@ def test_a_network_is_a_copy_with_a_head_of_its_seed() -> None:
     with torch.no_grad():
         next(one.trunk.parameters()).zero_()
     assert not torch.equal(next(one.trunk.parameters()), next(backbone.trunk.parameters()))
+
+
+def test_an_entry_takes_what_it_does_not_say_from_the_alias_of_its_name() -> None:
+    found = BackboneSpec.model_validate({"name": "dinov2_s", "weights": "mine.pth"})
+    assert found.model == "vit_small_patch14_dinov2.lvd142m"
+    assert preprocessing(found) == preprocessing(spec("dinov2_s"))
+
+
+def test_an_entry_replaces_parts_of_the_preprocessing() -> None:
+    given = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "nearest"}
+    found = preprocessing(BackboneSpec.model_validate({"name": "b", "model": "resnet18", **given}))
+    assert found == Preprocessing((0.1, 0.2, 0.3), (0.4, 0.5, 0.6), "nearest")
+
+
+def test_own_weights_with_timms_default_preprocessing_are_noted() -> None:
+    own = {"name": "b", "model": "resnet18", "weights": "w.pth"}
+    note = note_on_preprocessing(BackboneSpec.model_validate(own))
+    assert note is not None
+    assert "normalised as those of resnet18.a1_in1k" in note
+    said = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert note_on_preprocessing(BackboneSpec.model_validate(own | said)) is None
+    assert note_on_preprocessing(spec("rad_dino")) is None
+
+
+def test_a_wrong_argument_of_a_model_is_named() -> None:
+    wrong = {"name": "b", "model": "resnet18", "weights": "none", "kwargs": {"depht": 3}}
+    with pytest.raises(BackboneError, match="kwargs: resnet18 does not take depht"):
+        load_backbone(BackboneSpec.model_validate(wrong), 64, None)
+
+
+@pytest.mark.parametrize("name", [name for name, a in ALIASES.items() if a.weights == "hub"])
+def test_an_alias_tells_the_licence_and_the_size_that_timm_knows(name: str) -> None:
+    alias = ALIASES[name]
+    if alias.model.startswith("hf-hub:"):
+        return
+    config = timm.get_pretrained_cfg(alias.model)
+    assert alias.licence.lower().replace(" ", "-") == config.license
+    assert alias.pixels == config.input_size[-1]
+
+
+def test_a_gated_model_tells_its_terms_before_a_download() -> None:
+    text = missing_weights(spec("uni"), None)
+    assert text is not None
+    assert "licence: CC-BY-NC-ND-4.0, gated: accept its terms" in text

@@ -6,7 +6,7 @@ import torch
 
 from sweep.backbones.backbone import Backbone, load_backbone
 from sweep.data.store.image_store import Store
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec
 from sweep.train import features as module
 from sweep.train.features import features_key, normalise, open_features
 

@@ -6,8 +6,8 @@ from torch import nn
 from sweep.backbones.backbone import load_backbone
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
+from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe
-from sweep.space.specs import BackboneSpec
 from sweep.train.features import normalise
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import Task, Trial

@@ -9,7 +9,7 @@ from torch import nn
 from sweep.backbones.backbone import Network, load_backbone
 from sweep.backbones.trainable import count_trainable, freeze, set_training
 from sweep.errors import BackboneError
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec
 
 MODELS = {
     "vgg16": 32,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.transforms import v2
 
 from sweep.data.io.dicom import uneven_gaps
 from sweep.data.io.images import decode, open_picture
@@ -357,3 +358,12 @@ def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(extras, "find_spec", lambda _: None)
     with pytest.raises(DataError, match=r"sweep\[medical\]"):
         open_picture(DICOM / "CT_small.dcm")
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (97, 401), (64, 64)])
+@pytest.mark.parametrize("crop", [1.0, 0.875, 0.5])
+def test_crop_is_that_of_torchvision(shape: tuple[int, int], crop: float) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8))
+    resized = v2.functional.resize(image, [round(64 / crop)], v2.InterpolationMode.BICUBIC)
+    wanted = np.asarray(v2.functional.center_crop(resized, [64, 64]))
+    assert np.array_equal(decode(image.copy(), 64, "bicubic", crop), wanted)

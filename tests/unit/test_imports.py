@@ -35,7 +35,8 @@ from pathlib import Path
 from sweep.backbones.backbone import load_backbone
 from sweep.data.dataset import DatasetView, open_dataset
 from sweep.space.recipe import Recipe, Split
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.backbone import BackboneSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from sweep.backbones.backbone import load_backbone
 from sweep.errors import BackboneError
-from sweep.space.specs import BackboneSpec
+from sweep.space.backbone import BackboneSpec
 
 State = dict[str, torch.Tensor]
 
@@ -30,15 +30,26 @@ def state() -> State:
     return found
 
 
-def test_a_prefix_is_named(tmp_path: Path, state: State) -> None:
-    text = told(tmp_path, {f"teacher.backbone.{name}": item for name, item in state.items()})
-    assert "begin with 'teacher.backbone.': take that away, and they fit" in text
-    assert f"The file has {len(state)} entries, such as teacher.backbone." in text
-
-
 def test_a_decoder_is_named(tmp_path: Path, state: State) -> None:
     state["decoder_blocks.0.attn.qkv.weight"] = torch.zeros(3)
+    del state["norm.weight"]
     assert "It holds a decoder, as of a masked autoencoder" in told(tmp_path, state)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("blocks.0.ls1.gamma", "kwargs: {init_values: 1.0e-5}"),
+        ("fc_norm.weight", "kwargs: {global_pool: avg}"),
+        ("norm_pre.weight", "name a CLIP model"),
+        ("reg_token", "It has registers"),
+    ],
+)
+def test_what_the_model_is_to_be_built_with_is_named(
+    tmp_path: Path, state: State, name: str, advice: str
+) -> None:
+    state[name] = torch.zeros(64)
+    assert advice in told(tmp_path, state)
 
 
 def test_another_depth_is_named(tmp_path: Path, state: State) -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from sweep.backbones.backbone import initial_head, load_backbone
+from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe
-from sweep.space.specs import BackboneSpec
 from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor

@@ -6,8 +6,9 @@ import pytest
 
 from sweep.errors import SweepError
 from sweep.search.ray.resources import CONTEXT_MIB, MARGIN, ModelSize, Node, ResourcePlanner
+from sweep.space.backbone import BackboneSpec
 from sweep.space.model import Cell
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.specs import DatasetSpec
 
 SMALL, LARGE = ModelSize(5_000_000, 0), ModelSize(300_000_000, 300_000_000)
 WORKSTATION = Node("a", "ws", 16, 2, 24_000)

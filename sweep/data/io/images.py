@@ -12,6 +12,7 @@ from sweep.base.settings import MAX_PIXELS
 from sweep.data.io.dicom import is_dicom, read_picture
 from sweep.data.io.volumes import VolumeFile, is_nifti
 from sweep.data.io.windowing import to_8_bit
+from sweep.space.backbone import resized_side
 
 RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -92,19 +93,37 @@ def from_array(pixels: NDArray[np.generic]) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def decode(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint8]:
-    """Return the whole picture as (size, size, 3) RGB, orientation applied.
+def decode(
+    image: Image.Image, size: int, interpolation: str, crop: float | None = None
+) -> NDArray[np.uint8]:
+    """Return the picture as (size, size, 3) RGB, orientation applied.
 
-    The picture is resized to a square, not cropped: the sign of a disease may lie at its
-    border. More than 8 bits a pixel are scaled from the picture's own range.
+    The whole picture is resized to a square: the sign of a disease may lie at its border. With
+    `crop` its shorter side becomes ``size / crop``, and the centre is cut out, as timm's
+    ``crop_pct`` does it. More than 8 bits a pixel are scaled from the picture's own range.
 
     Raises whatever Pillow raises for a damaged file.
     """
+    side = resized_side(size, crop)
     with image:
         # Pillow decodes JPEG at 1/2, 1/4 or 1/8; twice the target size keeps it sharp.
-        image.draft(None, (2 * size, 2 * size))
+        image.draft(None, (2 * side, 2 * side))
         upright = ImageOps.exif_transpose(image)
         if upright.mode.startswith(("I", "F")):
             upright = from_array(np.asarray(upright))
-        rgb = upright.convert("RGB").resize((size, size), RESAMPLING[interpolation])
+        rgb = upright.convert("RGB")
+        if crop is None:
+            rgb = rgb.resize((size, size), RESAMPLING[interpolation])
+        else:
+            rgb = _centre(rgb, size, side, RESAMPLING[interpolation])
     return np.asarray(rgb, dtype=np.uint8)
+
+
+def _centre(image: Image.Image, size: int, side: int, resampling: Image.Resampling) -> Image.Image:
+    """Resize the shorter side to `side`, and cut out the centre, as torchvision does both."""
+    width, height = image.size
+    shorter = min(width, height)
+    width, height = int(side * width / shorter), int(side * height / shorter)
+    image = image.resize((width, height), resampling)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return image.crop((left, top, left + size, top + size))

@@ -80,6 +80,7 @@ class StorePlan:
         size: side in pixels.
         interpolation: how to resize.
         version: of the code that opens the images, where it is not ours.
+        crop: which part of them; see `sweep.data.io.images.decode`.
     """
 
     names: Sequence[str]
@@ -88,13 +89,20 @@ class StorePlan:
     size: int
     interpolation: str
     version: str = ""
+    crop: float | None = None
 
     @property
     def key(self) -> str:
         """The identity of the store: the name of its folder."""
         parts = [VERSION, decoders(), list(self.names), list(self.stamps)]
-        others = [self.version] if self.version else []
+        others: list[object] = [self.version] if self.version else []
+        others += [{"crop": self.crop}] if self.crop else []
         return canonical_hash([*parts, self.size, self.interpolation, *others])
+
+    @property
+    def pixels(self) -> str:
+        """How its pixels are made."""
+        return describe_pixels(self.size, self.interpolation, self.crop)
 
     @property
     def bytes_needed(self) -> int:
@@ -104,6 +112,11 @@ class StorePlan:
     def is_built(self, folder: Path) -> bool:
         """Tell whether the store lies in a folder of stores."""
         return (folder / self.key / "store.json").is_file()
+
+
+def describe_pixels(size: int, interpolation: str, crop: float | None) -> str:
+    """Return how pixels are made: size, interpolation, and crop if there is one."""
+    return f"{size} {interpolation}" + (f" crop {crop!r}" if crop else "")
 
 
 def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
@@ -225,7 +238,9 @@ class _PartDecoder:
         try:
             image = self._images.open(name)
             self.originals[row] = image.size
-            pixels_SSC[:] = decode(image, self._plan.size, self._plan.interpolation)
+            pixels_SSC[:] = decode(
+                image, self._plan.size, self._plan.interpolation, self._plan.crop
+            )
         except Exception as error:  # decoders raise many kinds of errors on damaged files
             if _is_transient(error):
                 raise UnavailableError([f"{name}: {_describe(error)}"]) from None
@@ -256,7 +271,7 @@ def _crashes(plan: StorePlan, name: str) -> bool:
 def _try(plan: StorePlan, name: str, driver: int) -> None:
     _silence(driver)
     try:
-        decode(plan.source().open(name), plan.size, plan.interpolation)
+        decode(plan.source().open(name), plan.size, plan.interpolation, plan.crop)
     except Exception:
         return  # the part failed with an error; it did not crash
 

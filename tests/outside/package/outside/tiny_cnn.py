@@ -3,8 +3,8 @@
 from torch import nn
 
 from sweep.backbones.families.base import BackboneFamily, Preprocessing
+from sweep.space.backbone import BackboneSpec
 from sweep.space.registries import BACKBONES
-from sweep.space.specs import BackboneSpec
 
 _WIDTHS = {"narrow": 8, "wide": 16}
 
