@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sweep.backbones.families.base import Preprocessing, family_of, output_size
 from sweep.backbones.formats.base import StateDict
+from sweep.backbones.tokens import use_features
 from sweep.backbones.weights import refuse_bad_numbers, weights_hash
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec, resized_side
@@ -121,6 +122,7 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
         trunk, notes = family_of(spec).load(spec, image_size, weights_dir)
     refuse_bad_numbers(trunk, spec)
     _channels_last(trunk, spec).eval()
+    use_features(trunk, spec)
     features = output_size(trunk, spec, image_size)
     digest = weights_hash(trunk)
     return Backbone(spec, trunk, features, digest, preprocessing(spec), tuple(notes))
@@ -131,7 +133,8 @@ def bare_network(spec: BackboneSpec, image_size: int, classes: int) -> Network:
     family = family_of(spec)
     with torch.device("meta"):
         trunk = _channels_last(family.build(spec, image_size), spec)
-        return Network(trunk, family.head_size(trunk, spec, image_size), classes)
+        features = use_features(trunk, spec) or family.head_size(trunk, spec, image_size)
+        return Network(trunk, features, classes)
 
 
 def _channels_last(trunk: nn.Module, spec: BackboneSpec) -> nn.Module:

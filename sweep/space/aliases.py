@@ -74,7 +74,11 @@ def _retfound(images: str, name: str) -> Alias:
         weights=f"hf-hub:YukunZhou/{name}",
         pretraining="RETFound",
         gated=True,
-        more={"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+        more={
+            "kwargs": {"global_pool": "avg"},
+            "mean": (0.485, 0.456, 0.406),
+            "std": (0.229, 0.224, 0.225),
+        },
     )
 
 
@@ -145,7 +149,9 @@ ALIASES: dict[str, Alias] = {
     "siglip2_b": Alias(
         "vit_base_patch16_siglip_224.v2_webli", "10 G pictures of the web", "Apache-2.0", 224
     ),
-    "clip_b": Alias("vit_base_patch16_clip_224.openai", "400 M pictures of the web", "Apache-2.0", 224),
+    "clip_b": Alias(
+        "vit_base_patch16_clip_224.openai", "400 M pictures of the web", "Apache-2.0", 224
+    ),
     "mae_b": _imagenet("vit_base_patch16_224.mae", "CC-BY-NC-4.0"),
     "convnext_t": _imagenet("convnext_tiny.fb_in1k", "Apache-2.0"),
     "swin_t": _imagenet("swin_tiny_patch4_window7_224.ms_in1k", "MIT"),

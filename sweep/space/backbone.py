@@ -55,6 +55,7 @@ Channel = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Mean = Annotated[tuple[Channel, ...], AfterValidator(_check_channels)]
 Std = Annotated[Mean, AfterValidator(_check_std)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Features = Literal["cls", "mean", "cls+mean", "last4", "last4+mean", "pool"]
 
 
 # What `sweep` itself gives to timm's create_model.
@@ -100,6 +101,9 @@ class BackboneSpec(Part):
         mean, std, interpolation: replace those of the model's own preprocessing.
         crop: timm's ``crop_pct``: the shorter side becomes the image size over `crop`, and the
             centre is cut out. By default the whole picture is resized to a square.
+        features: which tokens of a vision transformer make an image's features: the class token,
+            the mean of the patch tokens, the class tokens of the last four blocks; ``pool`` of a
+            network of convolutions. By default timm's own.
     """
 
     name: Name
@@ -111,6 +115,7 @@ class BackboneSpec(Part):
     std: Std | None = Field(default=None, exclude_if=_is_unset)
     interpolation: Interpolation | None = Field(default=None, exclude_if=_is_unset)
     crop: Fraction | None = Field(default=None, exclude_if=_is_unset)
+    features: Features | None = Field(default=None, exclude_if=_is_unset)
 
     @model_validator(mode="before")
     @classmethod

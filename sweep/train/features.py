@@ -84,8 +84,11 @@ def features_key(backbone: Backbone, store: Store, device: torch.device) -> str:
     chosen = backbone.preprocessing
     images = [store.fingerprint, store.size, list(chosen.mean), list(chosen.std)]
     network = [backbone.spec.model, backbone.weights_hash]
-    family = family_name(backbone.spec.model)
-    others = [BACKBONES.version(family)] if family else []
+    spec = backbone.spec
+    family = family_name(spec.model)
+    others: list[object] = [BACKBONES.version(family)] if family else []
+    others += [{"features": spec.features}] if spec.features not in {None, "pool"} else []
+    others += [{"kwargs": spec.kwargs}] if spec.kwargs else []
     return canonical_hash([VERSION, *network, *images, device.type, *others])
 
 

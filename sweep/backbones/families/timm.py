@@ -151,17 +151,20 @@ class Timm(BackboneFamily):
         extra = sorted(set(own) - set(state))
         parts = {"weight": head.weight.detach().cpu(), "bias": head.bias.detach().cpu()}
         prefix = extra[0].rpartition(".")[0] if extra else ""
-        fits = extra == [f"{prefix}.bias", f"{prefix}.weight"] and all(
-            own[f"{prefix}.{part}"].shape == tensor.shape for part, tensor in parts.items()
+        fits = (
+            spec.features is None
+            and extra == [f"{prefix}.bias", f"{prefix}.weight"]
+            and all(own[f"{prefix}.{part}"].shape == tensor.shape for part, tensor in parts.items())
         )
         kwargs = {"num_classes": classes if fits else 0, **_arguments(spec, image_size)}
+        features = f"{spec.features} features of the tokens" if spec.features else "trunk(images)"
         state |= {f"{prefix if fits else 'linear_head'}.{part}": parts[part] for part in parts}
         how = (
             "model = timm.create_model(model, pretrained=False, **kwargs); "
             "model.load_state_dict(safetensors.torch.load_file('model.safetensors'))"
             if fits
             else "trunk = timm.create_model(model, pretrained=False, **kwargs); load the state "
-            "dict without the linear_head.* entries; logits = linear_head(trunk(images))"
+            f"dict without the linear_head.* entries; logits = linear_head({features})"
         )
         return state, {"kwargs": kwargs, "load": how}
 

@@ -1,0 +1,85 @@
+"""Features of vision transformers: which of their tokens make the vector of an image.
+
+As in DINOv2's linear evaluation (Oquab et al. 2024): the class token of the last block or of the
+last four, with or without the mean of the patch tokens, all after the final norm.
+
+Dimensions: B images, L tokens, D width of the transformer.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sweep.errors import BackboneError
+from sweep.space.backbone import BackboneSpec
+
+_LAST = 4
+# Blocks of which the class token is taken, and whether the mean of the patch tokens is.
+_PARTS = {
+    "cls": (1, False),
+    "mean": (0, True),
+    "cls+mean": (1, True),
+    "last4": (_LAST, False),
+    "last4+mean": (_LAST, True),
+}
+
+
+def use_features(trunk: nn.Module, spec: BackboneSpec) -> int | None:
+    """Let a trunk give the features that its entry names, from one pass; return their length.
+
+    Names of its parameters stay. None is returned, and nothing changed, for timm's own features.
+
+    Raises BackboneError if the network has no such features.
+    """
+    if spec.features is None:
+        return None
+    if spec.features == "pool":
+        if _is_transformer(trunk):
+            raise _refusal(spec, "pool is for networks of convolutions", trunk)
+        return None
+    if not _is_transformer(trunk):
+        raise _refusal(spec, f"{spec.features} is for vision transformers", trunk)
+    blocks, mean = _PARTS[spec.features]
+    if blocks and getattr(trunk, "cls_token", None) is None:
+        raise _refusal(spec, "it has no class token", trunk)
+    depth = len(trunk.blocks)  # type: ignore[arg-type]
+    if depth < blocks:
+        raise _refusal(spec, f"it has {depth} blocks", trunk)
+    trunk.forward = partial(_forward, trunk, blocks, mean)  # type: ignore[method-assign]
+    return int(trunk.embed_dim) * (blocks + mean)  # type: ignore[arg-type]
+
+
+def _forward(trunk: Any, blocks: int, mean: bool, images: Tensor) -> Tensor:
+    """Return features (B, D * parts) of images (B, 3, S, S)."""
+    found = trunk.forward_intermediates(
+        images,
+        indices=max(1, blocks),
+        return_prefix_tokens=True,
+        norm=True,
+        output_fmt="NLC",
+        intermediates_only=True,
+    )
+    parts = [prefix_BLD[:, 0] for _, prefix_BLD in found[len(found) - blocks :]]
+    if mean:
+        parts.append(found[-1][0].mean(dim=1))
+    # Models that normalise after pooling have their norm here.
+    return torch.cat([trunk.fc_norm(part) for part in parts], dim=1)
+
+
+def _is_transformer(trunk: nn.Module) -> bool:
+    needed = ("blocks", "num_prefix_tokens", "forward_intermediates", "embed_dim", "fc_norm")
+    return all(hasattr(trunk, name) for name in needed)
+
+
+def _refusal(spec: BackboneSpec, why: str, trunk: nn.Module) -> BackboneError:
+    allowed = ["pool"]
+    if _is_transformer(trunk):
+        with_class = getattr(trunk, "cls_token", None) is not None
+        fits = {n for n, (blocks, _) in _PARTS.items() if blocks <= len(trunk.blocks)}  # type: ignore[arg-type]
+        allowed = [n for n in _PARTS if n in fits and (with_class or n == "mean")]
+    return BackboneError(
+        f"backbone {spec.name}: features {spec.features}: {why} ({spec.model}); allowed are "
+        f"{', '.join(allowed)}, or leave features out for timm's own"
+    )
