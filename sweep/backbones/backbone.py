@@ -31,13 +31,13 @@ class Network(nn.Module):
 
     Attributes:
         trunk: timm model, (B, 3, S, S) normalised images -> (B, D) features.
-        head: (B, D) features -> (B, C) logits.
+        head: (B, D) features -> (B, C) logits; linear unless the freeze mode has another.
     """
 
     def __init__(self, trunk: nn.Module, features: int, classes: int) -> None:
         super().__init__()
         self.trunk = trunk
-        self.head = nn.Linear(features, classes)
+        self.head: nn.Module = nn.Linear(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, C)."""
@@ -66,10 +66,11 @@ class Backbone:
     def network(self, classes: int, seed: int) -> Network:
         """Return a fresh copy below a new head, whose weights depend on `seed` alone."""
         network = Network(copy.deepcopy(self.trunk), self.features, classes)
+        head = network.head
+        assert isinstance(head, nn.Linear)
         with torch.no_grad():
-            weight_CD = initial_head(classes, self.features, seed)
-            network.head.weight.copy_(weight_CD)
-            network.head.bias.zero_()
+            head.weight.copy_(initial_head(classes, self.features, seed))
+            head.bias.zero_()
         return network
 
 
@@ -151,7 +152,19 @@ def export_state(
     network: Network, spec: BackboneSpec, image_size: int, classes: list[str]
 ) -> tuple[StateDict, dict[str, Any]]:
     """Return a network's weights under its family's own names, and how to load them."""
-    state, own = family_of(spec).export(network.trunk, network.head, spec, image_size)
+    head = network.head
+    if isinstance(head, nn.Linear):
+        state, own = family_of(spec).export(network.trunk, head, spec, image_size)
+    else:
+        nothing = nn.Linear(1, len(classes))
+        state, own = family_of(spec).export(network.trunk, nothing, spec, image_size)
+        state = {name: item for name, item in state.items() if not name.startswith("linear_head")}
+        state |= {f"head.{name}": item.cpu() for name, item in head.state_dict().items()}
+        own["load"] = (
+            f"trunk as timm.create_model makes it with kwargs, without the head.* entries; those "
+            f"are the buffers of {type(head).__module__}.{type(head).__name__}, which turns the "
+            "trunk's features into logits"
+        )
     chosen = preprocessing(spec)
     about = {
         "model": spec.model,

@@ -42,4 +42,6 @@ def count_trainable(network: Network, mode: str) -> int:
     """Return how many numbers of a network are trained in a freeze mode."""
     names = trainable_parameters(network.trunk, mode)
     trunk = sum(p.numel() for name, p in network.trunk.named_parameters() if name in names)
+    if not freeze_mode(mode)[0].trains_head:
+        return trunk
     return trunk + sum(p.numel() for p in network.head.parameters())

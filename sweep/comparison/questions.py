@@ -18,6 +18,8 @@ from sweep.comparison.comparison import Comparison, Pair, Row
 from sweep.comparison.stats.difference import Difference, average
 from sweep.comparison.stats.verdict import Verdict, Word, verdicts
 from sweep.comparison.text import describe, losses
+from sweep.space.names import is_frozen
+from sweep.space.registries import FREEZE_MODES
 
 Terms = list[tuple[float, Row]]
 
@@ -144,8 +146,15 @@ def _about_freezing(comparison: Comparison) -> list[_Draft]:
         contrasts = _contrasts(comparison, lambda row: row.cell.backbone, compare, mode, "frozen")
         if contrasts:
             asked = f"Is training '{mode}' better than leaving the backbone frozen?"
+            if _trains_a_head_alone(mode):
+                asked = f"Is the head of '{mode}' better than a linear probe, 'frozen'?"
             found.append(_Draft(asked, contrasts))
     return found
+
+
+def _trains_a_head_alone(mode: str) -> bool:
+    """Tell whether a mode is one of another head; False of one that is not registered here."""
+    return mode.partition(":")[0] in FREEZE_MODES and is_frozen(mode)
 
 
 def _about_size(comparison: Comparison) -> list[_Draft]:

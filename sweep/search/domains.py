@@ -7,8 +7,9 @@ from optuna.distributions import (
 )
 
 from sweep.space.domains import Categorical, Domain, Range
+from sweep.space.freeze import head_domains
 from sweep.space.model import Cell, Space
-from sweep.train.probe import BatchedLinearProbe
+from sweep.train.heads import head_of
 
 
 def domains_of(cell: Cell, space: Space) -> dict[str, Domain]:
@@ -18,7 +19,9 @@ def domains_of(cell: Cell, space: Space) -> dict[str, Domain]:
     in, and take the rest from the recipe.
     """
     domains = space.domains().items()
-    return {n: d for n, d in domains if not cell.fused or n in BatchedLinearProbe.SEARCHED}
+    if cell.fused:
+        return {n: d for n, d in domains if n in head_of(cell.freeze).SEARCHED}
+    return {n: d for n, d in domains if n not in head_domains()}
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:

@@ -95,8 +95,8 @@ def _of_record(record: RunRecord, cell: Cell, space: Space, old: FrozenTrial | N
 def _params(record: RunRecord, domains: Mapping[str, Domain]) -> dict[str, Any]:
     """Return what the study proposed; of the backbone's rate it proposes the share."""
     found = {name: record.params[name] for name in domains if name in record.params}
-    rate, of_backbone = record.params["learning_rate"], record.params.get("backbone_learning_rate")
-    if of_backbone is None:
+    rate, of_backbone = (record.params.get(n) for n in ("learning_rate", "backbone_learning_rate"))
+    if rate is None or of_backbone is None:
         return found
     # This scale reproduces the backbone's learning rate to the last bit.
     scale = of_backbone / rate

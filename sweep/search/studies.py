@@ -261,6 +261,7 @@ class CellStudy:
 def _trial_of(frozen: FrozenTrial) -> Trial:
     params = dict(frozen.params)
     scale = params.pop("backbone_scale", None)
-    rate = frozen.params["learning_rate"]
-    params["backbone_learning_rate"] = None if scale is None else rate * scale
+    if "learning_rate" in params:
+        rate = params["learning_rate"]
+        params["backbone_learning_rate"] = None if scale is None else rate * scale
     return Trial(frozen.number, params)

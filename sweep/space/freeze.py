@@ -24,6 +24,12 @@ def freeze_mode(mode: str) -> tuple[Any, str]:
     )
 
 
+def head_domains() -> dict[str, Any]:
+    """Return the default domain of each hyper-parameter that a mode's head has of its own."""
+    modes = FREEZE_MODES.items().values()
+    return {name: domain for mode in modes for name, domain in mode.domains.items()}
+
+
 def freeze_forms() -> list[str]:
     """Return how each mode is written, such as ``last:k``."""
     return [item.form or name for name, item in FREEZE_MODES.items().items()]

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from sweep.base.identity import canonical_hash
 from sweep.space.backbone import BackboneSpec
 from sweep.space.domains import Domain, LearningRate, Part
+from sweep.space.freeze import freeze_mode
 from sweep.space.names import (
     Count,
     Fraction,
@@ -139,7 +140,10 @@ class Space(Part):
     def domains(self) -> dict[str, Domain]:
         """Return the domain of each hyper-parameter that is searched, by its name in Optuna."""
         scale = self.learning_rate.backbone_scale
+        modes = [freeze_mode(mode)[0] for mode in self.freeze]
+        of_heads = {name: item for mode in modes for name, item in mode.domains.items()}
         return {
+            **of_heads,
             "learning_rate": self.learning_rate,
             **({"backbone_scale": scale} if scale else {}),
             **self.search.domains(),
@@ -175,4 +179,5 @@ class Space(Part):
 
     def _budget_of(self, freeze: str) -> tuple[int, int]:
         special = self.budget.frozen if is_frozen(freeze) else ModeBudget()
-        return special.trials or self.budget.trials, special.epochs or self.budget.epochs
+        epochs = freeze_mode(freeze)[0].epochs or special.epochs or self.budget.epochs
+        return special.trials or self.budget.trials, epochs

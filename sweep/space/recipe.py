@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from sweep.errors import nearest
-from sweep.space.domains import Categorical, Domain, LearningRate, Part, ReadDomain
+from sweep.space.domains import Categorical, Domain, LearningRate, Part, Range, ReadDomain
+from sweep.space.freeze import head_domains
 from sweep.space.names import Count, Loss
 
 
@@ -77,6 +78,10 @@ class Recipe(Part):
     schedule: Literal["constant", "cosine"] = "constant"
     augment: Literal["none", "light"] = "none"
     loss: Loss = "cross_entropy"
+    # balanced: every class weighs the same in the loss, as scikit-learn's class_weight.
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", exclude_if=lambda how: how == "none"
+    )
 
     def with_params(self, params: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with what a trial has chosen of its keys."""
@@ -84,11 +89,28 @@ class Recipe(Part):
         return self.model_copy(update=chosen)
 
 
+def _check_head_domain(name: str, domain: Domain) -> None:
+    """Refuse values that a head cannot have: all of its hyper-parameters are above 0."""
+    if isinstance(domain, Range):
+        if isinstance(head_domains()[name], Categorical):
+            raise ValueError(f"{name}: a range is not allowed; write a list of values")
+        if not domain.low:
+            raise ValueError(f"{name}: low is 0; it must be above 0")
+        return
+    whole = isinstance(head_domains()[name], Categorical)
+    for value in domain.root:
+        is_number = isinstance(value, int if whole else (int, float))
+        if isinstance(value, bool) or not is_number or float(value) <= 0:
+            kind = "a whole number" if whole else "a number"
+            raise ValueError(f"{name}: {value!r} is not allowed; write {kind} above 0")
+
+
 class Search(Part):
     """The domains of the hyper-parameters that are searched; others are fixed by the recipe.
 
-    Besides the learning rate any key of the recipe can be searched: over a range, if it is a
-    number, or over a list of values.
+    Besides the learning rate any key of the recipe can be searched, and what heads have of their
+    own (``C`` of logreg, ``n_neighbors`` of knn): over a range, if it is a number, or over a list
+    of values.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -102,7 +124,7 @@ class Search(Part):
         if not isinstance(value, dict):
             return value
         given = {key: item for key, item in value.items() if item is not None}
-        known = [*cls.model_fields, *Recipe.model_fields]
+        known = [*cls.model_fields, *Recipe.model_fields, *head_domains()]
         for key in given:
             if key not in known:
                 raise ValueError(
@@ -113,6 +135,9 @@ class Search(Part):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         for name, domain in self.domains().items():
+            if name in head_domains():
+                _check_head_domain(name, domain)
+                continue
             tried = domain.root if isinstance(domain, Categorical) else (domain.at(1 / 3),)
             for value in tried:
                 try:

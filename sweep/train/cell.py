@@ -31,10 +31,10 @@ from sweep.train.checkpoints import read_checkpoint, write_checkpoint
 from sweep.train.facts import facts_of
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
+from sweep.train.heads import head_of
 from sweep.train.learner import EpochScore, Learner, Task, chosen
 from sweep.train.loading import open_counted_features, open_inputs
 from sweep.train.metrics import pool, score
-from sweep.train.probe import BatchedLinearProbe
 from sweep.train.wave import Report, SweepContext, Wave, kept_model, rungs
 
 _CHECKPOINT_SHARE = 0.05  # share of the training time for writing checkpoints
@@ -236,7 +236,7 @@ class WaveRun:
                 self._backbone, store, self._context.node_cache(), device, self._show_life
             )
             inputs = {split: features.rows(rows[split]) for split in SPLITS}
-            return BatchedLinearProbe(task, inputs, list(self._wave.trials))
+            return head_of(cell.freeze)(task, inputs, list(self._wave.trials))
         keep_best = self._wave.kind == "confirmation" or cell.repeated
         trial = self._wave.trials[0]
         return FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life)

@@ -17,6 +17,7 @@ from sweep.backbones.trainable import trainable_parameters
 from sweep.base.identity import canonical_hash, commit_of
 from sweep.data.dataset import Dataset
 from sweep.data.manifest import SPLITS, UNUSED
+from sweep.space.freeze import freeze_mode
 from sweep.space.model import Cell
 from sweep.train.flops import forward_flops, head_flops, step_flops
 
@@ -53,7 +54,7 @@ def _work_facts(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, f
     counts = {split: len(dataset.rows(split)) for split in SPLITS}
     forward = forward_flops(cell.backbone, size)
     if cell.fused:
-        head, step = head_flops(backbone.features, classes)
+        head, step = head_flops(cell.freeze, backbone.features, classes, counts["train"])
         features = {"features_flops": forward * sum(counts.values())}
     else:
         head, step, features = forward, step_flops(cell.backbone, size, cell.freeze), {}
@@ -73,7 +74,7 @@ def _commit() -> dict[str, str]:
 
 @lru_cache(maxsize=8)
 def _model_facts(backbone: Backbone, classes: int, mode: str) -> dict[str, int]:
-    head = (backbone.features + 1) * classes
+    head = (backbone.features + 1) * classes if freeze_mode(mode)[0].trains_head else 0
     trunk = {name: item.numel() for name, item in backbone.trunk.named_parameters()}
     trainable = sum(trunk[name] for name in trainable_parameters(backbone.trunk, mode))
     return {"parameters": sum(trunk.values()) + head, "learnable": trainable + head}

@@ -18,6 +18,7 @@ from sweep.backbones.backbone import Network, seeded
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.recipe import Recipe
+from sweep.train.class_weights import class_weights
 from sweep.train.features import autocast, normalise
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
@@ -76,6 +77,9 @@ class FineTuning:
         self._task, self._recipe, self._device = task, task.recipe, task.device
         self._rows, self._labels = rows, task.labels
         self._loss = loss_of(task.recipe.loss)
+        weights_C = class_weights(task.labels["train"], task.classes, task.recipe.class_weights)
+        weighted = task.recipe.class_weights != "none"
+        self._class_weights_C = weights_C.to(task.device) if weighted else None
         self._preprocessing = task.backbone.preprocessing
         self._network = task.backbone.network(task.classes, task.seed).to(task.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -184,7 +188,7 @@ class FineTuning:
             self.optimizer.zero_grad(set_to_none=True)
             for part, labels in zip(inputs.split(size), labels_B.split(size), strict=True):
                 with autocast(self._device):
-                    mean = self._loss.mean(self._network(part).float(), labels)
+                    mean = self._mean_loss(self._network(part).float(), labels)
                 share = len(part) / len(inputs)
                 (mean * share).backward()
                 loss += mean.item() * share
@@ -194,6 +198,11 @@ class FineTuning:
             self.micro_batch = size
         self.optimizer.step()
         return loss
+
+    def _mean_loss(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        if self._class_weights_C is None:
+            return self._loss.mean(logits_BC, labels_B)
+        return (self._loss.of_each(logits_BC, labels_B) * self._class_weights_C[labels_B]).mean()
 
     @torch.inference_mode()
     def _logits(self, split: str) -> Tensor:

@@ -15,7 +15,9 @@ from sweep.backbones.backbone import bare_network
 from sweep.backbones.trainable import freeze
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
+from sweep.space.freeze import freeze_mode
 
+_LBFGS_STEPS = 200  # typical of a logistic regression on standardised features
 _IMAGES = 2  # batch size of a counted step, as batch norm cannot train on one image
 
 
@@ -66,7 +68,16 @@ def _naming_the_model(backbone: BackboneSpec, size: int) -> Iterator[None]:
         ) from None
 
 
-def head_flops(features: int, classes: int) -> tuple[float, float]:
-    """Return those of one sample through a linear head: forward alone, and a training step."""
+def head_flops(mode: str, features: int, classes: int, samples: int) -> tuple[float, float]:
+    """Return those of one sample through a mode's head: forward alone, and in an epoch of training.
+
+    Args:
+        samples: of the training split.
+    """
+    head = freeze_mode(mode)[0].head
+    if head == "nearest_neighbors":
+        return 2.0 * features * samples, 0.0
     forward = 2.0 * features * classes
-    return forward, 2 * forward
+    if head == "prototypes":
+        return forward, forward
+    return forward, 2 * forward * (_LBFGS_STEPS if head == "logistic_regression" else 1)

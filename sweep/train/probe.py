@@ -10,16 +10,17 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sweep.backbones.backbone import Network, initial_head
+from sweep.train.class_weights import class_weights
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
 
 
 class BatchedLinearProbe:
-    """Linear heads that differ in their learning rate and weight decay alone; a Learner.
+    """Linear heads that differ in learning rate, weight decay and class weights; a Learner.
 
     `SEARCHED` names the hyper-parameters that its members can differ in.
 
@@ -31,7 +32,7 @@ class BatchedLinearProbe:
         trials: the members.
     """
 
-    SEARCHED = frozenset({"learning_rate", "backbone_scale", "weight_decay"})
+    SEARCHED = frozenset({"learning_rate", "backbone_scale", "weight_decay", "class_weights"})
 
     def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
         self.epoch = 0
@@ -46,6 +47,11 @@ class BatchedLinearProbe:
         decays = [trial.value("weight_decay", task.recipe.weight_decay) for trial in trials]
         self._decays = torch.tensor(decays, device=device)
         self._decaying = any(decays)
+        weights = [task.recipe.with_params(trial.params).class_weights for trial in trials]
+        self._class_weights_KC: Tensor | None = None
+        if set(weights) != {"none"}:
+            rows = [class_weights(self._train_labels, task.classes, how) for how in weights]
+            self._class_weights_KC = torch.stack(rows)
         weight_CD = initial_head(task.classes, task.backbone.features, task.seed)
         # E = D + 1: the last row holds the bias.
         head_EC = torch.cat([weight_CD.T, torch.zeros(1, task.classes)])
@@ -92,6 +98,8 @@ class BatchedLinearProbe:
         columns = self._columns(kept)
         self._numbers = [self._numbers[i] for i in kept]
         self._rates, self._decays = self._rates[kept], self._decays[kept]
+        if self._class_weights_KC is not None:
+            self._class_weights_KC = self._class_weights_KC[kept]
         for name in ("_weights", "_first_moment", "_second_moment", "_best_weights"):
             setattr(self, name, getattr(self, name)[:, columns].contiguous())
 
@@ -134,10 +142,12 @@ class BatchedLinearProbe:
     def network(self) -> Network:
         """Return the first member as a network with the weights of its best epoch."""
         network = self._task.backbone.network(self._classes, self._task.seed)
-        head = self._best_weights[:, : self._classes].cpu()
+        weights_EC = self._best_weights[:, : self._classes].cpu()
+        head = network.head
+        assert isinstance(head, nn.Linear)
         with torch.no_grad():
-            network.head.weight.copy_(head[:-1].T)
-            network.head.bias.copy_(head[-1])
+            head.weight.copy_(weights_EC[:-1].T)
+            head.bias.copy_(weights_EC[-1])
         return network
 
     def weights(self) -> Tensor:
@@ -148,9 +158,14 @@ class BatchedLinearProbe:
         return [i * self._classes + c for i in members for c in range(self._classes)]
 
     def _gradient(self, batch_BD: Tensor, labels_B: Tensor, gradient: Tensor) -> Tensor:
-        """Write the gradient of the mean loss; return the batch's summed losses (K,)."""
+        """Write the gradient of the mean weighted loss; return the summed losses (K,).
+
+        The losses that are returned, and told, are not weighted.
+        """
         logits_BKC = _affine(batch_BD, self._weights).view(len(batch_BD), -1, self._classes)
         losses_K, error_BKC = self._loss.gradient(logits_BKC, labels_B)
+        if self._class_weights_KC is not None:
+            error_BKC = error_BKC * self._class_weights_KC[:, labels_B].T[:, :, None]
         error_BP = error_BKC.view(len(batch_BD), -1).div_(len(batch_BD))
         torch.mm(batch_BD.T, error_BP, out=gradient[:-1])
         torch.sum(error_BP, dim=0, out=gradient[-1])

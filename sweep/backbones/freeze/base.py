@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from sweep.space.domains import Categorical, Range
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,11 +20,20 @@ class FreezeMode(ABC):
         trains: what it trains, for people.
         trunk_is_frozen: whether no parameter of any trunk is trained, so that the trunk's outputs
             are computed once and the trials of a cell train together, as heads on them.
+        head: what is trained on the trunk's outputs; see `sweep.train.heads`.
+        domains: of the hyper-parameters that the head has of its own, by name, where the space
+            does not give another domain.
+        epochs: how many there are, where the space does not decide it.
+        trains_head: whether the head has parameters that are trained.
     """
 
     form: str | None = None
     trains: str
     trunk_is_frozen = False
+    head = "linear"
+    domains: Mapping[str, Range | Categorical] = {}
+    epochs: int | None = None
+    trains_head = True
 
     def check(self, argument: str) -> bool:
         """Tell whether the mode takes what stands behind its colon; empty if nothing does."""

@@ -106,10 +106,35 @@ def _models(comparison: Comparison) -> str:
     modes = list(dict.fromkeys(row.cell.freeze for row in _rows(comparison)))
     sizes = sorted({str(row.cell.fact("image_size", "?")) for row in _rows(comparison)})
     return (
-        f"Backbones: {'; '.join(seen.values())}, each below one new linear layer. Freeze modes: "
-        f"{', '.join(modes)}. Pictures were resized whole to {' or '.join(sizes)} pixels squared "
-        "and normalised as each backbone was pre-trained."
+        f"Backbones: {'; '.join(seen.values())}, each below one new head. Freeze modes: "
+        f"{', '.join(modes)}{_heads(modes)}. Pictures were resized {_resizing(comparison)}to "
+        f"{' or '.join(sizes)} pixels squared and normalised as each backbone's entry says, by "
+        "default as it was pre-trained."
     )
+
+
+# What a mode trains that is no linear layer by gradient descent.
+_HEADS = {
+    "logreg": "logreg is a logistic regression on standardised features, solved by L-BFGS",
+    "knn": "knn the vote of the nearest training images, weighted by exp(cosine / temperature)",
+    "prototypes": "prototypes the nearest class mean of centred directions",
+}
+
+
+def _heads(modes: list[str]) -> str:
+    own = [text for mode, text in _HEADS.items() if mode in modes]
+    return f" ({'; '.join(own)})" if own else ""
+
+
+def _resizing(comparison: Comparison) -> str:
+    """Say whether pictures were resized whole, or to which of them that does not apply."""
+    used = {row.cell.backbone for row in _rows(comparison)}
+    spaces = [sweep.space for sweep in comparison.sweeps]
+    cropped = {b.name: b.crop for space in spaces for b in space.backbones if b.crop}
+    named = [f"{name} {crop:g}" for name, crop in cropped.items() if name in used]
+    if not named:
+        return "whole "
+    return f"whole (their centre cut out, as timm's crop_pct, for {', '.join(named)}) "
 
 
 def _domain(domain: Domain) -> str:

@@ -191,7 +191,7 @@ def _domains(comparison: Comparison, rows: list[Row]) -> dict[str, Domain]:
 
 
 def _heading(parameter: str) -> str:
-    return f"{in_words(parameter).capitalize()}s tried"
+    return f"Values tried: {in_words(parameter)}"
 
 
 def _confusion(row: Row) -> Confusion:
