@@ -42,6 +42,7 @@ def log_to_folder(folder: SweepFolder, listener: Listener) -> Iterator[None]:
     handler = _LogFile(folder.path / "sweep.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
     logger = logging.getLogger("sweep")
+    before = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
@@ -58,3 +59,5 @@ def log_to_folder(folder: SweepFolder, listener: Listener) -> Iterator[None]:
         logger.removeHandler(saying)
         logger.removeHandler(handler)
         handler.close()
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

@@ -1,6 +1,7 @@
 """The Python API: values in, values out, and nothing is printed."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -90,6 +91,13 @@ def test_a_launch_prints_nothing_and_gives_data_frames(
 
     more = resume("s", places, overrides=["budget.trials=3"])
     assert len(more.results.trials()) == 6
+
+
+def test_a_launch_leaves_the_logging_of_its_process_as_it_was(places: Places) -> None:
+    logger = logging.getLogger("sweep")
+    before = logger.level, logger.propagate, list(logger.handlers)
+    launch(Space.model_validate(SPACE), places)
+    assert (logger.level, logger.propagate, logger.handlers) == before
 
 
 def test_what_is_wrong_is_a_sweep_error(places: Places) -> None:
