@@ -135,8 +135,10 @@ def space_list() -> None:
     """List the shipped spaces."""
     from sweep.space.file import shipped_spaces, summary
 
-    for name, path in shipped_spaces().items():
-        click.echo(f"{name:14} {summary(path)}")
+    shipped = shipped_spaces()
+    width = max(map(len, shipped), default=0)
+    for name, path in shipped.items():
+        click.echo(f"{name:{width}} {summary(path)}")
 
 
 @space.command("show")
@@ -191,9 +193,10 @@ def weights_list(weights_dir: Path | None) -> None:
 
     if weights_dir and not weights_dir.is_dir():
         raise SweepError(f"--weights-dir {weights_dir}: there is no such folder")
+    width = max(map(len, ALIASES))
     for name in ALIASES:
         problem = missing_weights(BackboneSpec.model_validate(name), weights_dir)
-        click.echo(f"{name:16} {'there' if problem is None else problem}")
+        click.echo(f"{name:{width}} {'there' if problem is None else problem}")
 
 
 @weights.command("pull")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from sweep.cli.commands import cli
+from sweep.space.aliases import ALIASES
 from sweep.space.datasets import known_datasets
 from sweep.space.model import Space
 from tests.conftest import ROOT
@@ -100,3 +101,11 @@ def test_the_examples_of_extending_are_those_that_the_tests_run() -> None:
     assert len(files) == 6
     for file in files:
         assert f"# {file.name}\n{file.read_text().rstrip()}\n```" in page
+
+
+def test_the_table_of_backbones_is_that_of_the_aliases() -> None:
+    text = (ROOT / "docs" / "backbones.md").read_text()
+    for name, alias in ALIASES.items():
+        gate = ", gated" if alias.gated else ""
+        row = f"| {alias.images} | {alias.pixels} | {alias.licence}{gate} | {alias.source} |"
+        assert re.search(rf"^\| `{name}` \| .*{re.escape(row)}$", text, re.MULTILINE), name

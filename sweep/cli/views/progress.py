@@ -165,14 +165,11 @@ def decoding_bars(console: Console | None = None) -> Iterator[Callable[[str], De
     Yields what makes, for a title, the function that is called with (done, all).
     """
     console = console or Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda title: lambda done, total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bars:
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
 
         def begin(title: str) -> Decoding:
             task = bars.add_task(f"decoding {title}", total=None, visible=False)
