@@ -51,6 +51,7 @@ class Backbone:
 
     Attributes:
         trunk: timm model without classifier, in eval mode.
+        image_size: side of the images that it was built for.
         features: D, length of its output.
         weights_hash: hash of its weights, whatever they were loaded from.
         notes: on how its weights were read.
@@ -58,6 +59,7 @@ class Backbone:
 
     spec: BackboneSpec
     trunk: nn.Module
+    image_size: int
     features: int
     weights_hash: str
     preprocessing: Preprocessing
@@ -126,7 +128,8 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
     use_features(trunk, spec)
     features = output_size(trunk, spec, image_size)
     digest = weights_hash(trunk)
-    return Backbone(spec, trunk, features, digest, preprocessing(spec), tuple(notes))
+    chosen = preprocessing(spec)
+    return Backbone(spec, trunk, image_size, features, digest, chosen, tuple(notes))
 
 
 def bare_network(spec: BackboneSpec, image_size: int, classes: int) -> Network:

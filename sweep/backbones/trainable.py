@@ -13,6 +13,8 @@ def freeze(network: Network, mode: str) -> None:
 
     Raises BackboneError if the mode cannot be had with this network.
     """
+    found, argument = freeze_mode(mode)
+    found.adapt(network.trunk, argument)
     names = trainable_parameters(network.trunk, mode)
     for name, parameter in network.trunk.named_parameters():
         parameter.requires_grad_(name in names)
@@ -32,16 +34,16 @@ def set_training(network: Network) -> None:
 
 
 def trainable_parameters(trunk: nn.Module, mode: str) -> set[str]:
-    """Return the names of the trunk's parameters that are trained in a freeze mode."""
+    """Return the names of an adapted trunk's parameters that are trained in a freeze mode."""
     found, argument = freeze_mode(mode)
     names: set[str] = found.trainable(trunk, argument)
     return names
 
 
 def count_trainable(network: Network, mode: str) -> int:
-    """Return how many numbers of a network are trained in a freeze mode."""
-    names = trainable_parameters(network.trunk, mode)
-    trunk = sum(p.numel() for name, p in network.trunk.named_parameters() if name in names)
+    """Return how many numbers of a network are trained in a freeze mode; the network is frozen."""
+    freeze(network, mode)
+    trunk = sum(item.numel() for item in network.trunk.parameters() if item.requires_grad)
     if not freeze_mode(mode)[0].trains_head:
         return trunk
-    return trunk + sum(p.numel() for p in network.head.parameters())
+    return trunk + sum(item.numel() for item in network.head.parameters())

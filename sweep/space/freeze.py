@@ -13,8 +13,9 @@ def freeze_mode(mode: str) -> tuple[Any, str]:
     Raises ValueError if there is no such mode, or it does not take the argument.
     """
     name, colon, argument = mode.partition(":")
-    if name in FREEZE_MODES and bool(colon) == bool(argument):
-        found = FREEZE_MODES.get(name)
+    registered = name.replace("-", "_")
+    if registered in FREEZE_MODES and bool(colon) == bool(argument):
+        found = FREEZE_MODES.get(registered)
         if found.check(argument):
             return found, argument
     forms = freeze_forms()

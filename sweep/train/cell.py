@@ -26,6 +26,7 @@ from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS
 from sweep.errors import BackboneError, DamagedError, DataError, SweepError, first_line
 from sweep.records.home import hashed_id
+from sweep.space.freeze import freeze_mode
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
 from sweep.train.facts import facts_of
@@ -35,6 +36,7 @@ from sweep.train.heads import head_of
 from sweep.train.learner import EpochScore, Learner, Task, chosen
 from sweep.train.loading import open_counted_features, open_inputs
 from sweep.train.metrics import pool, score
+from sweep.train.probe_start import probe_head
 from sweep.train.wave import Report, SweepContext, Wave, kept_model, rungs
 
 _CHECKPOINT_SHARE = 0.05  # share of the training time for writing checkpoints
@@ -232,14 +234,23 @@ class WaveRun:
         )
         store = self._dataset.store
         if cell.fused:
-            features, self._computed = open_counted_features(
-                self._backbone, store, self._context.node_cache(), device, self._show_life
-            )
-            inputs = {split: features.rows(rows[split]) for split in SPLITS}
+            inputs = self._features(rows, device)
             return head_of(cell.freeze)(task, inputs, list(self._wave.trials))
+        head = None
+        if freeze_mode(cell.freeze)[0].starts_from_probe:
+            head = probe_head(task, self._features(rows, device))
         keep_best = self._wave.kind == "confirmation" or cell.repeated
         trial = self._wave.trials[0]
-        return FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life)
+        return FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life, head)
+
+    def _features(
+        self, rows: dict[str, NDArray[np.int64]], device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        """Return the trunk's outputs (N, D) for each split."""
+        found, self._computed = open_counted_features(
+            self._backbone, self._dataset.store, self._context.node_cache(), device, self._show_life
+        )
+        return {split: found.rows(rows[split]) for split in SPLITS}
 
     def _resume(self) -> bool:
         """Go on from the wave's checkpoint, if there is one, and tell its history again.

@@ -11,9 +11,9 @@ import torch
 
 import sweep
 from sweep import __version__
-from sweep.backbones.backbone import Backbone
+from sweep.backbones.backbone import Backbone, bare_network
 from sweep.backbones.families.base import family_of
-from sweep.backbones.trainable import trainable_parameters
+from sweep.backbones.trainable import count_trainable
 from sweep.base.identity import canonical_hash, commit_of
 from sweep.data.dataset import Dataset
 from sweep.data.manifest import SPLITS, UNUSED
@@ -75,9 +75,9 @@ def _commit() -> dict[str, str]:
 @lru_cache(maxsize=8)
 def _model_facts(backbone: Backbone, classes: int, mode: str) -> dict[str, int]:
     head = (backbone.features + 1) * classes if freeze_mode(mode)[0].trains_head else 0
-    trunk = {name: item.numel() for name, item in backbone.trunk.named_parameters()}
-    trainable = sum(trunk[name] for name in trainable_parameters(backbone.trunk, mode))
-    return {"parameters": sum(trunk.values()) + head, "learnable": trainable + head}
+    trunk = sum(item.numel() for item in backbone.trunk.parameters())
+    network = bare_network(backbone.spec, backbone.image_size, classes)
+    return {"parameters": trunk + head, "learnable": count_trainable(network, mode)}
 
 
 @lru_cache(maxsize=2)

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from sweep.backbones.backbone import Network, seeded
+from sweep.backbones.low_rank import merged_state
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.recipe import Recipe
@@ -54,6 +55,7 @@ class FineTuning:
         mode: which freeze mode.
         keep_best: keep the weights of the best epoch, to predict with.
         progress: called with each batch, in training and in evaluation.
+        head: to begin with; by default a new one.
 
     Attributes:
         micro_batch: how many images go through the network at once; less than the batch where
@@ -69,6 +71,7 @@ class FineTuning:
         trial: Trial,
         keep_best: bool = False,
         progress: Callable[[], None] = lambda: None,
+        head: nn.Linear | None = None,
     ) -> None:
         self.epoch = 0
         self.micro_batch = task.recipe.batch_size
@@ -83,7 +86,10 @@ class FineTuning:
         self._preprocessing = task.backbone.preprocessing
         self._network = task.backbone.network(task.classes, task.seed).to(task.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        freeze(self._network, mode)
+        if head is not None:
+            self._network.head.load_state_dict(head.state_dict())
+        with seeded(task.seed):
+            freeze(self._network, mode)
         self.optimizer = _optimizer(self._network, trial, task.recipe)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # logits of the validation split
@@ -159,9 +165,14 @@ class FineTuning:
         return result
 
     def network(self) -> Network:
-        """Return the network with the weights of its best epoch."""
+        """Return the network with the weights of its best epoch, updates of low rank merged."""
         self._recall()
-        return self._network
+        state = merged_state(self._network)
+        if state is None:
+            return self._network
+        merged = self._task.backbone.network(self._task.classes, self._task.seed)
+        merged.load_state_dict(state)
+        return merged.to(self._device).eval()
 
     def _train(self) -> float:
         set_training(self._network)

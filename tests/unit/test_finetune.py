@@ -8,10 +8,11 @@ from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe
-from sweep.train.features import normalise
+from sweep.train.features import normalise, trunk_outputs
 from sweep.train.finetune import FineTuning
 from sweep.train.learner import Task, Trial
 from sweep.train.losses.base import loss_of
+from sweep.train.probe_start import probe_head
 from sweep.train.schedule import BETAS, EPSILON, epoch_batches, halving_memory
 
 SIZE, COUNT = 32, 60
@@ -159,3 +160,31 @@ def test_batches_cover_every_sample_once_and_none_is_of_one() -> None:
         batches = epoch_batches(count, 8, 0, 1)
         assert sorted(torch.cat(batches).tolist()) == list(range(count))
         assert count == 1 or all(len(batch) > 1 for batch in batches)
+
+
+def test_it_begins_with_the_head_that_it_is_given() -> None:
+    tuning = learner("lp-ft")
+    rows = {name: tuning._rows[name] for name in ("train", "val", "test")}
+    images = tuning._images._store
+    features = {
+        name: trunk_outputs(BACKBONE.trunk, images.rows(own), BACKBONE.preprocessing, CPU)
+        for name, own in rows.items()
+    }
+    head = probe_head(tuning._task, features)
+    started = FineTuning(
+        tuning._task, images, rows, "lp-ft", Trial(0, {"learning_rate": 1e-3}), True, head=head
+    )
+    wanted = head(features["val"]).double().softmax(dim=1).detach().numpy()
+    np.testing.assert_allclose(
+        started._logits("val").double().softmax(dim=1).numpy(), wanted, atol=1e-5
+    )
+
+
+def test_class_weights_scale_the_loss_of_each_sample() -> None:
+    plain, balanced = learner(), learner(class_weights="balanced")
+    logits, labels = torch.randn(8, 2), torch.tensor([0, 1] * 4)
+    counts = torch.bincount(plain._labels["train"])
+    weight = (counts.sum() / (2 * counts))[labels]
+    each = nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(plain._mean_loss(logits, labels), each.mean())
+    torch.testing.assert_close(balanced._mean_loss(logits, labels), (each * weight).mean())

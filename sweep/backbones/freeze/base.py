@@ -25,6 +25,7 @@ class FreezeMode(ABC):
             does not give another domain.
         epochs: how many there are, where the space does not decide it.
         trains_head: whether the head has parameters that are trained.
+        starts_from_probe: whether training begins with the head of a logistic regression.
     """
 
     form: str | None = None
@@ -34,10 +35,17 @@ class FreezeMode(ABC):
     domains: Mapping[str, Range | Categorical] = {}
     epochs: int | None = None
     trains_head = True
+    starts_from_probe = False
 
     def check(self, argument: str) -> bool:
         """Tell whether the mode takes what stands behind its colon; empty if nothing does."""
         return not argument
+
+    def adapt(self, trunk: nn.Module, argument: str) -> None:  # noqa: B027 - most change nothing
+        """Add to a trunk what the mode trains instead of the trunk's own parameters.
+
+        Raises BackboneError if the mode cannot be had with this trunk.
+        """
 
     @abstractmethod
     def trainable(self, trunk: nn.Module, argument: str) -> set[str]:
