@@ -2,11 +2,13 @@
 
 For each data set at hand the features of EfficientNet-Lite0, and heads that the validation split
 chooses, each on several partitions: 16 learning rates x 100 epochs (`frozen`), 16 values of C
-(`logreg`, plain and with balanced class weights), kNN, prototypes. LogisticRegressionCV has the same
-standardised features, training and validation samples together, and chooses by 5 folds of groups.
+(`logreg`, plain and with balanced class weights), kNN, prototypes. LogisticRegressionCV has the
+same standardised features, training and validation samples together, and chooses by 5 folds of
+groups.
 
-The goal: the best of ours has a test AUROC and a balanced accuracy of at least LogisticRegressionCV's
-less 0.003, and an ECE not above it. The script ends with 1 where a data set misses it.
+The goal: the best of ours has a test AUROC and a balanced accuracy of at least those of
+LogisticRegressionCV less 0.003, and an ECE not above it. The script ends with 1 where a data set
+misses it.
 
     SWEEP_DATA=... python benchmarks/heads.py [--size 96] [--partitions 3] [NAME ...]
 """
@@ -153,9 +155,8 @@ def main() -> None:
                 line: {k: statistics.mean(r[line][k] for r in results) for k in results[0][line]}
                 for line in results[0]
             }
-            print(
-                f"\n{name}\n| head | AUROC | balanced accuracy | ECE | seconds |\n|---|---|---|---|---|"
-            )
+            print(f"\n{name}\n| head | AUROC | balanced accuracy | ECE | seconds |")
+            print("|---|---|---|---|---|")
             for line, of in means.items():
                 numbers = " | ".join(f"{of[metric]:.4f}" for metric in METRICS)
                 print(f"| {line} | {numbers} | {of['seconds']:.1f} |", flush=True)

@@ -16,7 +16,8 @@ def freeze_mode(mode: str) -> tuple[Any, str]:
     registered = name.replace("-", "_")
     if registered in FREEZE_MODES and bool(colon) == bool(argument):
         found = FREEZE_MODES.get(registered)
-        if found.check(argument):
+        written = (found.form or registered).partition(":")[0]
+        if name == written and found.check(argument):
             return found, argument
     forms = freeze_forms()
     examples = [re.sub(r":\w+$", ":1", form) for form in forms]

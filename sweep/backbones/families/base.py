@@ -204,7 +204,7 @@ def missing_of_repository(repository: str, file: str, terms: str) -> str:
     """Say that a repository of the hub is not here with its weights, and how to get it."""
     what = f"{repository}/{file}" if file else repository
     if (folder := hub.repository_folder(repository)) and not file:
-        there = [path.name for path in folder.iterdir() if path.suffix in SUFFIXES]
+        there = sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES)
         if there:
             return f"{repository} has several weights ({shorten(there)}): write {what}/FILE"
     return (

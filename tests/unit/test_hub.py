@@ -1,0 +1,85 @@
+"""Repositories of the hub that are in its cache, or were carried into the weights folder."""
+
+from pathlib import Path
+
+import pytest
+import timm
+from huggingface_hub import constants
+
+from sweep.backbones import hub
+from sweep.backbones.backbone import load_backbone
+from sweep.backbones.families.base import missing_weights, repository_of
+from sweep.backbones.pull import pull
+from sweep.errors import BackboneError
+from sweep.space.backbone import BackboneSpec
+
+
+def spec(**entry: object) -> BackboneSpec:
+    return BackboneSpec.model_validate({"name": "b", **entry})
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a repository ``clinic/model`` in a cache of the hub."""
+    load_backbone.cache_clear()
+    monkeypatch.setattr(hub, "_folders", [])
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository = tmp_path / "cache" / "models--clinic--model"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("a" * 40)
+    snapshot = repository / "snapshots" / ("a" * 40)
+    timm.models.save_for_hf(timm.create_model("test_vit"), snapshot, safe_serialization=True)
+    return snapshot
+
+
+def test_a_model_in_the_cache_is_there(cached: Path) -> None:
+    model = spec(model="hf-hub:clinic/model")
+    assert missing_weights(model, None) is None
+    assert load_backbone(model, 160, None).features == 64
+
+
+def test_weights_in_the_cache_serve_a_model_of_timm(cached: Path) -> None:
+    weights = spec(model="test_vit", weights="hf-hub:clinic/model")
+    assert load_backbone(weights, 160, None).features == 64
+    named = spec(model="test_vit", weights="hf-hub:clinic/model/model.safetensors")
+    assert missing_weights(named, None) is None
+    other = spec(model="test_vit", weights="hf-hub:clinic/model/other.pth")
+    assert "clinic/model/other.pth" in str(missing_weights(other, None))
+
+
+def test_several_weights_are_to_be_told_apart(cached: Path) -> None:
+    (cached / "model.safetensors").unlink()
+    for name in ("a.pth", "b.pth"):
+        (cached / name).write_bytes(b"")
+    text = missing_weights(spec(model="test_vit", weights="hf-hub:clinic/model"), None)
+    assert text == "clinic/model has several weights (a.pth, b.pth): write clinic/model/FILE"
+
+
+def test_what_was_pulled_is_used_without_the_cache(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = spec(model="hf-hub:clinic/model")
+    lines = pull([model], tmp_path / "carried")
+    assert lines == ["b: clinic--model/model.safetensors, 1 MiB"]
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "nothing"))
+    monkeypatch.setattr(hub, "_folders", [])
+    assert missing_weights(model, None) is not None
+    assert missing_weights(model, tmp_path / "carried") is None
+    assert load_backbone(model, 160, tmp_path / "carried").features == 64
+
+
+def test_a_pulled_file_that_was_changed_is_refused(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = spec(model="hf-hub:clinic/model")
+    pull([model], tmp_path / "carried")
+    file = tmp_path / "carried" / "clinic--model" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
+    with pytest.raises(BackboneError, match="is not the file that was pulled"):
+        load_backbone(model, 160, tmp_path / "carried")
+
+
+def test_a_repository_and_its_file_are_told_apart() -> None:
+    assert repository_of("hf-hub:a/b") == ("a/b", "")
+    assert repository_of("hf-hub:a/b/c.pth") == ("a/b", "c.pth")
+    assert repository_of("hf-hub:a/b@v1/folder/c.pth") == ("a/b@v1", "folder/c.pth")
