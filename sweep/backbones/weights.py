@@ -19,8 +19,8 @@ from sweep.space.registries import WEIGHT_FORMATS
 Checkpoint = Mapping[tuple[str, ...], StateDict]
 
 _MOST_CANDIDATES = 4
-_TEACHER = re.compile(r"ema|teacher")
-_COPY = re.compile(r"student|momentum|target|encoder_k|optimizer")
+_TEACHER = re.compile(r"(?:^|[._])(?:ema|teacher)(?:$|[._])")
+_COPY = re.compile(r"(?:^|[._])(?:student|momentum\w*|target\w*|encoder_k|optimizer)(?:$|[._])")
 # Parts that pre-training has beside the network, by the first part of their names.
 _BESIDE_THE_NETWORK = re.compile(
     r"decoder\w*|mask_token|\w*head\w*|fc|classifier\w*|\w*proj|\w*projection|\w*projector|pooler"

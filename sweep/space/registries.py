@@ -83,11 +83,7 @@ class Registry(Generic[Item]):
         Caches of what an item has made are named by it, too.
         """
         self.get(name)
-        module = sys.modules.get(self._origins[name])
-        if module is None or self._origins[name].startswith(f"{_OWN}."):
-            return ""
-        text = getattr(module, TEXT, None) or Path(module.__file__ or "").read_bytes()
-        return f"{module.__name__} {sha256(text).hexdigest()}"
+        return "" if self._origins[name].startswith(f"{_OWN}.") else version_of(self._origins[name])
 
     def items(self) -> dict[str, Item]:
         """Return everything that is registered, by its name."""
@@ -115,6 +111,15 @@ class Registry(Generic[Item]):
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}
+
+
+def version_of(module_name: str) -> str:
+    """Return what changes when a module that is imported changes; empty if it is not imported."""
+    module = sys.modules.get(module_name)
+    if module is None:
+        return ""
+    text = getattr(module, TEXT, None) or Path(module.__file__ or "").read_bytes()
+    return f"{module.__name__} {sha256(text).hexdigest()}"
 
 
 BACKBONES: Registry[Any] = Registry(

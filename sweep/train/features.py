@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweep.backbones.backbone import Backbone
-from sweep.backbones.families.base import Preprocessing
+from sweep.backbones.families.base import Preprocessing, family_of
 from sweep.base.atomic import delete_temporaries, write_atomically, write_text
 from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
 from sweep.data.store.image_store import Store
 from sweep.data.store.mapped import MappedRows, write_rows
-from sweep.space.catalog import family_name
-from sweep.space.registries import BACKBONES
 from sweep.train.schedule import halving_memory
 
 VERSION = 1  # version of the computation: increase it when features change
@@ -85,8 +83,8 @@ def features_key(backbone: Backbone, store: Store, device: torch.device) -> str:
     images = [store.fingerprint, store.size, list(chosen.mean), list(chosen.std)]
     network = [backbone.spec.model, backbone.weights_hash]
     spec = backbone.spec
-    family = family_name(spec.model)
-    others: list[object] = [BACKBONES.version(family)] if family else []
+    version = family_of(spec).code_version(spec)
+    others: list[object] = [version] if version else []
     others += [{"features": spec.features}] if spec.features not in {None, "pool"} else []
     others += [{"kwargs": spec.kwargs}] if spec.kwargs else []
     return canonical_hash([VERSION, *network, *images, device.type, *others])

@@ -83,6 +83,13 @@ class BackboneFamily(ABC):
         """Return D, the length of a trunk's output, also of one on the device ``meta``."""
         return output_size(trunk, spec, image_size)
 
+    def code_version(self, spec: BackboneSpec) -> str:
+        """Return what changes when the code that makes a model changes; empty for our own.
+
+        Caches of what the model gives are named by it, too.
+        """
+        return BACKBONES.version(family_name(spec.model) or "timm")
+
     def full_name(self, spec: BackboneSpec) -> str:
         """Return the model's name, with that of its weights where they have one."""
         return spec.model

@@ -24,7 +24,7 @@ from sweep.backbones.weights import fit_weights
 from sweep.errors import BackboneError, first_line, nearest, shorten
 from sweep.space.backbone import BackboneSpec
 from sweep.space.catalog import model_source, timm_tags
-from sweep.space.registries import BACKBONES
+from sweep.space.registries import BACKBONES, version_of
 
 _KNOWN_INTERPOLATIONS = {"nearest", "bilinear", "bicubic", "lanczos"}
 _CLASSIFIER_TENSORS = 2  # weight and bias
@@ -70,6 +70,13 @@ class Timm(BackboneFamily):
                 f"backbone {spec.name}: timm does not say how many features {spec.model} gives; it "
                 "cannot be used here"
             ) from None
+
+    def code_version(self, spec: BackboneSpec) -> str:
+        """Return the version of the module that registers a model with timm; empty for timm's."""
+        if model_source(spec.model):
+            return ""
+        module = timm.model_entrypoint(spec.model.partition(".")[0]).__module__
+        return "" if module.startswith("timm.") else version_of(module)
 
     def full_name(self, spec: BackboneSpec) -> str:
         """Return timm's name; of weights from its hub, with the tag of the weights."""
