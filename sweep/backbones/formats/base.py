@@ -44,6 +44,13 @@ def rename(state: Mapping[str, Tensor], rules: Rules) -> StateDict:
     return renamed
 
 
+def as_tokens(state: StateDict) -> StateDict:
+    """Give the class token and the positions timm's shapes, (1, 1, D) and (1, L, D)."""
+    tokens = {name: state[name] for name in ("cls_token", "pos_embed") if name in state}
+    width = {name: tensor.shape[-1] for name, tensor in tokens.items()}
+    return {**state, **{name: t.reshape(1, -1, width[name]) for name, t in tokens.items()}}
+
+
 def fuse_qkv(state: StateDict) -> StateDict:
     """Join ``attn.q``, ``attn.k`` and ``attn.v`` into ``attn.qkv``; a missing bias counts as 0."""
     fused: StateDict = {}

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sweep.backbones.formats.base import StateDict, WeightFormat, fuse_qkv, rename
+from sweep.backbones.formats.base import StateDict, WeightFormat, as_tokens, fuse_qkv, rename
 from sweep.space.registries import WEIGHT_FORMATS
 
 _RULES = (
@@ -32,11 +32,7 @@ class HuggingFaceClip(WeightFormat):
 
     def convert(self, state: StateDict, trunk: nn.Module) -> StateDict:
         """Rename, join query, key and value, and give embeddings timm's shapes."""
-        found = fuse_qkv(rename(state, _RULES))
-        if "pos_embed" in found and found["pos_embed"].ndim == 2:
-            found["pos_embed"] = found["pos_embed"][None]
-        if "cls_token" in found and found["cls_token"].ndim == 1:
-            found["cls_token"] = found["cls_token"][None, None]
+        found = as_tokens(fuse_qkv(rename(state, _RULES)))
         for part in ("weight", "bias"):
             if (joined := found.pop(f"attn_pool.in_proj.{part}", None)) is not None:
                 query, key, value = joined.chunk(3)

@@ -5,7 +5,7 @@ Towers that are timm's, such as BiomedCLIP's, have timm's names behind ``visual.
 
 from torch import nn
 
-from sweep.backbones.formats.base import StateDict, WeightFormat, rename
+from sweep.backbones.formats.base import StateDict, WeightFormat, as_tokens, rename
 from sweep.space.registries import WEIGHT_FORMATS
 
 _RULES = (
@@ -31,12 +31,7 @@ class OpenClip(WeightFormat):
 
     def convert(self, state: StateDict, trunk: nn.Module) -> StateDict:
         """Rename, and give embeddings timm's shapes."""
-        found = rename(state, _RULES)
-        if "pos_embed" in found and found["pos_embed"].ndim == 2:
-            found["pos_embed"] = found["pos_embed"][None]
-        if "cls_token" in found and found["cls_token"].ndim == 1:
-            found["cls_token"] = found["cls_token"][None, None]
-        return found
+        return as_tokens(rename(state, _RULES))
 
 
 WEIGHT_FORMATS.register("open_clip", OpenClip())
