@@ -96,7 +96,8 @@ def test_what_cannot_be_pulled_is_named(sweep: Command, hub: Path, space: str) -
     shutil.rmtree(hub)
     done = sweep("weights", "pull", "--space", space, "--to", "carried")
     assert done.code == 2
-    assert "backbone tiny: test_resnet.r160_in1k (timm/test_resnet.r160_in1k) is not in" in done.err
+    assert "backbone tiny: test_resnet.r160_in1k (timm/test_resnet.r160_in1k)" in done.err
+    assert "(licence: apache-2.0) is not in the hub's cache" in done.err
 
 
 def test_packages_are_named_to_be_taken_along(sweep: Command) -> None:

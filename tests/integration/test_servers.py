@@ -113,6 +113,8 @@ def test_mlflow_with_passwords(
         "[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///auth.db\n"
         "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         "grant_default_workspace_access = false\n"
+        # Older MLflow takes these from the file alone.
+        "admin_username = admin\nadmin_password = correct horse battery\n"
     )
     options = ("--app-name", "basic-auth", "--backend-store-uri", "sqlite:///mlflow.db")
     environment = {

@@ -172,8 +172,8 @@ def test_a_checkpoint_of_an_old_torch_is_read(tmp_path: Path) -> None:
 
 
 def test_a_folder_as_timm_saves_it(tmp_path: Path) -> None:
-    wanted = network("test_vit", depth=2)
-    timm.models.save_for_hf(wanted, tmp_path / "mine", {"mean": [0.1, 0.2, 0.3]})
+    wanted = network()
+    timm.models.save_for_hf(wanted, tmp_path / "mine")
     found = load(tmp_path, "hub", "local-dir:mine")
     assert_same(found, wanted)
 
