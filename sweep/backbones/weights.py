@@ -105,6 +105,7 @@ def fit_weights(
 def _candidates(trunk: nn.Module, checkpoint: Checkpoint) -> Iterator[tuple[StateDict, list[str]]]:
     """Yield converted state dicts and the names that each leaves aside, the likeliest first."""
     own = set(trunk.state_dict())
+    largest = max(checkpoint, key=lambda keys: len(checkpoint[keys]))
     found = []
     for keys, state in checkpoint.items():
         aside = [
@@ -113,7 +114,7 @@ def _candidates(trunk: nn.Module, checkpoint: Checkpoint) -> Iterator[tuple[Stat
             if others != keys
             for n in checkpoint[others]
         ]
-        if keys in {(), ("model",), ("state_dict",)}:
+        if keys in {(), ("model",), ("state_dict",), largest}:
             # timm's filters know layouts of their own, by names before anything is renamed.
             found.append((_rank(keys, ""), len(own) + 1, dict(state), aside))
         for prefix, weight_format in _layouts(own, state):

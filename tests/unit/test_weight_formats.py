@@ -153,6 +153,12 @@ def test_a_checkpoint_that_calls_a_function_is_refused(tmp_path: Path) -> None:
         load(tmp_path, "w.pth")
 
 
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    torch.save({"weights": {"layer": torch.zeros(3)}, "step": 4}, tmp_path / "w.pth")
+    with pytest.raises(BackboneError, match="The file has 1 entries, such as layer"):
+        load(tmp_path, "w.pth")
+
+
 def test_a_whole_module_is_refused(tmp_path: Path) -> None:
     torch.save(network(), tmp_path / "w.pth")
     with pytest.raises(BackboneError, match="no state dict, but an object of the class timm"):
