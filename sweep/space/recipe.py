@@ -76,7 +76,7 @@ class Recipe(Part):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
-    augment: Literal["none", "light"] = "none"
+    augment: Literal["none", "light", "xray", "fundus", "dermoscopy", "mri"] = "none"
     loss: Loss = "cross_entropy"
     # balanced: every class weighs the same in the loss, as scikit-learn's class_weight.
     class_weights: Literal["none", "balanced"] = Field(

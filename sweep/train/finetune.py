@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.transforms import v2
 
 from sweep.backbones.backbone import Network, seeded
 from sweep.backbones.low_rank import merged_state
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.space.recipe import Recipe
+from sweep.train.augment import AUGMENTATIONS, augment
 from sweep.train.class_weights import class_weights
 from sweep.train.features import autocast, normalise
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
@@ -35,14 +35,6 @@ from sweep.train.schedule import (
 
 _EVALUATION_BATCH = 64
 _SHARE_OF_DEVICE = 0.25  # share of a GPU's free memory that images may occupy
-
-_LIGHT = v2.Compose(
-    [
-        v2.RandomHorizontalFlip(),
-        v2.RandomAffine(degrees=10, translate=(0.05, 0.05), scale=(0.9, 1.1)),
-        v2.ColorJitter(brightness=0.1, contrast=0.1),
-    ]
-)
 
 
 class FineTuning:
@@ -177,32 +169,32 @@ class FineTuning:
     def _train(self) -> float:
         set_training(self._network)
         rows, labels = self._rows["train"], self._labels["train"]
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
         batches = epoch_batches(len(rows), self._recipe.batch_size, self._task.seed, self.epoch)
         images = self._images.batches([rows[batch.numpy()] for batch in batches])
         for batch, images_B in zip(batches, images, strict=True):
             total += self._step(images_B, labels[batch].to(self._device)) * len(batch)
-            if not np.isfinite(total):
-                break
-        return total / len(rows)
+        return float(total) / len(rows)
 
-    def _step(self, images_B: Tensor, labels_B: Tensor) -> float:
-        """Take one optimizer step; return the mean loss of the batch before it."""
+    def _step(self, images_B: Tensor, labels_B: Tensor) -> Tensor:
+        """Take one optimizer step; return the mean loss of the batch before it, float64.
+
+        The loss stays on the device, so that no step waits for another.
+        """
         inputs = normalise(images_B, self._preprocessing)
-        if self._recipe.augment == "light":
-            inputs = torch.stack([_LIGHT(image) for image in inputs])
-        loss = 0.0
+        if self._recipe.augment != "none":
+            inputs = augment(inputs, AUGMENTATIONS[self._recipe.augment])
+        loss = torch.zeros((), dtype=torch.float64, device=self._device)
 
         def run(size: int) -> None:
-            nonlocal loss
-            loss = 0.0
+            loss.zero_()
             self.optimizer.zero_grad(set_to_none=True)
             for part, labels in zip(inputs.split(size), labels_B.split(size), strict=True):
                 with autocast(self._device):
                     mean = self._mean_loss(self._network(part).float(), labels)
                 share = len(part) / len(inputs)
                 (mean * share).backward()
-                loss += mean.item() * share
+                loss.add_(mean.detach().double() * share)
 
         size = halving_memory(min(self.micro_batch, len(inputs)), run)
         if size < min(self.micro_batch, len(inputs)):

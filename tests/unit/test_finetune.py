@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sweep.backbones.backbone import load_backbone
 from sweep.backbones.trainable import freeze, set_training
@@ -188,3 +189,27 @@ def test_class_weights_scale_the_loss_of_each_sample() -> None:
     each = nn.functional.cross_entropy(logits, labels, reduction="none")
     torch.testing.assert_close(plain._mean_loss(logits, labels), each.mean())
     torch.testing.assert_close(balanced._mean_loss(logits, labels), (each * weight).mean())
+
+
+class ReadsOfTheHost(TorchDispatchMode):
+    """Counts how often a number is read from its device, for which the device is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*arguments, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("mode", ["full", "lora:2"])
+def test_no_step_waits_for_the_device_but_an_epoch_once(mode: str) -> None:
+    counts = []
+    for batch_size in (8, 16):
+        tuning = learner(mode, batch_size=batch_size, augment="light")
+        tuning.epoch = 1
+        with ReadsOfTheHost() as reads:
+            tuning.train_only()
+        counts.append(reads.count)
+    assert counts == [1, 1]
