@@ -236,12 +236,12 @@ class WaveRun:
         if cell.fused:
             inputs = self._features(rows, device)
             return head_of(cell.freeze)(task, inputs, list(self._wave.trials))
-        head = None
-        if freeze_mode(cell.freeze)[0].starts_from_probe:
-            head = probe_head(task, self._features(rows, device))
         keep_best = self._wave.kind == "confirmation" or cell.repeated
         trial = self._wave.trials[0]
-        return FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life, head)
+        tuning = FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life)
+        if freeze_mode(cell.freeze)[0].starts_from_probe:
+            tuning.begin_with(probe_head(task, self._features(rows, device)))
+        return tuning
 
     def _features(
         self, rows: dict[str, NDArray[np.int64]], device: torch.device

@@ -47,7 +47,6 @@ class FineTuning:
         mode: which freeze mode.
         keep_best: keep the weights of the best epoch, to predict with.
         progress: called with each batch, in training and in evaluation.
-        head: to begin with; by default a new one.
 
     Attributes:
         micro_batch: how many images go through the network at once; less than the batch where
@@ -63,7 +62,6 @@ class FineTuning:
         trial: Trial,
         keep_best: bool = False,
         progress: Callable[[], None] = lambda: None,
-        head: nn.Linear | None = None,
     ) -> None:
         self.epoch = 0
         self.micro_batch = task.recipe.batch_size
@@ -78,14 +76,16 @@ class FineTuning:
         self._preprocessing = task.backbone.preprocessing
         self._network = task.backbone.network(task.classes, task.seed).to(task.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if head is not None:
-            self._network.head.load_state_dict(head.state_dict())
         with seeded(task.seed):
             freeze(self._network, mode)
         self.optimizer = _optimizer(self._network, trial, task.recipe)
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # logits of the validation split
         self._images = _Images(store, task.device, progress)
+
+    def begin_with(self, head: nn.Linear) -> None:
+        """Take a head that was trained before in place of the new one."""
+        self._network.head.load_state_dict(head.state_dict())
 
     @property
     def active(self) -> list[int]:

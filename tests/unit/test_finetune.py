@@ -172,12 +172,10 @@ def test_it_begins_with_the_head_that_it_is_given() -> None:
         for name, own in rows.items()
     }
     head = probe_head(tuning._task, features)
-    started = FineTuning(
-        tuning._task, images, rows, "lp-ft", Trial(0, {"learning_rate": 1e-3}), True, head=head
-    )
+    tuning.begin_with(head)
     wanted = head(features["val"]).double().softmax(dim=1).detach().numpy()
     np.testing.assert_allclose(
-        started._logits("val").double().softmax(dim=1).numpy(), wanted, atol=1e-5
+        tuning._logits("val").double().softmax(dim=1).numpy(), wanted, atol=1e-5
     )
 
 
