@@ -112,6 +112,19 @@ def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool
     return [text for text in lacking if text]
 
 
+def all_problems(space: Space, data_root: Path, lacking: list[str]) -> str:
+    """Say what a space lacks, and what else is wrong with its cells, each once."""
+    others = []
+    try:
+        plan_cells(space, data_root)
+    except SweepError as error:
+        others = [line for line in str(error).splitlines() if line not in lacking]
+    if not lacking:
+        return "\n".join(others)
+    count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
+    return "\n".join([f"{count} missing:", *(f"  {text}" for text in lacking), *others])
+
+
 def without_unusable(space: Space, weights_dir: Path | None) -> tuple[Space, list[str]]:
     """Return a space without the backbones that cannot be used, and why each of them cannot.
 
@@ -228,8 +241,7 @@ def prepare(
     """
     lacking = missing(space, data_root, weights_dir, fetch=True)
     if lacking:
-        count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
-        raise SweepError(f"{count} missing:\n" + "\n".join(f"  {text}" for text in lacking))
+        raise SweepError(all_problems(space, data_root, lacking))
     plans = plan_cells(space, data_root)
     inputs = Inputs()
 

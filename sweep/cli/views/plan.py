@@ -11,8 +11,10 @@ from sweep.backbones.hub import search_folder
 from sweep.base.addresses import without_password
 from sweep.base.processes import cpu_count
 from sweep.base.settings import default_tracking_uri
+from sweep.errors import SweepError
 from sweep.run.plan import (
     CellPlan,
+    all_problems,
     check_networks,
     decodings,
     left_to_decode,
@@ -66,13 +68,16 @@ def print_plan(
     Raises SweepError for what would refuse the launch.
     """
     search_folder(weights_dir)
-    plans = print_cells(space, data_root, console)
+    lacking = missing(space, data_root, weights_dir, fetch=False)
+    try:
+        plans = print_cells(space, data_root, console)
+    except SweepError:
+        raise SweepError(all_problems(space, data_root, lacking)) from None
     notes = check_networks(space, weights_dir)
     if notes:
         _print_list(console, "Weights", notes)
     _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
     _print_list(console, "To decode", _to_decode(space, data_root))
-    lacking = missing(space, data_root, weights_dir, fetch=False)
     _print_list(console, "Missing, or to be downloaded", lacking)
     uri = tracking_uri or default_tracking_uri()
     silence = refuse_tracking(uri)
