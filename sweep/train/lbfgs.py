@@ -7,11 +7,12 @@ Dimensions: K problems, P parameters of each, M remembered steps.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 _MEMORY = 10
 _ARMIJO = 1e-4
@@ -24,16 +25,26 @@ def minimise(
     """Return the parameters (K, P) at which each objective is smallest.
 
     Args:
-        objective: parameters (K, P) to values (K,) and gradients (K, P).
+        objective: parameters (K, P) of some of the problems, and which these are (K,), to values
+            (K,) and gradients (K, P).
         tolerance: a problem ends where no entry of its gradient is larger.
     """
+    found_KP = start_KP.clone()
+    which_K = torch.arange(len(start_KP), device=start_KP.device)
     parameters_KP = start_KP.clone()
-    value_K, gradient_KP = objective(parameters_KP)
+    value_K, gradient_KP = objective(parameters_KP, which_K)
     memory: list[tuple[Tensor, Tensor]] = []
     for _ in range(steps):
         running_K = gradient_KP.abs().amax(dim=1) > tolerance
         if not bool(running_K.any()):
             break
+        if 2 * int(running_K.sum()) <= len(which_K):
+            # Those that have ended leave the batch, once they are half of it.
+            found_KP[which_K] = parameters_KP
+            which_K, parameters_KP = which_K[running_K], parameters_KP[running_K]
+            value_K, gradient_KP = value_K[running_K], gradient_KP[running_K]
+            memory = [(moved[running_K], change[running_K]) for moved, change in memory]
+            running_K = running_K[running_K]
         direction_KP = _direction(gradient_KP, memory) * running_K[:, None]
         slope_K = (direction_KP * gradient_KP).sum(dim=1)
         uphill_K = slope_K >= 0
@@ -41,13 +52,25 @@ def minimise(
         direction_KP = direction_KP * running_K[:, None]
         slope_K = (direction_KP * gradient_KP).sum(dim=1)
         first = 1.0 if memory else 1 / float(gradient_KP.abs().sum(dim=1).max().clamp(min=1))
-        found = _search(objective, parameters_KP, value_K, slope_K, direction_KP, first)
+        at = _Place(which_K, parameters_KP, value_K, slope_K, direction_KP)
+        found = _search(objective, at, first)
         if found is None:
             break
         new_KP, new_value_K, new_gradient_KP = found
         memory = [*memory[1 - _MEMORY :], (new_KP - parameters_KP, new_gradient_KP - gradient_KP)]
         parameters_KP, value_K, gradient_KP = new_KP, new_value_K, new_gradient_KP
-    return parameters_KP
+    found_KP[which_K] = parameters_KP
+    return found_KP
+
+
+class _Place(NamedTuple):
+    """Where each problem is, and the direction in which its next step is searched."""
+
+    which_K: Tensor
+    parameters_KP: Tensor
+    value_K: Tensor
+    slope_K: Tensor
+    direction_KP: Tensor
 
 
 def _direction(gradient_KP: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -75,20 +98,14 @@ def _direction(gradient_KP: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tens
     return -direction_KP
 
 
-def _search(
-    objective: Objective,
-    parameters_KP: Tensor,
-    value_K: Tensor,
-    slope_K: Tensor,
-    direction_KP: Tensor,
-    first: float,
-) -> tuple[Tensor, Tensor, Tensor] | None:
+def _search(objective: Objective, at: _Place, first: float) -> tuple[Tensor, Tensor, Tensor] | None:
     """Halve each problem's step until its value has fallen enough; None if none can fall."""
+    which_K, parameters_KP, value_K, slope_K, direction_KP = at
     step_K = torch.full_like(value_K, first)
     rounding_K = 1e-7 * value_K.abs()
     for _ in range(_MOST_HALVINGS):
         new_KP = parameters_KP + step_K[:, None].to(parameters_KP.dtype) * direction_KP
-        new_value_K, new_gradient_KP = objective(new_KP)
+        new_value_K, new_gradient_KP = objective(new_KP, which_K)
         enough_K = new_value_K <= value_K + _ARMIJO * step_K * slope_K + rounding_K
         if bool(enough_K.all()):
             return new_KP, new_value_K, new_gradient_KP
@@ -98,4 +115,4 @@ def _search(
         return None
     step_K = torch.where(stuck_K, 0, step_K)
     new_KP = parameters_KP + step_K[:, None].to(parameters_KP.dtype) * direction_KP
-    return new_KP, *objective(new_KP)
+    return new_KP, *objective(new_KP, which_K)

@@ -1,5 +1,7 @@
 """Logistic regression on cached features: all strengths of its L2 penalty solved in one batch."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -30,36 +32,17 @@ class LogisticRegression(ClosedFormHeads):
     def fit(self, trials: list[Trial]) -> list[float]:
         """Solve every member's problem; return its mean loss."""
         # The optimum of a weak penalty is beyond the rounding of float32.
-        inputs_ND, labels_N = self._standardised(self._features["train"]).double(), self._labels
+        inputs_ND = self._standardised(self._features["train"]).double()
         count, classes = len(inputs_ND), self._task.classes
+        targets_NC = nn.functional.one_hot(self._labels, classes).double()
         # Two classes have one vector of weights in scikit-learn; split in two halves, its penalty
         # would be half as large.
         share = (2 if classes == 2 else 1) / count
-        strengths = [share / float(trial.params["C"]) for trial in trials]
-        penalty_K = torch.tensor(strengths, device=inputs_ND.device, dtype=inputs_ND.dtype)
-        weights_KN = self._sample_weights(trials).double()
-        targets_NC = nn.functional.one_hot(labels_N, classes).to(inputs_ND.dtype)
-        shape = (len(trials), inputs_ND.shape[1] + 1, classes)
-
-        def objective(parameters_KP: Tensor) -> tuple[Tensor, Tensor]:
-            parameters_KEC = parameters_KP.view(shape)
-            logits_KNC = _affine(inputs_ND, parameters_KEC)
-            log_KNC = logits_KNC.log_softmax(dim=2)
-            losses_KN = -(log_KNC * targets_NC).sum(dim=2)
-            matrix_KDC = parameters_KEC[:, :-1]
-            value_K = (losses_KN * weights_KN).mean(dim=1)
-            value_K += 0.5 * penalty_K * matrix_KDC.square().sum(dim=(1, 2))
-            error_KNC = (log_KNC.exp() - targets_NC) * (weights_KN / count)[:, :, None]
-            gradient_KEC = torch.empty_like(parameters_KEC)
-            error_NP = error_KNC.transpose(0, 1).reshape(count, -1)
-            gradient_DKC = (inputs_ND.T @ error_NP).view(-1, len(trials), classes)
-            gradient_KEC[:, :-1] = gradient_DKC.transpose(0, 1)
-            gradient_KEC[:, :-1] += penalty_K[:, None, None] * matrix_KDC
-            gradient_KEC[:, -1] = error_KNC.sum(dim=1)
-            return value_K, gradient_KEC.view(len(trials), -1)
-
-        start_KP = inputs_ND.new_zeros(shape).view(len(trials), -1)
-        self._weights_KEC = minimise(objective, start_KP).view(shape).float()
+        penalty_K = inputs_ND.new_tensor([share / float(trial.params["C"]) for trial in trials])
+        objective = _PenalisedLoss(inputs_ND, targets_NC, self._sample_weights(trials), penalty_K)
+        start_KP = inputs_ND.new_zeros(len(trials), (inputs_ND.shape[1] + 1) * classes)
+        solved_KP = minimise(objective, start_KP)
+        self._weights_KEC = solved_KP.view(len(trials), -1, classes).float()
         logits_KNC = self.logits(self._features["train"])
         losses_KN = -(logits_KNC.log_softmax(dim=2) * targets_NC).sum(dim=2)
         return [float(loss) for loss in losses_KN.mean(dim=1)]
@@ -87,7 +70,41 @@ class LogisticRegression(ClosedFormHeads):
         recipe, classes = self._task.recipe, self._task.classes
         own = [recipe.with_params(trial.params).class_weights for trial in trials]
         rows = [class_weights(self._labels, classes, how)[self._labels] for how in own]
-        return torch.stack(rows)
+        return torch.stack(rows).double()
+
+
+@dataclass(frozen=True)
+class _PenalisedLoss:
+    """The mean cross-entropy of each member, and its L2 penalty on all weights but the bias.
+
+    Attributes:
+        weights_KN: what each sample weighs for each member.
+        penalty_K: of each member.
+    """
+
+    inputs_ND: Tensor
+    targets_NC: Tensor
+    weights_KN: Tensor
+    penalty_K: Tensor
+
+    def __call__(self, parameters_KP: Tensor, which_K: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values (K,) and gradients (K, P) of the members `which_K`."""
+        (count, classes), members = self.targets_NC.shape, len(which_K)
+        weights_KN = self.weights_KN[which_K] / count
+        penalty_K11 = self.penalty_K[which_K, None, None]
+        parameters_KEC = parameters_KP.view(members, -1, classes)
+        matrix_KDC = parameters_KEC[:, :-1]
+        log_KNC = _affine(self.inputs_ND, parameters_KEC).log_softmax(dim=2)
+        losses_KN = -(log_KNC * self.targets_NC).sum(dim=2)
+        value_K = (losses_KN * weights_KN).sum(dim=1)
+        value_K += 0.5 * (penalty_K11 * matrix_KDC.square()).sum(dim=(1, 2))
+        error_KNC = (log_KNC.exp() - self.targets_NC) * weights_KN[:, :, None]
+        error_NP = error_KNC.transpose(0, 1).reshape(count, -1)
+        gradient_DKC = (self.inputs_ND.T @ error_NP).view(-1, members, classes)
+        gradient_KEC = torch.empty_like(parameters_KEC)
+        gradient_KEC[:, :-1] = gradient_DKC.transpose(0, 1) + penalty_K11 * matrix_KDC
+        gradient_KEC[:, -1] = error_KNC.sum(dim=1)
+        return value_K, gradient_KEC.view(members, -1)
 
 
 def _affine(inputs_ND: Tensor, parameters_KEC: Tensor) -> Tensor:

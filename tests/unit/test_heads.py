@@ -170,9 +170,9 @@ def test_problems_that_are_unlike_end_each_at_its_own_minimum() -> None:
     scales_KP = torch.tensor([[1.0, 1.0], [1.0, 1e4], [1e-3, 1e3]], dtype=torch.float64)
     optima_KP = torch.tensor([[1.0, 2.0], [-3.0, 0.5], [4.0, 0.0]], dtype=torch.float64)
 
-    def objective(x_KP: Tensor) -> tuple[Tensor, Tensor]:
-        away_KP = x_KP - optima_KP
-        return 0.5 * (scales_KP * away_KP**2).sum(dim=1), scales_KP * away_KP
+    def objective(x_KP: Tensor, which_K: Tensor) -> tuple[Tensor, Tensor]:
+        away_KP, own_KP = x_KP - optima_KP[which_K], scales_KP[which_K]
+        return 0.5 * (own_KP * away_KP**2).sum(dim=1), own_KP * away_KP
 
     found = minimise(objective, torch.zeros(3, 2, dtype=torch.float64))
     torch.testing.assert_close(found, optima_KP, atol=1e-5, rtol=0)
