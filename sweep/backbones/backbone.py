@@ -121,14 +121,14 @@ def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None)
     Raises:
         BackboneError: no such weights, weights that do not fit, or an impossible image size.
     """
+    family = family_of(spec)
     with seeded(_RANDOM_WEIGHTS_SEED):
-        trunk, notes = family_of(spec).load(spec, image_size, weights_dir)
+        trunk, notes = family.load(spec, image_size, weights_dir)
     refuse_bad_numbers(trunk, spec)
     _channels_last(trunk, spec).eval()
     use_features(trunk, spec)
     features = output_size(trunk, spec, image_size)
-    digest = weights_hash(trunk)
-    chosen = preprocessing(spec)
+    digest, chosen = weights_hash(trunk, family.configuration(spec)), preprocessing(spec)
     return Backbone(spec, trunk, image_size, features, digest, chosen, tuple(notes))
 
 

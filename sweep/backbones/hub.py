@@ -6,7 +6,7 @@ which `sweep weights pull` has put it, and in the hub's own cache.
 
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -26,9 +26,9 @@ _folders: list[Path] = []
 
 
 def search_folder(folder: Path | None) -> None:
-    """Let this process find the repositories that were pulled into a folder."""
-    if folder is not None and folder not in _folders:
-        _folders.insert(0, folder)
+    """Let this process find repositories and models in a folder; the last one comes first."""
+    if folder is not None:
+        _folders[:] = [folder, *(item for item in _folders if item != folder)]
 
 
 def cached_file(config: Any) -> Path | None:
@@ -46,22 +46,22 @@ def cached_file(config: Any) -> Path | None:
 
 
 def folder_name(repository: str) -> str:
-    """Return the name of the folder into which a repository is pulled."""
-    return repository.partition("@")[0].replace("/", "--")
+    """Return the name of the folder into which a repository, at its revision, is pulled."""
+    return repository.replace("/", "--")
 
 
-def repository_folder(repository: str) -> Path | None:
-    """Return the folder with what is here of a repository; None if nothing is."""
+def repository_folders(repository: str) -> list[Path]:
+    """Return the folders with what is here of a repository: those pulled, and the cache's."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    pulled = (folder / folder_name(repository) for folder in _folders)
-    if found := next((folder for folder in pulled if folder.is_dir()), None):
-        return found
+    pulled = [folder / folder_name(repository) for folder in _folders]
+    found = [folder for folder in pulled if folder.is_dir()]
     name, _, revision = repository.partition("@")
     with suppress(LocalEntryNotFoundError):
-        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
-    return None
+        cached = snapshot_download(name, revision=revision or None, local_files_only=True)
+        found.append(Path(cached))
+    return found
 
 
 def local_folder(place: str) -> Path | None:
@@ -70,13 +70,14 @@ def local_folder(place: str) -> Path | None:
     return next((folder for folder in places if folder.is_dir()), None)
 
 
-def weights_in(folder: Path, file: str = "") -> Path | None:
-    """Return the file of weights in a folder: the one of that name, or the usual one."""
-    if file:
-        return folder / file if (folder / file).is_file() else None
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    chosen = choose_weights(names)
-    return folder / chosen if chosen else None
+def weights_in(folders: Iterable[Path], file: str = "") -> Path | None:
+    """Return the first file of weights in folders: the one of that name, or the usual one."""
+    for folder in folders:
+        names = sorted(path.name for path in folder.iterdir())
+        chosen = file or choose_weights(names)
+        if chosen and (folder / chosen).is_file():
+            return folder / chosen
+    return None
 
 
 def choose_weights(names: Sequence[str]) -> str | None:

@@ -76,11 +76,16 @@ def _pull_repository(spec: BackboneSpec, folder: Path) -> str:
         raise BackboneError(f"backbone {spec.name}: {missing}")
     file = weights_file(spec, folder)
     assert file is not None
-    named = spec.weights if spec.weights.startswith("hf-hub:") else spec.model
-    place = folder / hub.folder_name(repository_of(named)[0])
-    place.mkdir(exist_ok=True)
-    wanted = [file, file.parent / hub.CONFIG]
-    for path in [path for path in wanted if path.is_file() and path.parent != place]:
-        write_atomically(place / path.name, partial(shutil.copyfile, path))
-        checksums.add(place / path.name)
-    return f"{place.name}/{file.name}, {file.stat().st_size / 2**20:.0f} MiB"
+    if spec.weights.startswith("hf-hub:"):
+        repository, named = repository_of(spec.weights)
+        wanted = {named or file.name: file}
+    else:
+        repository = spec.model.removeprefix("hf-hub:")
+        wanted = {file.name: file, hub.CONFIG: file.parent / hub.CONFIG}
+    place = folder / hub.folder_name(repository)
+    for name, path in wanted.items():
+        if path != place / name:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place / name, partial(shutil.copyfile, path))
+            checksums.add(place / name)
+    return f"{place.name}/{next(iter(wanted))}, {file.stat().st_size / 2**20:.0f} MiB"

@@ -42,9 +42,9 @@ class Weights:
     left_out: list[str]
 
 
-def weights_hash(trunk: nn.Module) -> str:
-    """Return a hash of every weight and statistic of a model."""
-    digest = hashlib.sha256()
+def weights_hash(trunk: nn.Module, configuration: str = "") -> str:
+    """Return a hash of every weight and statistic of a model, and of its own configuration."""
+    digest = hashlib.sha256(configuration.encode())
     for name, tensor in sorted(trunk.state_dict().items()):
         if not name.endswith("num_batches_tracked"):
             digest.update(name.encode())

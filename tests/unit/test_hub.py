@@ -1,5 +1,7 @@
 """Repositories of the hub that are in its cache, or were carried into the weights folder."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,58 @@ def test_what_was_pulled_is_used_without_the_cache(
     assert missing_weights(model, None) is not None
     assert missing_weights(model, tmp_path / "carried") is None
     assert load_backbone(model, 160, tmp_path / "carried").features == 64
+
+
+def test_revisions_and_folders_of_a_repository_are_kept_apart(
+    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = cached.parent / ("b" * 40)
+    (other / "deep").mkdir(parents=True)
+    shutil.copy(cached / "model.safetensors", other / "deep" / "w.safetensors")
+    (cached.parent.parent / "refs" / "v2").write_text("b" * 40)
+    first = spec(model="test_vit", weights="hf-hub:clinic/model")
+    second = spec(model="test_vit", weights="hf-hub:clinic/model@v2/deep/w.safetensors")
+    pull([first, second], tmp_path / "carried")
+    names = {p.relative_to(tmp_path / "carried").as_posix() for p in tmp_path.rglob("*.safetensors")
+             if p.is_relative_to(tmp_path / "carried")}  # fmt: skip
+    assert names == {"clinic--model/model.safetensors", "clinic--model@v2/deep/w.safetensors"}
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "nothing"))
+    assert missing_weights(first, tmp_path / "carried") is None
+    assert missing_weights(second, tmp_path / "carried") is None
+
+
+def test_a_second_file_of_a_repository_is_found_where_the_first_was_pulled(
+    cached: Path, tmp_path: Path
+) -> None:
+    shutil.copy(cached / "model.safetensors", cached / "other.safetensors")
+    pull([spec(model="test_vit", weights="hf-hub:clinic/model")], tmp_path / "carried")
+    other = spec(model="test_vit", weights="hf-hub:clinic/model/other.safetensors")
+    assert missing_weights(other, tmp_path / "carried") is None
+
+
+def test_a_configuration_that_changes_is_another_backbone(cached: Path) -> None:
+    model = spec(model="hf-hub:clinic/model")
+    before = load_backbone(model, 160, None).weights_hash
+    config = json.loads((cached / "config.json").read_text())
+    config["model_args"] = {**config.get("model_args", {}), "num_heads": 4}
+    (cached / "config.json").write_text(json.dumps(config))
+    load_backbone.cache_clear()
+    assert load_backbone(model, 160, None).weights_hash != before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"architecture": "nothing_of_timm"}'])
+def test_a_configuration_that_is_not_one_of_timm_is_refused(cached: Path, text: str) -> None:
+    (cached / "config.json").write_text(text)
+    with pytest.raises(BackboneError, match="cannot be read|is not timm's"):
+        load_backbone(spec(model="hf-hub:clinic/model"), 160, None)
+
+
+def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    model = spec(model=f"local-dir:{tmp_path / 'empty'}")
+    assert "has no config.json" in str(missing_weights(model, None))
+    (tmp_path / "empty" / "config.json").write_text('{"architecture": "test_vit"}')
+    assert "holds no weights" in str(missing_weights(model, None))
 
 
 def test_a_pulled_file_that_was_changed_is_refused(

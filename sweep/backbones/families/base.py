@@ -83,6 +83,10 @@ class BackboneFamily(ABC):
         """Return D, the length of a trunk's output, also of one on the device ``meta``."""
         return output_size(trunk, spec, image_size)
 
+    def configuration(self, spec: BackboneSpec) -> str:
+        """Return what a model's own configuration says, where it lies beside its weights."""
+        return ""
+
     def code_version(self, spec: BackboneSpec) -> str:
         """Return what changes when the code that makes a model changes; empty for our own.
 
@@ -173,8 +177,7 @@ def weights_file(spec: BackboneSpec, weights_dir: Path | None) -> Path | None:
         return None
     if spec.weights.startswith("hf-hub:"):
         repository, file = repository_of(spec.weights)
-        folder = hub.repository_folder(repository)
-        return hub.weights_in(folder, file) if folder else None
+        return hub.weights_in(hub.repository_folders(repository), file)
     names = [spec.weights]
     if spec.weights == "hub":
         if model_source(spec.model):
@@ -210,10 +213,10 @@ def missing_weights(spec: BackboneSpec, weights_dir: Path | None) -> str | None:
 def missing_of_repository(repository: str, file: str, terms: str) -> str:
     """Say that a repository of the hub is not here with its weights, and how to get it."""
     what = f"{repository}/{file}" if file else repository
-    if (folder := hub.repository_folder(repository)) and not file:
-        there = sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES)
-        if there:
-            return f"{repository} has several weights ({shorten(there)}): write {what}/FILE"
+    folders = hub.repository_folders(repository)
+    there = sorted({p.name for folder in folders for p in folder.iterdir() if p.suffix in SUFFIXES})
+    if there and not file:
+        return f"{repository} has several weights ({shorten(there)}): write {what}/FILE"
     return (
         f"{what}{terms} is not in the hub's cache: connect to the network once, or put the "
         f"repository as {hub.folder_name(repository)} into the --weights-dir"

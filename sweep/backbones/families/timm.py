@@ -118,7 +118,12 @@ class Timm(BackboneFamily):
     def own_file(self, spec: BackboneSpec) -> Path | None:
         """Return the weights beside a model's configuration."""
         folder = model_folder(spec)
-        return hub.weights_in(folder) if folder else None
+        return hub.weights_in([folder]) if folder else None
+
+    def configuration(self, spec: BackboneSpec) -> str:
+        """Return config.json of a model of the hub or of a folder."""
+        folder = model_folder(spec) if model_source(spec.model) else None
+        return (folder / hub.CONFIG).read_text("utf-8") if folder else ""
 
     def fetch_own_weights(self, spec: BackboneSpec) -> None:
         """Let timm download the weights into the hub's cache."""
@@ -177,9 +182,17 @@ class Timm(BackboneFamily):
 
 
 def model_folder(spec: BackboneSpec) -> Path | None:
-    """Return the folder of a model that is no name of timm's; None if it is not here."""
+    """Return the folder of a model that is no name of timm's; None if it is not here.
+
+    Of several folders of a repository it is the first that is complete.
+    """
     source, _, place = spec.model.partition(":")
-    return hub.repository_folder(place) if source == "hf-hub" else hub.local_folder(place)
+    if source == "local-dir":
+        return hub.local_folder(place)
+    folders = hub.repository_folders(place)
+    described = [folder for folder in folders if (folder / hub.CONFIG).is_file()]
+    complete = (folder for folder in described if hub.weights_in([folder]))
+    return next(complete, next(iter([*described, *folders]), None))
 
 
 def timm_name(spec: BackboneSpec) -> str:
@@ -193,14 +206,22 @@ def timm_name(spec: BackboneSpec) -> str:
     folder = model_folder(spec)
     if folder is None or not (folder / hub.CONFIG).is_file():
         raise BackboneError(f"backbone {spec.name}: {_missing_of_source(spec, source)}")
-    _refuse_other_library(spec, json.loads((folder / hub.CONFIG).read_text("utf-8")))
+    try:
+        config = json.loads((folder / hub.CONFIG).read_text("utf-8"))
+    except ValueError as error:
+        raise BackboneError(
+            f"backbone {spec.name}: {folder / hub.CONFIG} cannot be read: {error}"
+        ) from None
+    _refuse_other_library(spec, config)
     return f"local-dir:{folder}"
 
 
-def _refuse_other_library(spec: BackboneSpec, config: dict[str, Any]) -> None:
-    if "architecture" in config:
+def _refuse_other_library(spec: BackboneSpec, config: Any) -> None:
+    if not isinstance(config, dict):
+        config = {}
+    if config.get("architecture") in timm.list_models():
         return
-    theirs = config.get("model_type") or "unknown"
+    theirs = config.get("architecture") or config.get("model_type") or "nothing"
     place = spec.model if spec.model.startswith("hf-hub:") else "FILE"
     raise BackboneError(
         f"backbone {spec.name}: the configuration of {spec.model} is not timm's (it describes "
@@ -215,9 +236,11 @@ def _missing_of_source(spec: BackboneSpec, source: str) -> str | None:
         return f"there is no folder {place}, neither here nor under the --weights-dir"
     if folder is not None and not (folder / hub.CONFIG).is_file() and source == "local-dir":
         return f"{folder} has no {hub.CONFIG}, as timm.models.save_for_hf writes it"
-    if folder is not None and (folder / hub.CONFIG).is_file():
-        complete = spec.weights != "hub" or hub.weights_in(folder) is not None
-        return None if complete else missing_of_repository(place, "", describe_terms(spec))
+    described = folder is not None and (folder / hub.CONFIG).is_file()
+    if described and (spec.weights != "hub" or Timm().own_file(spec)):
+        return None
+    if source == "local-dir":
+        return f"{folder} holds no weights, or several: it is to hold model.safetensors"
     return missing_of_repository(place, "", describe_terms(spec))
 
 
