@@ -29,6 +29,7 @@ from sweep.records.home import hashed_id
 from sweep.space.freeze import freeze_mode
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
+from sweep.train.estimator import BatchedEstimator
 from sweep.train.facts import facts_of
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
@@ -385,8 +386,11 @@ class WaveRun:
     def _facts(self) -> dict[str, Any]:
         micro_batch = getattr(self._learner, "micro_batch", None)
         imports = {module.name: module.sha256 for module in self._context.modules}
+        facts = facts_of(self._backbone, self._dataset, self._wave.cell)
+        if isinstance(self._learner, BatchedEstimator):
+            facts["epoch_flops"] += self._learner.flops / len(self._wave.trials)
         return {
-            **facts_of(self._backbone, self._dataset, self._wave.cell),
+            **facts,
             **({"imports": imports} if imports else {}),
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),

@@ -17,7 +17,6 @@ from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
 from sweep.space.freeze import freeze_mode
 
-_LBFGS_STEPS = 200  # typical of a logistic regression on standardised features
 _IMAGES = 2  # batch size of a counted step, as batch norm cannot train on one image
 
 
@@ -71,6 +70,8 @@ def _naming_the_model(backbone: BackboneSpec, size: int) -> Iterator[None]:
 def head_flops(mode: str, features: int, classes: int, samples: int) -> tuple[float, float]:
     """Return those of one sample through a mode's head: forward alone, and in an epoch of training.
 
+    What fitting an estimator takes depends on its data: see `BatchedEstimator.flops`.
+
     Args:
         samples: of the training split.
     """
@@ -78,6 +79,4 @@ def head_flops(mode: str, features: int, classes: int, samples: int) -> tuple[fl
     if head == "nearest_neighbors":
         return 2.0 * features * samples, 0.0
     forward = 2.0 * features * classes
-    if head == "prototypes":
-        return forward, forward
-    return forward, 2 * forward * (_LBFGS_STEPS if head == "logistic_regression" else 1)
+    return forward, 2 * forward if head == "linear" else 0.0

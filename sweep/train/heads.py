@@ -1,12 +1,12 @@
 """What may be trained on the outputs of a frozen trunk, by the name that a freeze mode gives."""
 
 from sweep.space.freeze import freeze_mode
-from sweep.train.closed_form import ClosedFormHeads
+from sweep.train.estimator import BatchedEstimator
 from sweep.train.logistic_regression import LogisticRegression
 from sweep.train.neighbors import NearestNeighbors, Prototypes
 from sweep.train.probe import BatchedLinearProbe
 
-HEADS: dict[str, type[BatchedLinearProbe] | type[ClosedFormHeads]] = {
+HEADS: dict[str, type[BatchedLinearProbe] | type[BatchedEstimator]] = {
     "linear": BatchedLinearProbe,
     "logistic_regression": LogisticRegression,
     "nearest_neighbors": NearestNeighbors,
@@ -14,6 +14,6 @@ HEADS: dict[str, type[BatchedLinearProbe] | type[ClosedFormHeads]] = {
 }
 
 
-def head_of(mode: str) -> type[BatchedLinearProbe] | type[ClosedFormHeads]:
+def head_of(mode: str) -> type[BatchedLinearProbe] | type[BatchedEstimator]:
     """Return the learner of a freeze mode's head."""
     return HEADS[freeze_mode(mode)[0].head]

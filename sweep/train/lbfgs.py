@@ -14,63 +14,75 @@ from torch import Tensor
 
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-_MEMORY = 10
+_MEMORY = 20
 _ARMIJO = 1e-4
 _MOST_HALVINGS = 25
+_ROUNDING = 8  # by how many times the rounding of its value a step may end above the one before
+
+
+class Minimum(NamedTuple):
+    """Where each objective is smallest.
+
+    Attributes:
+        parameters_KP: of each problem.
+        evaluations_K: how often each objective and its gradient were computed.
+    """
+
+    parameters_KP: Tensor
+    evaluations_K: Tensor
 
 
 def minimise(
-    objective: Objective, start_KP: Tensor, tolerance: float = 1e-7, steps: int = 500
-) -> Tensor:
-    """Return the parameters (K, P) at which each objective is smallest.
+    objective: Objective, start_KP: Tensor, tolerance: float, steps: int = 1000
+) -> Minimum:
+    """Return the parameters at which each objective is smallest.
 
     Args:
         objective: parameters (K, P) of some of the problems, and which these are (K,), to values
             (K,) and gradients (K, P).
-        tolerance: a problem ends where no entry of its gradient is larger.
+        tolerance: a problem ends where no entry of its gradient is larger, or where no step makes
+            its value smaller.
     """
-    found_KP = start_KP.clone()
+    found = Minimum(start_KP.clone(), torch.zeros(len(start_KP), dtype=torch.long))
     which_K = torch.arange(len(start_KP), device=start_KP.device)
-    parameters_KP = start_KP.clone()
-    value_K, gradient_KP = objective(parameters_KP, which_K)
+    at = _Point(start_KP.clone(), *objective(start_KP, which_K))
+    found.evaluations_K[which_K.cpu()] += 1
+    ended_K = torch.zeros(len(start_KP), dtype=torch.bool, device=start_KP.device)
     memory: list[tuple[Tensor, Tensor]] = []
     for _ in range(steps):
-        running_K = gradient_KP.abs().amax(dim=1) > tolerance
-        if not bool(running_K.any()):
+        ended_K |= at.gradient_KP.abs().amax(dim=1) <= tolerance
+        if bool(ended_K.all()):
             break
-        if 2 * int(running_K.sum()) <= len(which_K):
+        if 2 * int(ended_K.sum()) >= len(which_K):
             # Those that have ended leave the batch, once they are half of it.
-            found_KP[which_K] = parameters_KP
-            which_K, parameters_KP = which_K[running_K], parameters_KP[running_K]
-            value_K, gradient_KP = value_K[running_K], gradient_KP[running_K]
-            memory = [(moved[running_K], change[running_K]) for moved, change in memory]
-            running_K = running_K[running_K]
-        direction_KP = _direction(gradient_KP, memory) * running_K[:, None]
-        slope_K = (direction_KP * gradient_KP).sum(dim=1)
-        uphill_K = slope_K >= 0
-        direction_KP = torch.where(uphill_K[:, None], -gradient_KP, direction_KP)
-        direction_KP = direction_KP * running_K[:, None]
-        slope_K = (direction_KP * gradient_KP).sum(dim=1)
-        first = 1.0 if memory else 1 / float(gradient_KP.abs().sum(dim=1).max().clamp(min=1))
-        at = _Place(which_K, parameters_KP, value_K, slope_K, direction_KP)
-        found = _search(objective, at, first)
-        if found is None:
-            break
-        new_KP, new_value_K, new_gradient_KP = found
-        memory = [*memory[1 - _MEMORY :], (new_KP - parameters_KP, new_gradient_KP - gradient_KP)]
-        parameters_KP, value_K, gradient_KP = new_KP, new_value_K, new_gradient_KP
-    found_KP[which_K] = parameters_KP
-    return found_KP
+            found.parameters_KP[which_K] = at.parameters_KP
+            kept_K = ~ended_K
+            which_K, ended_K = which_K[kept_K], ended_K[kept_K]
+            at = _Point(*(item[kept_K] for item in at))
+            memory = [(moved[kept_K], change[kept_K]) for moved, change in memory]
+        direction_KP = _direction(at.gradient_KP, memory)
+        uphill_K = (direction_KP * at.gradient_KP).sum(dim=1) >= 0
+        direction_KP = torch.where(uphill_K[:, None], -at.gradient_KP, direction_KP)
+        direction_KP[ended_K] = 0
+        first = 1.0 if memory else 1 / float(at.gradient_KP.abs().sum(dim=1).max().clamp(min=1))
+        after, stuck_K, evaluations = _search(objective, which_K, at, direction_KP, first)
+        found.evaluations_K[which_K.cpu()] += evaluations
+        ended_K |= stuck_K
+        memory = [
+            *memory[1 - _MEMORY :],
+            (after.parameters_KP - at.parameters_KP, after.gradient_KP - at.gradient_KP),
+        ]
+        at = after
+    found.parameters_KP[which_K] = at.parameters_KP
+    return found
 
 
-class _Place(NamedTuple):
-    """Where each problem is, and the direction in which its next step is searched."""
+class _Point(NamedTuple):
+    """Where each problem is, and its value and gradient there."""
 
-    which_K: Tensor
     parameters_KP: Tensor
     value_K: Tensor
-    slope_K: Tensor
-    direction_KP: Tensor
+    gradient_KP: Tensor
 
 
 def _direction(gradient_KP: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -88,7 +100,7 @@ def _direction(gradient_KP: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tens
         direction_KP -= share_K[:, None] * change_KP
         kept.append((moved_KP, change_KP, inverse_K, share_K))
     if kept:
-        moved_KP, change_KP, inverse_K, _ = kept[0]
+        _, change_KP, inverse_K, _ = kept[0]
         norm_K = (change_KP * change_KP).sum(dim=1)
         scale_K = torch.where(inverse_K > 0, 1 / (inverse_K * norm_K), 1)
         direction_KP *= scale_K[:, None]
@@ -98,21 +110,25 @@ def _direction(gradient_KP: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tens
     return -direction_KP
 
 
-def _search(objective: Objective, at: _Place, first: float) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Halve each problem's step until its value has fallen enough; None if none can fall."""
-    which_K, parameters_KP, value_K, slope_K, direction_KP = at
-    step_K = torch.full_like(value_K, first)
-    rounding_K = 1e-7 * value_K.abs()
-    for _ in range(_MOST_HALVINGS):
-        new_KP = parameters_KP + step_K[:, None].to(parameters_KP.dtype) * direction_KP
-        new_value_K, new_gradient_KP = objective(new_KP, which_K)
-        enough_K = new_value_K <= value_K + _ARMIJO * step_K * slope_K + rounding_K
+def _search(
+    objective: Objective, which_K: Tensor, at: _Point, direction_KP: Tensor, first: float
+) -> tuple[_Point, Tensor, int]:
+    """Halve each problem's step until its value has fallen enough.
+
+    Returns the new point, which problems (K,) no step has moved, and the number of evaluations.
+    """
+    slope_K = (direction_KP * at.gradient_KP).sum(dim=1)
+    step_K = torch.full_like(at.value_K, first)
+    rounding_K = _ROUNDING * torch.finfo(at.value_K.dtype).eps * at.value_K.abs()
+    for evaluations in range(1, _MOST_HALVINGS + 1):
+        new_KP = at.parameters_KP + step_K[:, None] * direction_KP
+        after = _Point(new_KP, *objective(new_KP, which_K))
+        enough_K = after.value_K <= at.value_K + _ARMIJO * step_K * slope_K + rounding_K
         if bool(enough_K.all()):
-            return new_KP, new_value_K, new_gradient_KP
+            return after, ~enough_K, evaluations
         step_K = torch.where(enough_K, step_K, step_K / 2)
-    stuck_K = ~enough_K
-    if bool(stuck_K.all()):
-        return None
-    step_K = torch.where(stuck_K, 0, step_K)
-    new_KP = parameters_KP + step_K[:, None].to(parameters_KP.dtype) * direction_KP
-    return new_KP, *objective(new_KP, which_K)
+    mixed = (
+        torch.where(enough_K.view(-1, *[1] * (new.ndim - 1)), new, old)
+        for new, old in zip(after, at, strict=True)
+    )
+    return _Point(*mixed), ~enough_K, evaluations

@@ -77,7 +77,7 @@ class EpochScore:
     """One member after one epoch.
 
     Attributes:
-        metrics: train/loss, val/loss, val/auroc and the other validation metrics.
+        metrics: val/loss, val/auroc and the other validation metrics, train/loss if there is one.
         diverged: the loss was not finite; the member learns no more.
     """
 
@@ -150,7 +150,11 @@ def chosen(learner: Learner) -> int | None:
 
 
 def validation(
-    task: Task, logits_KNC: Tensor, train_losses: list[float], numbers: list[int], epoch: int
+    task: Task,
+    logits_KNC: Tensor,
+    train_losses: list[float] | None,
+    numbers: list[int],
+    epoch: int,
 ) -> list[EpochScore]:
     """Score each member's logits on the validation split.
 
@@ -158,28 +162,25 @@ def validation(
     are pooled the loss is the samples' all the same.
 
     Args:
-        train_losses, numbers: of each member.
+        train_losses, numbers: of each member; None where there is no training loss.
     """
     labels_N = task.labels["val"]
     logits_KNC = logits_KNC.double()
     loss, labels = loss_of(task.recipe.loss), labels_N.repeat(len(logits_KNC))
     of_each = loss.of_each(logits_KNC.flatten(0, 1), labels)
     losses = of_each.view(len(logits_KNC), len(labels_N)).mean(dim=1).tolist()
-    sound = [
-        math.isfinite(a) and math.isfinite(b) for a, b in zip(losses, train_losses, strict=True)
-    ]
+    losses_K = zip(losses, train_losses or losses, strict=True)
+    sound = [math.isfinite(own) and math.isfinite(train) for own, train in losses_K]
     probabilities_KNC = logits_KNC[sound].softmax(dim=2).numpy()
     metrics = score_each(*pool(labels_N.numpy(), probabilities_KNC, task.units))
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []
-    for number, val_loss, train_loss, is_sound in zip(
-        numbers, losses, train_losses, sound, strict=True
-    ):
-        if not is_sound:
+    for index, number in enumerate(numbers):
+        if not sound[index]:
             scores.append(EpochScore(number, epoch, {}, diverged=True))
             continue
+        own = {"train/loss": train_losses[index]} if train_losses else {}
+        own["val/loss"] = losses[index]
         named = {f"val/{name}": value for name, value in zip(metrics, next(columns), strict=True)}
-        scores.append(
-            EpochScore(number, epoch, {"train/loss": train_loss, "val/loss": val_loss, **named})
-        )
+        scores.append(EpochScore(number, epoch, {**own, **named}))
     return scores

@@ -6,55 +6,73 @@ import torch
 from torch import Tensor, nn
 
 from sweep.train.class_weights import class_weights
-from sweep.train.closed_form import ClosedFormHeads
+from sweep.train.estimator import BatchedEstimator
 from sweep.train.lbfgs import minimise
 from sweep.train.learner import Task, Trial
 
+# In the unit of the curvature: half the square of the gradient's length is what the objective is
+# above its minimum.
+_TOLERANCE = 1e-7
 
-class LogisticRegression(ClosedFormHeads):
+
+class LogisticRegression(BatchedEstimator):
     """scikit-learn's multinomial LogisticRegression behind a StandardScaler, by L-BFGS.
 
     Features are standardised by the training split; the penalty is on the weights of standardised
     features, not on the bias. Balanced class weights are scikit-learn's.
+
+    L-BFGS works on the principal components of the standardised features, each in the unit of its
+    own curvature, where the weak penalties converge as fast as the strong ones; a rotation leaves
+    an L2 penalty as it is.
     """
 
     SEARCHED = frozenset({"C", "class_weights"})
 
     def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
         super().__init__(task, features, trials)
-        train_ND = self._features["train"]
+        # The optimum of a weak penalty is beyond the rounding of float32.
+        train_ND = self._features["train"].double()
         self._mean_D = train_ND.mean(dim=0)
         deviation_D = train_ND.std(dim=0, correction=0)
         # A feature that is constant is left as it is, as scikit-learn leaves it.
         self._scale_D = torch.where(deviation_D > 1e-12, deviation_D, 1)
-        self._weights_KEC = torch.empty(0)
 
-    def fit(self, trials: list[Trial]) -> list[float]:
+    def fit(self) -> list[float]:
         """Solve every member's problem; return its mean loss."""
-        # The optimum of a weak penalty is beyond the rounding of float32.
-        inputs_ND = self._standardised(self._features["train"]).double()
+        inputs_ND = self._standardised(self._features["train"])
         count, classes = len(inputs_ND), self._task.classes
         targets_NC = nn.functional.one_hot(self._labels, classes).double()
         # Two classes have one vector of weights in scikit-learn; split in two halves, its penalty
         # would be half as large.
         share = (2 if classes == 2 else 1) / count
-        penalty_K = inputs_ND.new_tensor([share / float(trial.params["C"]) for trial in trials])
-        objective = _PenalisedLoss(inputs_ND, targets_NC, self._sample_weights(trials), penalty_K)
-        start_KP = inputs_ND.new_zeros(len(trials), (inputs_ND.shape[1] + 1) * classes)
-        solved_KP = minimise(objective, start_KP)
-        self._weights_KEC = solved_KP.view(len(trials), -1, classes).float()
+        strengths = [share / float(trial.params["C"]) for trial in self._trials]
+        penalty_K = inputs_ND.new_tensor(strengths)
+        components_DR, variance_R = _principal_components(inputs_ND)
+        # Of the cross-entropy's curvature p (1 - p) that of equal classes.
+        curvature = (1 - 1 / classes) / classes
+        unit_KR = (curvature * variance_R + penalty_K[:, None]).rsqrt()
+        unit_KE = nn.functional.pad(unit_KR, (0, 1), value=curvature**-0.5)
+        rotated_NR = inputs_ND @ components_DR
+        weights_KN = self._sample_weights(self._trials)
+        objective = _PenalisedLoss(rotated_NR, targets_NC, weights_KN, penalty_K, unit_KE)
+        start_KP = inputs_ND.new_zeros(len(self._trials), unit_KE.shape[1] * classes)
+        found = minimise(objective, start_KP, _TOLERANCE)
+        self.flops = 4.0 * rotated_NR.numel() * classes * float(found.evaluations_K.sum())
+        solved_KEC = found.parameters_KP.view(*unit_KE.shape, classes) * unit_KE[:, :, None]
+        weights_KDC = components_DR @ solved_KEC[:, :-1]
+        self._fitted_K["weights"] = torch.cat([weights_KDC, solved_KEC[:, -1:]], dim=1)
         logits_KNC = self.logits(self._features["train"])
         losses_KN = -(logits_KNC.log_softmax(dim=2) * targets_NC).sum(dim=2)
         return [float(loss) for loss in losses_KN.mean(dim=1)]
 
     def logits(self, features_ND: Tensor) -> Tensor:
         """Return the logits (K, N, C) of raw features."""
-        return _affine(self._standardised(features_ND), self._weights_KEC)
+        return _affine(self._standardised(features_ND), self._fitted_K["weights"])
 
     def head(self) -> nn.Linear:
         """Return the first member as a linear layer on raw features: the scaling is folded in."""
-        weights_EC = self._weights_KEC[0].double().cpu()
-        mean_D, scale_D = self._mean_D.double().cpu(), self._scale_D.double().cpu()
+        weights_EC = self._fitted_K["weights"][0].cpu()
+        mean_D, scale_D = self._mean_D.cpu(), self._scale_D.cpu()
         matrix_DC = weights_EC[:-1] / scale_D[:, None]
         head = nn.Linear(len(mean_D), self._task.classes)
         with torch.no_grad():
@@ -63,7 +81,7 @@ class LogisticRegression(ClosedFormHeads):
         return head
 
     def _standardised(self, features_ND: Tensor) -> Tensor:
-        return (features_ND - self._mean_D) / self._scale_D
+        return (features_ND.double() - self._mean_D) / self._scale_D
 
     def _sample_weights(self, trials: list[Trial]) -> Tensor:
         """Return what each training sample weighs for each member (K, N)."""
@@ -73,38 +91,50 @@ class LogisticRegression(ClosedFormHeads):
         return torch.stack(rows).double()
 
 
+def _principal_components(inputs_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the directions (D, R) in which the inputs vary, and their mean squares (R,)."""
+    square_D, components_DD = torch.linalg.eigh(inputs_ND.T @ inputs_ND / len(inputs_ND))
+    varies_D = square_D > 1e-12 * square_D.max()
+    return components_DD[:, varies_D], square_D[varies_D]
+
+
 @dataclass(frozen=True)
 class _PenalisedLoss:
     """The mean cross-entropy of each member, and its L2 penalty on all weights but the bias.
 
+    R components of the inputs; E = R + 1, the last row is the bias.
+
     Attributes:
         weights_KN: what each sample weighs for each member.
         penalty_K: of each member.
+        unit_KE: by what the parameters are multiplied, before all else.
     """
 
-    inputs_ND: Tensor
+    inputs_NR: Tensor
     targets_NC: Tensor
     weights_KN: Tensor
     penalty_K: Tensor
+    unit_KE: Tensor
 
     def __call__(self, parameters_KP: Tensor, which_K: Tensor) -> tuple[Tensor, Tensor]:
         """Return values (K,) and gradients (K, P) of the members `which_K`."""
         (count, classes), members = self.targets_NC.shape, len(which_K)
         weights_KN = self.weights_KN[which_K] / count
         penalty_K11 = self.penalty_K[which_K, None, None]
-        parameters_KEC = parameters_KP.view(members, -1, classes)
-        matrix_KDC = parameters_KEC[:, :-1]
-        log_KNC = _affine(self.inputs_ND, parameters_KEC).log_softmax(dim=2)
+        unit_KE1 = self.unit_KE[which_K, :, None]
+        scaled_KEC = parameters_KP.view(members, -1, classes) * unit_KE1
+        matrix_KRC = scaled_KEC[:, :-1]
+        log_KNC = _affine(self.inputs_NR, scaled_KEC).log_softmax(dim=2)
         losses_KN = -(log_KNC * self.targets_NC).sum(dim=2)
         value_K = (losses_KN * weights_KN).sum(dim=1)
-        value_K += 0.5 * (penalty_K11 * matrix_KDC.square()).sum(dim=(1, 2))
+        value_K += 0.5 * (penalty_K11 * matrix_KRC.square()).sum(dim=(1, 2))
         error_KNC = (log_KNC.exp() - self.targets_NC) * weights_KN[:, :, None]
         error_NP = error_KNC.transpose(0, 1).reshape(count, -1)
-        gradient_DKC = (self.inputs_ND.T @ error_NP).view(-1, members, classes)
-        gradient_KEC = torch.empty_like(parameters_KEC)
-        gradient_KEC[:, :-1] = gradient_DKC.transpose(0, 1) + penalty_K11 * matrix_KDC
+        gradient_RKC = (self.inputs_NR.T @ error_NP).view(-1, members, classes)
+        gradient_KEC = torch.empty_like(scaled_KEC)
+        gradient_KEC[:, :-1] = gradient_RKC.transpose(0, 1) + penalty_K11 * matrix_KRC
         gradient_KEC[:, -1] = error_KNC.sum(dim=1)
-        return value_K, gradient_KEC.view(members, -1)
+        return value_K, (gradient_KEC * unit_KE1).view(members, -1)
 
 
 def _affine(inputs_ND: Tensor, parameters_KEC: Tensor) -> Tensor:

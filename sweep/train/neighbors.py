@@ -1,15 +1,15 @@
 """Heads without training: the vote of the nearest training images, and the nearest class mean.
 
 Both compare directions: features are divided by their length.
-"""
 
-import copy
+Dimensions: B images, N of the training split, D features, C classes, K members.
+"""
 
 import torch
 from torch import Tensor, nn
 
-from sweep.train.closed_form import ClosedFormHeads
-from sweep.train.learner import Trial
+from sweep.train.estimator import BatchedEstimator
+from sweep.train.learner import State, Trial
 
 _LEAST_SHARE = 1e-6
 
@@ -36,11 +36,18 @@ class KNNHead(nn.Module):
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return the logarithms (B, C) of the classes' shares of the vote."""
+        return self.vote(*self.nearest(features_BD, self.n_neighbors), self.temperature)
+
+    def nearest(self, features_BD: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the cosine similarities of the nearest images, and their labels: (B, count)."""
         similarity_BN = nn.functional.normalize(features_BD, dim=1) @ self.features.T
-        nearest_BK, index_BK = similarity_BN.topk(self.n_neighbors, dim=1)
-        votes_BK = (nearest_BK / self.temperature).softmax(dim=1)
-        shares_BC = votes_BK.new_zeros(len(features_BD), self.classes)
-        shares_BC.scatter_add_(1, self.labels[index_BK], votes_BK)
+        nearest, index = similarity_BN.topk(count, dim=1)
+        return nearest, self.labels[index]
+
+    def vote(self, nearest: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        """Return the logarithms (B, C) of the classes' shares of the vote of some neighbours."""
+        votes = (nearest / temperature).softmax(dim=1)
+        shares_BC = votes.new_zeros(len(votes), self.classes).scatter_add_(1, labels, votes)
         return shares_BC.clamp(min=_LEAST_SHARE).log()
 
 
@@ -64,48 +71,81 @@ class PrototypeHead(nn.Module):
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return the cosine similarities (B, C) to the classes, over the temperature."""
+        return self.similarity(features_BD) / self.temperature
+
+    def similarity(self, features_BD: Tensor) -> Tensor:
+        """Return the cosine similarities (B, C) to the classes."""
         direction_BD = nn.functional.normalize(features_BD - self.mean, dim=1)
-        similarity_BC: Tensor = direction_BD @ self.prototypes.T / self.temperature
-        return similarity_BC
+        return direction_BD @ self.prototypes.T
 
 
-class _Neighbors(ClosedFormHeads):
-    def fit(self, trials: list[Trial]) -> list[float]:
-        """Make the head of each trial; a loss on its own training images says nothing: 0."""
-        self._heads = [self.make(trial) for trial in trials]
-        return [0.0] * len(trials)
-
-    def make(self, trial: Trial) -> nn.Module:
-        """Return the head of a trial."""
-        raise NotImplementedError
-
-    def logits(self, features_ND: Tensor) -> Tensor:
-        """Return the logits (K, N, C)."""
-        return torch.stack([head(features_ND) for head in self._heads])
-
-    def head(self) -> nn.Module:
-        """Return the head of the first member."""
-        return copy.deepcopy(self._heads[0]).cpu()
-
-
-class NearestNeighbors(_Neighbors):
+class NearestNeighbors(BatchedEstimator):
     """kNN classifiers that differ in their number of neighbours and their temperature."""
 
     SEARCHED = frozenset({"n_neighbors", "temperature"})
 
-    def make(self, trial: Trial) -> KNNHead:
-        """Return the vote of a trial's neighbours."""
-        count, temperature = int(trial.params["n_neighbors"]), float(trial.params["temperature"])
+    def fit(self) -> None:
+        """Keep the directions of the training images, once for all members.
+
+        There is no training loss: each training image is its own nearest neighbour.
+        """
+        most = max(int(trial.params["n_neighbors"]) for trial in self._trials)
+        self._widest = self._head(most, 1.0)
+
+    def logits(self, features_ND: Tensor) -> Tensor:
+        """Return the logits (K, N, C), from one search for the neighbours of all members."""
+        nearest, labels = self._widest.nearest(features_ND, self._widest.n_neighbors)
+        of_each = []
+        for count, temperature in map(_neighbors_and_temperature, self._trials):
+            own = slice(min(count, self._widest.n_neighbors))
+            of_each.append(self._widest.vote(nearest[:, own], labels[:, own], temperature))
+        return torch.stack(of_each)
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same wave."""
+        super().restore(state)
+        self.fit()
+
+    def head(self) -> KNNHead:
+        """Return the vote of the first member's neighbours."""
+        return self._head(*_neighbors_and_temperature(self._trials[0])).cpu()
+
+    def _head(self, count: int, temperature: float) -> KNNHead:
         train = self._features["train"], self._labels
         return KNNHead(*train, self._task.classes, count, temperature)
 
 
-class Prototypes(_Neighbors):
+def _neighbors_and_temperature(trial: Trial) -> tuple[int, float]:
+    return int(trial.params["n_neighbors"]), float(trial.params["temperature"])
+
+
+class Prototypes(BatchedEstimator):
     """Nearest class means that differ in their temperature."""
 
     SEARCHED = frozenset({"temperature"})
 
-    def make(self, trial: Trial) -> PrototypeHead:
-        """Return the class means, with a trial's temperature."""
+    def fit(self) -> list[float]:
+        """Compute the class means, once for all members; return the mean loss of each."""
+        self._means = self._head(1.0)
+        logits_KNC = self.logits(self._features["train"])
+        loss = nn.functional.cross_entropy
+        return [float(loss(logits_NC, self._labels)) for logits_NC in logits_KNC]
+
+    def logits(self, features_ND: Tensor) -> Tensor:
+        """Return the logits (K, N, C)."""
+        temperatures = [float(trial.params["temperature"]) for trial in self._trials]
+        similarity_NC = self._means.similarity(features_ND)
+        return similarity_NC / similarity_NC.new_tensor(temperatures)[:, None, None]
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same wave."""
+        super().restore(state)
+        self._means = self._head(1.0)
+
+    def head(self) -> PrototypeHead:
+        """Return the class means, with the first member's temperature."""
+        return self._head(float(self._trials[0].params["temperature"])).cpu()
+
+    def _head(self, temperature: float) -> PrototypeHead:
         train = self._features["train"], self._labels
-        return PrototypeHead(*train, self._task.classes, float(trial.params["temperature"]))
+        return PrototypeHead(*train, self._task.classes, temperature)

@@ -16,27 +16,32 @@ from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, valid
 _CHUNK = 1024
 
 
-class ClosedFormHeads(ABC):
+class BatchedEstimator(ABC):
     """Heads that differ in their hyper-parameters, fitted on the same features.
 
     Args:
         features: per split, float32 (N, D) on the CPU.
         trials: the members.
+
+    Attributes:
+        flops: floating-point operations that fitting has taken.
     """
 
     SEARCHED: frozenset[str]
 
     def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
-        self.epoch = 0
+        self.epoch, self.flops = 0, 0.0
         self.best = {trial.number: BestEpoch(task.objective) for trial in trials}
         self._task = task
         self._trials = list(trials)
         self._features = {name: item.to(task.device) for name, item in features.items()}
         self._labels = task.labels["train"].to(task.device)
+        # What fitting found of each member, its first dimension K.
+        self._fitted_K: dict[str, Tensor] = {}
 
     @abstractmethod
-    def fit(self, trials: list[Trial]) -> list[float]:
-        """Fit the head of each trial; return its mean loss on the training split."""
+    def fit(self) -> list[float] | None:
+        """Fit the members; return the mean loss of each on the training split, if it has one."""
 
     @abstractmethod
     def logits(self, features_ND: Tensor) -> Tensor:
@@ -55,34 +60,40 @@ class ClosedFormHeads(ABC):
     def train_epoch(self) -> list[EpochScore]:
         """Fit every member and score it on the validation split."""
         self.epoch += 1
-        losses = self.fit(self._trials)
+        losses = self.fit()
         logits_KNC = self._chunked("val").cpu()
         results = validation(self._task, logits_KNC, losses, self.active, self.epoch)
         for result in results:
-            if not result.diverged:
-                self.best[result.number].offer(result)
+            self.best[result.number].offer(result)
+        self.drop([result.number for result in results if result.diverged])
         return results
 
     def drop(self, numbers: list[int]) -> None:
         """Forget these members."""
-        kept = [trial for trial in self._trials if trial.number not in numbers]
-        if len(kept) < len(self._trials):
-            self._trials = kept
-            if self.epoch and kept:
-                self._refit()
+        kept = [i for i, trial in enumerate(self._trials) if trial.number not in numbers]
+        self._trials = [self._trials[i] for i in kept]
+        self._fitted_K = {name: item_K[kept] for name, item_K in self._fitted_K.items()}
 
     def state(self) -> State:
-        """Return what there is to go on from; the heads are fitted again."""
+        """Return all that is needed to go on from here."""
         best = {number: vars(best).copy() for number, best in self.best.items()}
-        return {"epoch": self.epoch, "numbers": self.active, "best": best}
+        fitted = {name: item_K.cpu() for name, item_K in self._fitted_K.items()}
+        return {
+            "epoch": self.epoch,
+            "numbers": self.active,
+            "best": best,
+            "fitted": fitted,
+            "flops": self.flops,
+        }
 
     def restore(self, state: State) -> None:
-        """Go on from a state of the same wave."""
-        self._trials = [t for t in self._trials if t.number in state["numbers"]]
-        self.epoch = state["epoch"]
+        """Go on from a state of the same wave; members that are not in it are dropped."""
+        self.drop([number for number in self.active if number not in state["numbers"]])
+        kept = [state["numbers"].index(number) for number in self.active]
+        self.epoch, self.flops = state["epoch"], state["flops"]
+        device = self._task.device
+        self._fitted_K = {name: item_K[kept].to(device) for name, item_K in state["fitted"].items()}
         self.best.update({number: BestEpoch(**best) for number, best in state["best"].items()})
-        if self.epoch:
-            self._refit()
 
     @torch.inference_mode()
     def probabilities(self, split: str) -> NDArray[np.float64]:
@@ -96,10 +107,6 @@ class ClosedFormHeads(ABC):
         network = self._task.backbone.network(self._task.classes, self._task.seed)
         network.head = self.head()
         return network
-
-    @torch.inference_mode()
-    def _refit(self) -> None:
-        self.fit(self._trials)
 
     def _chunked(self, split: str) -> Tensor:
         parts = [self.logits(chunk) for chunk in self._features[split].split(_CHUNK)]
