@@ -12,7 +12,7 @@ from sweep.train.learner import Task, Trial
 
 # In the unit of the curvature: half the square of the gradient's length is what the objective is
 # above its minimum.
-_TOLERANCE = 1e-7
+_TOLERANCE = 1e-8
 
 
 class LogisticRegression(BatchedEstimator):
