@@ -65,15 +65,31 @@ class Backbone:
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
 
-    def network(self, classes: int, seed: int) -> Network:
-        """Return a fresh copy below a new head, whose weights depend on `seed` alone."""
-        network = Network(copy.deepcopy(self.trunk), self.features, classes)
+    def network(self, classes: int, seed: int, drop_path_rate: float = 0.0) -> Network:
+        """Return a fresh copy below a new head, whose weights depend on `seed` alone.
+
+        Args:
+            drop_path_rate: of stochastic depth, where the model has it.
+        """
+        network = Network(self._copy(drop_path_rate), self.features, classes)
         head = network.head
         assert isinstance(head, nn.Linear)
         with torch.no_grad():
             head.weight.copy_(initial_head(classes, self.features, seed))
             head.bias.zero_()
         return network
+
+    def _copy(self, drop_path_rate: float) -> nn.Module:
+        family = family_of(self.spec)
+        spec = None
+        if drop_path_rate:
+            spec = family.with_drop_path(self.spec, drop_path_rate, self.image_size)
+        if spec is None:
+            return copy.deepcopy(self.trunk)
+        trunk = family.build(spec, self.image_size)
+        use_features(trunk, spec)
+        trunk.load_state_dict(self.trunk.state_dict())
+        return _channels_last(trunk, spec)
 
 
 def initial_head(classes: int, features: int, seed: int) -> Tensor:
@@ -155,19 +171,12 @@ def export_state(
     network: Network, spec: BackboneSpec, image_size: int, classes: list[str]
 ) -> tuple[StateDict, dict[str, Any]]:
     """Return a network's weights under its family's own names, and how to load them."""
-    head = network.head
-    if isinstance(head, nn.Linear):
-        state, own = family_of(spec).export(network.trunk, head, spec, image_size)
-    else:
-        nothing = nn.Linear(1, len(classes))
-        state, own = family_of(spec).export(network.trunk, nothing, spec, image_size)
-        state = {name: item for name, item in state.items() if not name.startswith("linear_head")}
+    head, family = network.head, family_of(spec)
+    linear = head if isinstance(head, nn.Linear) else None
+    state, own = family.export(network.trunk, linear, spec, image_size)
+    if linear is None:
         state |= {f"head.{name}": item.cpu() for name, item in head.state_dict().items()}
-        own["load"] = (
-            f"trunk as timm.create_model makes it with kwargs, without the head.* entries; those "
-            f"are the buffers of {type(head).__module__}.{type(head).__name__}, which turns the "
-            "trunk's features into logits"
-        )
+        own["head"] = head.description()  # type: ignore[operator]
     chosen = preprocessing(spec)
     about = {
         "model": spec.model,

@@ -68,6 +68,22 @@ def _forward(trunk: Any, blocks: int, mean: bool, images: Tensor) -> Tensor:
     return torch.cat([trunk.fc_norm(part) for part in parts], dim=1)
 
 
+def features_in_python(features: str | None) -> str:
+    """Return the expression by which `trunk` gives features of `images`."""
+    if features is None or features == "pool":
+        return "trunk(images)"
+    blocks, mean = _PARTS[features]
+    parts = [f"prefix[:, 0] for _, prefix in found[len(found) - {blocks}:]"] if blocks else []
+    cls = f"*[{parts[0]}]" if parts else ""
+    tokens = "found[-1][0].mean(dim=1)" if mean else ""
+    return (
+        f"(lambda found: torch.cat([trunk.fc_norm(part) for part in ["
+        f"{', '.join(item for item in (cls, tokens) if item)}]], dim=1))("
+        f"trunk.forward_intermediates(images, indices={max(1, blocks)}, return_prefix_tokens=True, "
+        "norm=True, output_fmt='NLC', intermediates_only=True))"
+    )
+
+
 def _is_transformer(trunk: nn.Module) -> bool:
     needed = ("blocks", "num_prefix_tokens", "forward_intermediates", "embed_dim", "fc_norm")
     return all(hasattr(trunk, name) for name in needed)

@@ -97,7 +97,7 @@ class SweepFolder:
             document = yaml.safe_load(path.read_text("utf-8"))
             if isinstance(document, dict) and (names := document.get("imports")):
                 import_beside(names, self.path)
-            return Space.model_validate(document)
+            return Space.launched(document)
 
     def refuse_other_name(self) -> None:
         """Raise SweepError if the folder was renamed or copied since the sweep was launched.

@@ -20,7 +20,9 @@ def extend(folder: SweepFolder, overrides: list[str]) -> Space:
     before = folder.space()
     if not overrides:
         return before
-    after = load_space(str(folder.path / "space.yaml"), overrides, (), all_keys_are_read=False)
+    # A space from before there were presets would get today's default one.
+    own = [f"recipe.preset={before.recipe.preset}", *overrides]
+    after = load_space(str(folder.path / "space.yaml"), own, (), all_keys_are_read=False)
     old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     wrong = [key for key in changed if key not in MAY_GROW]

@@ -91,7 +91,7 @@ def _params(wave: Wave, space: Space, number: int | None) -> dict[str, Any]:
         **({"chosen_by": wave.chosen_by} if wave.kind == "confirmation" else {}),
         **({"fold": wave.fold} if space.split.folds else {}),
         "objective": space.objective,
-        **space.recipe.model_dump(),
+        **space.recipe_of(wave.cell).model_dump(exclude={"frozen"}),
         **(trial.params if trial else {}),
     }
 

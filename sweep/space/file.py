@@ -12,7 +12,7 @@ from sweep.space.backbone import BackboneSpec
 from sweep.space.domains import LearningRate, Range
 from sweep.space.imports import import_beside
 from sweep.space.model import Space
-from sweep.space.recipe import Budget, ModeBudget, Recipe, Search, Split
+from sweep.space.recipe import Budget, HeadRecipe, ModeBudget, Recipe, Search, Split
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import KEYS_OF_LAYOUTS, DatasetSpec
 
@@ -40,6 +40,7 @@ _PARTS: dict[tuple[str, ...], type[BaseModel]] = {
     ("budget", "frozen"): ModeBudget,
     ("split",): Split,
     ("recipe",): Recipe,
+    ("recipe", "frozen"): HeadRecipe,
 }
 
 

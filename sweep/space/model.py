@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -103,6 +103,24 @@ class Space(Part):
     recipe: Recipe = Recipe()
     trackers: list[TrackerName] = Field(default=_TRACKERS, exclude_if=lambda n: n == _TRACKERS)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_preset(cls, value: Any) -> Any:
+        """Train with the recipe ``modern`` where the file names none."""
+        if isinstance(value, dict) and isinstance(recipe := value.get("recipe", {}), dict):
+            return {**value, "recipe": {"preset": "modern", **recipe}}
+        return value
+
+    @classmethod
+    def launched(cls, document: Any) -> Self:
+        """Return the space of a sweep that was launched, from its document.
+
+        One without a preset was launched when there were none, with what is ``study`` now.
+        """
+        if isinstance(document, dict) and isinstance(recipe := document.get("recipe", {}), dict):
+            document = {**document, "recipe": {"preset": "study", **recipe}}
+        return cls.model_validate(document)
+
     @model_validator(mode="after")
     def _settle_learning_rate(self) -> Self:
         """Take ``search: {learning_rate: ...}`` as ``learning_rate``, its short form."""
@@ -172,6 +190,13 @@ class Space(Part):
             for freeze in self.freeze
             for fraction in self.train_fraction
         ]
+
+    def recipe_of(self, cell: Cell) -> Recipe:
+        """Return how the models of a cell are trained."""
+        recipe = self.recipe.for_frozen() if cell.fused else self.recipe
+        if recipe.augment != "auto":
+            return recipe
+        return recipe.model_copy(update={"augment": cell.dataset.augment or "no_flip"})
 
     def _confirmations_of(self, freeze: str) -> int:
         """Return how many models of a cell are tested: one a fold, or one a partition."""

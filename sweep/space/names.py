@@ -78,3 +78,5 @@ Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 # Treatment of training images that are test images or share a group with one.
 Leaks = Literal["drop", "error", "allow"]
+# An augmentation by the kind of image; see train/augment.py.
+AugmentationName = Literal["light", "xray", "fundus", "dermoscopy", "mri", "no_flip"]

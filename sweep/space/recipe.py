@@ -3,12 +3,27 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 from sweep.errors import nearest
-from sweep.space.domains import Categorical, Domain, LearningRate, Part, Range, ReadDomain
+from sweep.space.domains import (
+    Categorical,
+    Domain,
+    LearningRate,
+    NotNegative,
+    Part,
+    Range,
+    ReadDomain,
+)
 from sweep.space.freeze import head_domains
-from sweep.space.names import Count, Loss
+from sweep.space.names import AugmentationName, Count, Loss
 
 
 class ModeBudget(Part):
@@ -69,19 +84,92 @@ class Split(Part):
         return _VAL if self.val == "own" else self.val
 
 
-class Recipe(Part):
-    """How every model of the sweep is trained."""
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+# What each preset says of the keys that it does not leave at their defaults.
+PRESETS: dict[str, dict[str, Any]] = {
+    "study": {},
+    "modern": {
+        "optimizer": "adamw",
+        "weight_decay": 0.05,
+        "weight_decay_on": "matrices",
+        "schedule": "cosine_by_step",
+        "warmup_ratio": 0.1,
+        "max_grad_norm": 1.0,
+        "layer_decay": 0.75,
+        "drop_path_rate": 0.1,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.999,
+        "augment": "auto",
+        "standardize": True,
+        "calibration": "temperature",
+        # A linear layer on features that do not change has nothing to be regularised by but this.
+        "frozen": {"weight_decay": 0.0, "warmup_ratio": 0.0},
+    },
+}
+
+
+class HeadRecipe(Part):
+    """The keys of a recipe that have a meaning for heads on the outputs of a frozen trunk."""
 
     batch_size: Count = 32
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    augment: Literal["none", "light", "xray", "fundus", "dermoscopy", "mri"] = "none"
+    # matrices: biases, norms and the tokens that timm excepts do not decay.
+    weight_decay_on: Literal["all", "matrices"] = "all"
+    # cosine falls by epoch, cosine_by_step with every step.
+    schedule: Literal["constant", "cosine", "cosine_by_step"] = "constant"
+    # Share of all steps in which the rate rises to its full value.
+    warmup_ratio: Share = 0.0
     loss: Loss = "cross_entropy"
     # balanced: every class weighs the same in the loss, as scikit-learn's class_weight.
-    class_weights: Literal["none", "balanced"] = Field(
-        default="none", exclude_if=lambda how: how == "none"
-    )
+    class_weights: Literal["none", "balanced"] = "none"
+    # Features of frozen trunks are brought to mean 0 and variance 1 before the head.
+    standardize: bool = False
+    # temperature: logits are divided by a number that makes the validation loss smallest.
+    calibration: Literal["none", "temperature"] = "none"
+
+
+class Recipe(HeadRecipe):
+    """How every model of the sweep is trained.
+
+    A preset gives the keys that are not given. ``study`` is that of Huang et al. 2024; ``modern``
+    is that of today's fine-tuning.
+    """
+
+    preset: Literal["study", "modern"] = "study"
+    max_grad_norm: NotNegative = 0.0  # 0 clips nothing
+    # By what the rate of each layer of the trunk is less than that of the one above it.
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    drop_path_rate: Share = 0.0
+    label_smoothing: Share = 0.0
+    ema_decay: Share = 0.0  # 0 averages no weights
+    augment: AugmentationName | Literal["none", "auto"] = "none"
+    # What is different for frozen cells.
+    frozen: HeadRecipe = HeadRecipe()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, value: Any) -> Any:
+        """Take from the preset what is not given; keys of a preset for frozen cells, too."""
+        if not isinstance(value, dict):
+            return value
+        name = value.get("preset", "study")
+        preset = PRESETS.get(name, {}) if isinstance(name, str) else {}
+        given, frozen = {**preset, **value}, value.get("frozen", {})
+        if isinstance(frozen, dict) and (own := preset.get("frozen")):
+            given["frozen"] = {**{key: own[key] for key in own if key not in value}, **frozen}
+        return given
+
+    @field_serializer("frozen")
+    def _as_given(self, frozen: HeadRecipe) -> dict[str, Any]:
+        return frozen.model_dump(exclude_unset=True)
+
+    def for_frozen(self) -> "Recipe":
+        """Return the recipe of frozen cells: what has no meaning for them is off."""
+        shared = {key: getattr(self, key) for key in HeadRecipe.model_fields}
+        own = self.frozen.model_dump(exclude_unset=True)
+        return Recipe().model_copy(update={**shared, **own, "preset": self.preset})
 
     def with_params(self, params: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with what a trial has chosen of its keys."""
@@ -89,20 +177,39 @@ class Recipe(Part):
         return self.model_copy(update=chosen)
 
 
-def _check_head_domain(name: str, domain: Domain) -> None:
-    """Refuse values that a head cannot have: all of its hyper-parameters are above 0."""
-    if isinstance(domain, Range):
-        if isinstance(head_domains()[name], Categorical):
-            raise ValueError(f"{name}: a range is not allowed; write a list of values")
-        if not domain.low:
-            raise ValueError(f"{name}: low is 0; it must be above 0")
-        return
+# The keys of a recipe that can be searched.
+_NOT_SEARCHED = {"preset", "frozen", "standardize", "calibration"}
+SEARCHABLE = tuple(key for key in Recipe.model_fields if key not in _NOT_SEARCHED)
+
+
+def _problem(name: str, domain: Domain) -> str | None:
+    """Say what is wrong with the domain of a hyper-parameter, if anything is."""
+    if name in head_domains():
+        return _problem_of_head(name, domain)
+    tried = domain.root if isinstance(domain, Categorical) else (domain.at(1 / 3),)
+    for value in tried:
+        try:
+            Recipe.model_validate({name: value})
+        except ValidationError as error:
+            what = f"its value {value!r}" if isinstance(domain, Categorical) else "a range"
+            reason = error.errors()[0]["msg"]
+            return f"{name}: {what} is not allowed: {reason}; write a list of values"
+    return None
+
+
+def _problem_of_head(name: str, domain: Domain) -> str | None:
+    """Name the values that a head cannot have: all of its hyper-parameters are above 0."""
     whole = isinstance(head_domains()[name], Categorical)
+    if isinstance(domain, Range):
+        if whole:
+            return f"{name}: a range is not allowed; write a list of values"
+        return None if domain.low else f"{name}: low is 0; it must be above 0"
     for value in domain.root:
         is_number = isinstance(value, int if whole else (int, float))
         if isinstance(value, bool) or not is_number or float(value) <= 0:
             kind = "a whole number" if whole else "a number"
-            raise ValueError(f"{name}: {value!r} is not allowed; write {kind} above 0")
+            return f"{name}: {value!r} is not allowed; write {kind} above 0"
+    return None
 
 
 class Search(Part):
@@ -124,30 +231,21 @@ class Search(Part):
         if not isinstance(value, dict):
             return value
         given = {key: item for key, item in value.items() if item is not None}
-        known = [*cls.model_fields, *Recipe.model_fields, *head_domains()]
-        for key in given:
-            if key not in known:
-                raise ValueError(
-                    f"{key!r} cannot be searched; allowed: {', '.join(known)}{nearest(key, known)}"
-                )
+        known = [*cls.model_fields, *SEARCHABLE, *head_domains()]
+        unknown = [key for key in given if key not in known]
+        if unknown:
+            hints = "".join(nearest(key, known) for key in unknown)
+            raise ValueError(
+                f"{', '.join(map(repr, unknown))} cannot be searched; allowed: "
+                f"{', '.join(known)}{hints}"
+            )
         return given
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        for name, domain in self.domains().items():
-            if name in head_domains():
-                _check_head_domain(name, domain)
-                continue
-            tried = domain.root if isinstance(domain, Categorical) else (domain.at(1 / 3),)
-            for value in tried:
-                try:
-                    Recipe.model_validate({name: value})
-                except ValidationError as error:
-                    what = f"its value {value!r}" if isinstance(domain, Categorical) else "a range"
-                    raise ValueError(
-                        f"{name}: {what} is not allowed: {error.errors()[0]['msg']}; write a list "
-                        "of values"
-                    ) from None
+        problems = [p for name, domain in self.domains().items() if (p := _problem(name, domain))]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     def domains(self) -> dict[str, Domain]:

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from sweep.errors import nearest
 from sweep.space.datasets import known_datasets, known_entry
 from sweep.space.domains import Part
-from sweep.space.names import Count, GroupPattern, Layout, Leaks, Name, Options
+from sweep.space.names import AugmentationName, Count, GroupPattern, Layout, Leaks, Name, Options
 from sweep.space.registries import LAYOUTS
 
 # Keys of a dataset's entry that only some layouts read.
@@ -37,6 +37,8 @@ class DatasetSpec(Part):
     positive: str | None = None
     unreadable: Literal["error", "skip"] = "error"
     leaks: Leaks | None = None  # overrides the space's own setting
+    # The augmentation that fits these images, for recipes with augment: auto.
+    augment: AugmentationName | None = Field(default=None, exclude_if=lambda name: name is None)
     # Keys and values that a layout from outside reads.
     options: Options = Field(default=(), exclude_if=lambda options: not options)
 

@@ -39,6 +39,7 @@ class Augmentation:
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "light": Augmentation(mirror=0.5),
+    "no_flip": Augmentation(),
     "xray": Augmentation(degrees=7.0, contrast=0.2, brightness=0.2),
     "fundus": Augmentation(mirror=0.5, degrees=20.0, contrast=0.2, saturation=0.1),
     "dermoscopy": Augmentation(

@@ -28,6 +28,7 @@ from sweep.errors import BackboneError, DamagedError, DataError, SweepError, fir
 from sweep.records.home import hashed_id
 from sweep.space.freeze import freeze_mode
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
+from sweep.train.calibration import divide_logits, fit_temperature, with_temperature
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
 from sweep.train.estimator import BatchedEstimator
 from sweep.train.facts import facts_of
@@ -96,6 +97,7 @@ class WaveRun:
         self._history: list[EpochScore] = []
         self._notes: list[str] = []
         self._seconds, self._speed, self._computed = 0.0, 0.0, 0
+        self._temperature: float | None = None
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         self._looked, self._stopping = -math.inf, False
         torch.set_num_threads(max(1, threads))
@@ -226,7 +228,7 @@ class WaveRun:
             self._backbone,
             labels,
             len(self._dataset.classes),
-            space.recipe.with_params(own),
+            space.recipe_of(cell).with_params(own),
             cell.epochs,
             space.objective,
             self._wave.seed,
@@ -326,7 +328,9 @@ class WaveRun:
         if report.chosen is None:
             return  # all members diverged, so there is no model to test
         learner.drop([number for number in learner.active if number != report.chosen])
-        table = self._predictions("test", learner.probabilities("test"))
+        self._temperature = self._fit_temperature(learner)
+        calibrated = with_temperature(learner.probabilities("test"), self._temperature or 1.0)
+        table = self._predictions("test", calibrated)
         probabilities_NC = table.filter(regex="^p_").to_numpy()
         report.test = score(table["label"].to_numpy(), probabilities_NC)
         folder, key = self._context.folder, self._wave.key
@@ -336,8 +340,10 @@ class WaveRun:
         report.checksums[f"predictions/{path.name}"] = sha256(path)
         if self._wave.index:  # only the first confirmation's model is kept
             return
+        network = learner.network()
+        divide_logits(network.head, self._temperature or 1.0)
         state, about = export_state(
-            learner.network(),
+            network,
             self._wave.cell.backbone,
             self._dataset.store.size,
             self._dataset.classes,
@@ -348,6 +354,18 @@ class WaveRun:
         report.model = model.name
         for path in (model / "model.safetensors", model / "model.json"):
             report.checksums[f"models/{model.name}/{path.name}"] = sha256(path)
+
+    def _fit_temperature(self, learner: Learner) -> float | None:
+        """Return by what the logits of the chosen model are divided, if the recipe says so."""
+        if self._context.space.recipe_of(self._wave.cell).calibration == "none":
+            return None
+        labels_N = self._dataset.labels[self._dataset.rows("val")]
+        units_N = self._dataset.units("val") if self._dataset.pooled else None
+        probabilities_NC = learner.probabilities("val")
+        labels_U, _ = pool(labels_N, probabilities_NC[None], units_N)
+        return fit_temperature(
+            labels_U, probabilities_NC, lambda scaled: pool(labels_N, scaled[None], units_N)[1][0]
+        )
 
     def _keep_validation(self, learner: FineTuning, report: Report) -> None:
         """Keep what a trial said of the validation split: confirmations choose by it."""
@@ -394,4 +412,5 @@ class WaveRun:
             **({"imports": imports} if imports else {}),
             **({"micro_batch": micro_batch} if micro_batch else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
+            **({"temperature": self._temperature} if self._temperature else {}),
         }

@@ -11,26 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from sweep.backbones.backbone import Network, seeded
 from sweep.backbones.low_rank import merged_state
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
-from sweep.space.recipe import Recipe
 from sweep.train.augment import AUGMENTATIONS, augment
 from sweep.train.class_weights import class_weights
 from sweep.train.features import autocast, normalise
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
+from sweep.train.optimizer import optimizer_of
 from sweep.train.schedule import (
-    BETAS,
-    EPSILON,
-    MOMENTUM,
+    RateSchedule,
     epoch_batches,
     epoch_seed,
     halving_memory,
-    rate_factor,
 )
 
 _EVALUATION_BATCH = 64
@@ -74,11 +72,14 @@ class FineTuning:
         weighted = task.recipe.class_weights != "none"
         self._class_weights_C = weights_C.to(task.device) if weighted else None
         self._preprocessing = task.backbone.preprocessing
-        self._network = task.backbone.network(task.classes, task.seed).to(task.device)
+        drop_path = task.recipe.drop_path_rate
+        self._network = task.backbone.network(task.classes, task.seed, drop_path).to(task.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with seeded(task.seed):
             freeze(self._network, mode)
-        self.optimizer = _optimizer(self._network, trial, task.recipe)
+        self.optimizer = optimizer_of(self._network, trial, task.recipe)
+        self._trained = [p for p in self._network.parameters() if p.requires_grad]
+        self._average = self._begin_average()
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # logits of the validation split
         self._images = _Images(store, task.device, progress)
@@ -86,6 +87,18 @@ class FineTuning:
     def begin_with(self, head: nn.Linear) -> None:
         """Take a head that was trained before in place of the new one."""
         self._network.head.load_state_dict(head.state_dict())
+        self._average = self._begin_average()
+
+    def _begin_average(self) -> ModelEmaV3 | None:
+        """Return the moving average of the weights, if the recipe has one."""
+        decay = self._recipe.ema_decay
+        return ModelEmaV3(self._network, decay=decay, use_warmup=True) if decay else None
+
+    @property
+    def _evaluated(self) -> Network:
+        """The network that predicts: that of the averaged weights, if they are averaged."""
+        network: Network = self._average.module if self._average else self._network
+        return network
 
     @property
     def active(self) -> list[int]:
@@ -106,9 +119,6 @@ class FineTuning:
 
     def train_only(self) -> float:
         """Take the steps of the current epoch; return the mean loss."""
-        factor = rate_factor(self._recipe.schedule, self.epoch, self._task.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
         with seeded(epoch_seed(self._task.seed, self.epoch)):
             return self._train()
 
@@ -122,6 +132,7 @@ class FineTuning:
             "epoch": self.epoch,
             "network": self._network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self._average.module.state_dict() if self._average else None,
             "best": vars(self.best[self._number]).copy(),
             "best_weights": self._best_weights,
             "best_logits": self._best_logits,
@@ -130,7 +141,7 @@ class FineTuning:
 
     def result(self) -> State:
         """Return all that is needed to predict with the best epoch, and not to train on."""
-        left_out = {"network", "optimizer"}
+        left_out = {"network", "optimizer", "average"}
         return {name: item for name, item in self.state().items() if name not in left_out}
 
     def restore(self, state: State) -> None:
@@ -139,6 +150,8 @@ class FineTuning:
         if "network" in state:
             self._network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if self._average:
+                self._average.module.load_state_dict(state["average"])
         self.best[self._number] = BestEpoch(**state["best"])
         self._best_weights, self._best_logits = state["best_weights"], state["best_logits"]
 
@@ -152,6 +165,8 @@ class FineTuning:
 
     def probabilities(self, split: str) -> NDArray[np.float64]:
         """Return the class probabilities (N, C) of the best epoch."""
+        if split == "val" and len(self._best_logits):
+            return self.validation_probabilities()
         self._recall()
         result: NDArray[np.float64] = self._logits(split).double().softmax(dim=1).numpy()
         return result
@@ -159,9 +174,9 @@ class FineTuning:
     def network(self) -> Network:
         """Return the network with the weights of its best epoch, updates of low rank merged."""
         self._recall()
-        state = merged_state(self._network)
+        state = merged_state(self._evaluated)
         if state is None:
-            return self._network
+            return self._evaluated
         merged = self._task.backbone.network(self._task.classes, self._task.seed)
         merged.load_state_dict(state)
         return merged.to(self._device).eval()
@@ -172,8 +187,14 @@ class FineTuning:
         total = torch.zeros((), dtype=torch.float64, device=self._device)
         batches = epoch_batches(len(rows), self._recipe.batch_size, self._task.seed, self.epoch)
         images = self._images.batches([rows[batch.numpy()] for batch in batches])
-        for batch, images_B in zip(batches, images, strict=True):
+        schedule = RateSchedule(self._recipe, self._task.epochs, len(batches))
+        for step, (batch, images_B) in enumerate(zip(batches, images, strict=True)):
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * schedule.factor(self.epoch, step)
             total += self._step(images_B, labels[batch].to(self._device)) * len(batch)
+            if self._average:
+                done = (self.epoch - 1) * len(batches) + step + 1
+                self._average.update(self._network, step=done)
         return float(total) / len(rows)
 
     def _step(self, images_B: Tensor, labels_B: Tensor) -> Tensor:
@@ -199,33 +220,39 @@ class FineTuning:
         size = halving_memory(min(self.micro_batch, len(inputs)), run)
         if size < min(self.micro_batch, len(inputs)):
             self.micro_batch = size
+        if self._recipe.max_grad_norm:
+            nn.utils.clip_grad_norm_(self._trained, self._recipe.max_grad_norm)
         self.optimizer.step()
         return loss
 
     def _mean_loss(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
-        if self._class_weights_C is None:
+        smoothing = self._recipe.label_smoothing
+        if self._class_weights_C is None and not smoothing:
             return self._loss.mean(logits_BC, labels_B)
-        return (self._loss.of_each(logits_BC, labels_B) * self._class_weights_C[labels_B]).mean()
+        losses_B = self._loss.smoothed(logits_BC, labels_B, smoothing)
+        if self._class_weights_C is None:
+            return losses_B.mean()
+        return (losses_B * self._class_weights_C[labels_B]).mean()
 
     @torch.inference_mode()
     def _logits(self, split: str) -> Tensor:
-        self._network.eval()
+        network = self._evaluated.eval()
         rows = self._rows[split]
         starts = range(_EVALUATION_BATCH, len(rows), _EVALUATION_BATCH)
         with autocast(self._device):
             parts = [
-                self._network(normalise(images_B, self._preprocessing)).float().cpu()
+                network(normalise(images_B, self._preprocessing)).float().cpu()
                 for images_B in self._images.batches(np.split(rows, starts))
             ]
         return torch.cat(parts)
 
     def _remember(self) -> None:
         if self._best_weights is not None:
-            self._best_weights = copy.deepcopy(self._network.state_dict())
+            self._best_weights = copy.deepcopy(self._evaluated.state_dict())
 
     def _recall(self) -> None:
         if self._best_weights:
-            self._network.load_state_dict(self._best_weights)
+            self._evaluated.load_state_dict(self._best_weights)
 
 
 class _Images:
@@ -257,22 +284,3 @@ class _Images:
                 if self._device.type == "cuda":
                     images = images.pin_memory()
                 yield images.to(self._device, non_blocking=True)
-
-
-def _optimizer(network: Network, trial: Trial, recipe: Recipe) -> torch.optim.Optimizer:
-    head = list(network.head.parameters())
-    trunk = [p for p in network.trunk.parameters() if p.requires_grad]
-    trunk_rate = trial.value("backbone_learning_rate", trial.learning_rate)
-    groups = [{"params": head, "lr": trial.learning_rate}]
-    if trunk:
-        groups.append({"params": trunk, "lr": trunk_rate})
-    decay = trial.value("weight_decay", recipe.weight_decay)
-    optimizer: torch.optim.Optimizer
-    if recipe.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=MOMENTUM, weight_decay=decay, fused=True)
-    else:
-        kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-        optimizer = kind(groups, betas=BETAS, eps=EPSILON, weight_decay=decay, fused=True)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    return optimizer

@@ -33,7 +33,7 @@ class Minimum(NamedTuple):
 
 
 def minimise(
-    objective: Objective, start_KP: Tensor, tolerance: float, steps: int = 1000
+    objective: Objective, start_KP: Tensor, tolerance: float, steps: int = 5000
 ) -> Minimum:
     """Return the parameters at which each objective is smallest.
 

@@ -9,10 +9,11 @@ from sweep.train.class_weights import class_weights
 from sweep.train.estimator import BatchedEstimator
 from sweep.train.lbfgs import minimise
 from sweep.train.learner import Task, Trial
+from sweep.train.standardize import Standardizer
 
 # In the unit of the curvature: half the square of the gradient's length is what the objective is
 # above its minimum.
-_TOLERANCE = 1e-8
+_TOLERANCE = 1e-7
 
 
 class LogisticRegression(BatchedEstimator):
@@ -30,16 +31,12 @@ class LogisticRegression(BatchedEstimator):
 
     def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
         super().__init__(task, features, trials)
-        # The optimum of a weak penalty is beyond the rounding of float32.
-        train_ND = self._features["train"].double()
-        self._mean_D = train_ND.mean(dim=0)
-        deviation_D = train_ND.std(dim=0, correction=0)
-        # A feature that is constant is left as it is, as scikit-learn leaves it.
-        self._scale_D = torch.where(deviation_D > 1e-12, deviation_D, 1)
+        self._standardizer = Standardizer.fit(self._features["train"])
 
     def fit(self) -> list[float]:
         """Solve every member's problem; return its mean loss."""
-        inputs_ND = self._standardised(self._features["train"])
+        # The optimum of a weak penalty is beyond the rounding of float32.
+        inputs_ND = self._standardizer.transform(self._features["train"].double())
         count, classes = len(inputs_ND), self._task.classes
         targets_NC = nn.functional.one_hot(self._labels, classes).double()
         # Two classes have one vector of weights in scikit-learn; split in two halves, its penalty
@@ -67,21 +64,14 @@ class LogisticRegression(BatchedEstimator):
 
     def logits(self, features_ND: Tensor) -> Tensor:
         """Return the logits (K, N, C) of raw features."""
-        return _affine(self._standardised(features_ND), self._fitted_K["weights"])
+        return _affine(
+            self._standardizer.transform(features_ND.double()), self._fitted_K["weights"]
+        )
 
     def head(self) -> nn.Linear:
         """Return the first member as a linear layer on raw features: the scaling is folded in."""
-        weights_EC = self._fitted_K["weights"][0].cpu()
-        mean_D, scale_D = self._mean_D.cpu(), self._scale_D.cpu()
-        matrix_DC = weights_EC[:-1] / scale_D[:, None]
-        head = nn.Linear(len(mean_D), self._task.classes)
-        with torch.no_grad():
-            head.weight.copy_(matrix_DC.T)
-            head.bias.copy_(weights_EC[-1] - mean_D @ matrix_DC)
-        return head
-
-    def _standardised(self, features_ND: Tensor) -> Tensor:
-        return (features_ND.double() - self._mean_D) / self._scale_D
+        weights_EC = self._fitted_K["weights"][0]
+        return self._standardizer.folded(weights_EC[:-1].T, weights_EC[-1]).cpu()
 
     def _sample_weights(self, trials: list[Trial]) -> Tensor:
         """Return what each training sample weighs for each member (K, N)."""

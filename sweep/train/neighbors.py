@@ -5,6 +5,8 @@ Both compare directions: features are divided by their length.
 Dimensions: B images, N of the training split, D features, C classes, K members.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -31,12 +33,13 @@ class KNNHead(nn.Module):
         super().__init__()
         self.register_buffer("features", nn.functional.normalize(features_ND, dim=1))
         self.register_buffer("labels", labels_N)
-        self.classes, self.temperature = classes, temperature
+        self.classes, self.temperature, self.calibration = classes, temperature, 1.0
         self.n_neighbors = min(n_neighbors, len(labels_N))
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return the logarithms (B, C) of the classes' shares of the vote."""
-        return self.vote(*self.nearest(features_BD, self.n_neighbors), self.temperature)
+        found = self.nearest(features_BD, self.n_neighbors)
+        return self.vote(*found, self.temperature) / self.calibration
 
     def nearest(self, features_BD: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Return the cosine similarities of the nearest images, and their labels: (B, count)."""
@@ -49,6 +52,19 @@ class KNNHead(nn.Module):
         votes = (nearest / temperature).softmax(dim=1)
         shares_BC = votes.new_zeros(len(votes), self.classes).scatter_add_(1, labels, votes)
         return shares_BC.clamp(min=_LEAST_SHARE).log()
+
+    def description(self) -> dict[str, Any]:
+        """Return the numbers of the head, and how it is computed from them and its buffers."""
+        return {
+            "n_neighbors": self.n_neighbors,
+            "temperature": self.temperature,
+            "calibration": self.calibration,
+            "classes": self.classes,
+            "logits": "similarity, index = (normalize(features, dim=1) @ head.features.T).topk("
+            "n_neighbors, dim=1); votes = (similarity / temperature).softmax(dim=1); shares = "
+            "zeros(len(features), classes).scatter_add_(1, head.labels[index], votes); logits = "
+            f"shares.clamp(min={_LEAST_SHARE}).log() / calibration",
+        }
 
 
 class PrototypeHead(nn.Module):
@@ -67,16 +83,25 @@ class PrototypeHead(nn.Module):
         sums_CD.index_add_(0, labels_N, direction_ND)
         self.register_buffer("mean", mean_D)
         self.register_buffer("prototypes", nn.functional.normalize(sums_CD, dim=1))
-        self.temperature = temperature
+        self.temperature, self.calibration = temperature, 1.0
 
     def forward(self, features_BD: Tensor) -> Tensor:
         """Return the cosine similarities (B, C) to the classes, over the temperature."""
-        return self.similarity(features_BD) / self.temperature
+        return self.similarity(features_BD) / self.temperature / self.calibration
 
     def similarity(self, features_BD: Tensor) -> Tensor:
         """Return the cosine similarities (B, C) to the classes."""
         direction_BD = nn.functional.normalize(features_BD - self.mean, dim=1)
         return direction_BD @ self.prototypes.T
+
+    def description(self) -> dict[str, Any]:
+        """Return the numbers of the head, and how it is computed from them and its buffers."""
+        return {
+            "temperature": self.temperature,
+            "calibration": self.calibration,
+            "logits": "logits = normalize(features - head.mean, dim=1) @ head.prototypes.T / "
+            "temperature / calibration",
+        }
 
 
 class NearestNeighbors(BatchedEstimator):

@@ -16,7 +16,8 @@ from sweep.backbones.backbone import Network, initial_head
 from sweep.train.class_weights import class_weights
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
-from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
+from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, RateSchedule, epoch_batches
+from sweep.train.standardize import Standardizer
 
 
 class BatchedLinearProbe:
@@ -41,12 +42,19 @@ class BatchedLinearProbe:
         self._loss = loss_of(task.recipe.loss)
         device = task.device
         self._features = {name: item.to(device) for name, item in features.items()}
+        self._standardizer: Standardizer | None = None
+        if task.recipe.standardize:
+            self._standardizer = Standardizer.fit(self._features["train"])
+            for name, raw_ND in self._features.items():
+                self._features[name] = self._standardizer.transform(raw_ND)
         self._train_labels = task.labels["train"].to(device)
         self._numbers = [trial.number for trial in trials]
         self._rates = torch.tensor([trial.learning_rate for trial in trials], device=device)
         decays = [trial.value("weight_decay", task.recipe.weight_decay) for trial in trials]
         self._decays = torch.tensor(decays, device=device)
         self._decaying = any(decays)
+        # The last row is the bias.
+        self._decaying_rows = slice(-1 if task.recipe.weight_decay_on == "matrices" else None)
         weights = [task.recipe.with_params(trial.params).class_weights for trial in trials]
         self._class_weights_KC: Tensor | None = None
         if set(weights) != {"none"}:
@@ -78,16 +86,17 @@ class BatchedLinearProbe:
     @torch.inference_mode()
     def train_only(self, epoch: int) -> list[float]:
         """Take the steps of one epoch; return each active member's mean loss."""
-        rates_K = self._rates * rate_factor(self._recipe.schedule, epoch, self._task.epochs)
-        rates_P = rates_K.repeat_interleave(self._classes)
+        rates_P = self._rates.repeat_interleave(self._classes)
         decays_P = self._decays.repeat_interleave(self._classes)
         features_ND, labels_N = self._features["train"], self._train_labels
         gradient = torch.empty_like(self._weights)
-        losses_K = torch.zeros_like(rates_K, dtype=torch.float64)
-        for batch in epoch_batches(len(labels_N), self._recipe.batch_size, self._task.seed, epoch):
+        losses_K = torch.zeros_like(self._rates, dtype=torch.float64)
+        batches = epoch_batches(len(labels_N), self._recipe.batch_size, self._task.seed, epoch)
+        schedule = RateSchedule(self._recipe, self._task.epochs, len(batches))
+        for step, batch in enumerate(batches):
             rows = batch.to(labels_N.device)
             losses_K += self._gradient(features_ND[rows], labels_N[rows], gradient)
-            self._step(gradient, rates_P, decays_P)
+            self._step(gradient, rates_P * schedule.factor(epoch, step), decays_P)
         return [float(loss) for loss in losses_K / len(labels_N)]
 
     def drop(self, numbers: list[int]) -> None:
@@ -142,12 +151,15 @@ class BatchedLinearProbe:
     def network(self) -> Network:
         """Return the first member as a network with the weights of its best epoch."""
         network = self._task.backbone.network(self._classes, self._task.seed)
-        weights_EC = self._best_weights[:, : self._classes].cpu()
-        head = network.head
+        weight_CD, bias_C = self._best_weights[:-1, : self._classes].T, self._best_weights[-1]
+        head, bias_C = network.head, bias_C[: self._classes]
         assert isinstance(head, nn.Linear)
         with torch.no_grad():
-            head.weight.copy_(weights_EC[:-1].T)
-            head.bias.copy_(weights_EC[-1])
+            if self._standardizer:
+                network.head = self._standardizer.folded(weight_CD, bias_C).cpu()
+            else:
+                head.weight.copy_(weight_CD)
+                head.bias.copy_(bias_C)
         return network
 
     def weights(self) -> Tensor:
@@ -178,9 +190,9 @@ class BatchedLinearProbe:
         """
         self._steps += 1
         if self._recipe.optimizer == "adamw":
-            self._weights.mul_(1 - rates_P * decays_P)
+            self._weights[self._decaying_rows].mul_(1 - rates_P * decays_P)
         elif self._decaying:
-            gradient.addcmul_(self._weights, decays_P)
+            gradient[self._decaying_rows].addcmul_(self._weights[self._decaying_rows], decays_P)
         if self._recipe.optimizer == "sgd":
             if self._steps == 1:
                 self._first_moment.copy_(gradient)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sweep.base.identity import canonical_hash
+from sweep.space.recipe import Recipe
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -30,11 +31,31 @@ def epoch_batches(count: int, batch_size: int, seed: int, epoch: int) -> list[Te
     return batches
 
 
-def rate_factor(schedule: str, epoch: int, epochs: int) -> float:
-    """Return the share of the learning rate in epoch `epoch` (from 1) of `epochs`."""
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
-    return 1.0
+class RateSchedule:
+    """The share of the learning rate in each step of a training.
+
+    It rises in the first steps, and then stays, or falls by half a cosine to 0: with each epoch,
+    or with each step.
+
+    Args:
+        steps: of an epoch.
+    """
+
+    def __init__(self, recipe: Recipe, epochs: int, steps: int) -> None:
+        self._schedule, self._epochs, self._steps = recipe.schedule, epochs, steps
+        self._warmup = round(recipe.warmup_ratio * epochs * steps)
+
+    def factor(self, epoch: int, step: int) -> float:
+        """Return the share in step `step` (from 0) of epoch `epoch` (from 1)."""
+        done = (epoch - 1) * self._steps + step
+        if done < self._warmup:
+            return (done + 1) / (self._warmup + 1)
+        if self._schedule == "constant":
+            return 1.0
+        if self._schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * (epoch - 1) / self._epochs))
+        falling = self._epochs * self._steps - self._warmup
+        return 0.5 * (1 + math.cos(math.pi * (done - self._warmup) / falling))
 
 
 def halving_memory(size: int, run: Callable[[int], None]) -> int:

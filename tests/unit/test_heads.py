@@ -79,7 +79,7 @@ def test_logistic_regression_is_scikit_learns(classes: int, weights: str) -> Non
         )
         theirs.fit(scaler.transform(features["train"].double()), labels["train"])
         wanted = theirs.predict_proba(scaler.transform(features["test"].double()))
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
+        np.testing.assert_allclose(found, wanted, atol=5e-5)
 
 
 def test_a_batch_of_problems_is_solved_as_each_alone() -> None:

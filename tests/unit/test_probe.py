@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from sweep.backbones.backbone import initial_head, load_backbone
 from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe
 from sweep.train.learner import Task, Trial
 from sweep.train.probe import BatchedLinearProbe
-from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, epoch_batches, rate_factor
+from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, RateSchedule, epoch_batches
 
 RATES = [1e-4, 1e-3, 1e-2]
 EPOCHS, CLASSES, SEED = 6, 3, 4
@@ -59,7 +60,7 @@ def plain_pytorch(rate: float, recipe: Recipe) -> torch.Tensor:
         kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
         optimizer = kind(head.parameters(), betas=BETAS, eps=EPSILON, **options)
     for epoch in range(1, EPOCHS + 1):
-        optimizer.param_groups[0]["lr"] = rate * rate_factor(recipe.schedule, epoch, EPOCHS)
+        optimizer.param_groups[0]["lr"] = rate * RateSchedule(recipe, EPOCHS, 1).factor(epoch, 0)
         for batch in epoch_batches(len(labels["train"]), recipe.batch_size, SEED, epoch):
             optimizer.zero_grad()
             logits = head(features["train"][batch])
@@ -161,3 +162,20 @@ def test_the_network_predicts_what_the_probe_predicted() -> None:
 def test_every_epoch_reports_loss_and_all_validation_metrics() -> None:
     (score,) = wave([1e-2]).train_epoch()
     assert {"train/loss", "val/loss", "val/auroc", "val/accuracy", "val/f1"} <= set(score.metrics)
+
+
+def test_standardised_features_give_what_standardising_them_first_gives() -> None:
+    features, labels = made_up()
+    scaler = StandardScaler().fit(features["train"].double())
+    scaled = {s: torch.from_numpy(scaler.transform(own)).float() for s, own in features.items()}
+    how = (EPOCHS, "auroc", SEED, torch.device("cpu"))
+    members = [Trial(number, {"learning_rate": rate}) for number, rate in enumerate(RATES)]
+    inside = Task(BACKBONE, labels, CLASSES, Recipe(standardize=True), *how)
+    outside = Task(BACKBONE, labels, CLASSES, Recipe(), *how)
+    found = train(BatchedLinearProbe(inside, features, members))
+    wanted = train(BatchedLinearProbe(outside, scaled, members))
+    torch.testing.assert_close(found.weights(), wanted.weights(), rtol=1e-3, atol=1e-5)
+    found.drop([0, 2])
+    with torch.inference_mode():
+        logits = found.network().head(features["test"]).double()
+    np.testing.assert_allclose(logits.softmax(1), found.probabilities("test"), atol=1e-5)

@@ -87,6 +87,12 @@ class BackboneFamily(ABC):
         """Return what a model's own configuration says, where it lies beside its weights."""
         return ""
 
+    def with_drop_path(
+        self, spec: BackboneSpec, rate: float, image_size: int
+    ) -> BackboneSpec | None:
+        """Return a model's entry with stochastic depth; None if the model has none."""
+        return None
+
     def code_version(self, spec: BackboneSpec) -> str:
         """Return what changes when the code that makes a model changes; empty for our own.
 
@@ -145,20 +151,15 @@ class BackboneFamily(ABC):
         return LoadedTrunk(self.load_own_weights(spec, image_size), [])
 
     def export(
-        self, trunk: nn.Module, head: nn.Linear, spec: BackboneSpec, image_size: int
+        self, trunk: nn.Module, head: nn.Linear | None, spec: BackboneSpec, image_size: int
     ) -> tuple[StateDict, dict[str, Any]]:
-        """Return the weights of a network under the family's names, and how to load them."""
-        state = {name: tensor.detach().cpu() for name, tensor in trunk.state_dict().items()}
-        state |= {
-            "linear_head.weight": head.weight.detach().cpu(),
-            "linear_head.bias": head.bias.detach().cpu(),
-        }
-        how = (
-            "trunk = family_of(spec).build(spec, image_size) of sweep.backbones.families.base; "
-            "load the state dict without the linear_head.* entries; "
-            "logits = linear_head(trunk(images))"
-        )
-        return state, {"load": how}
+        """Return the weights of a network under the family's names, and how to load them.
+
+        Args:
+            head: the linear one; None for another, which is not the family's business.
+        """
+        make = "trunk = family_of(spec).build(spec, image_size) of sweep.backbones.families.base"
+        return export_apart(trunk, head, make, "trunk(images)")
 
 
 def family_of(spec: BackboneSpec) -> BackboneFamily:
@@ -277,3 +278,20 @@ def bad_size(spec: BackboneSpec, image_size: int, error: Exception) -> BackboneE
         f"backbone {spec.name}: {spec.model} cannot take image_size {image_size} ({reason}); "
         "try 224, or the size the model was trained at"
     )
+
+
+def export_apart(
+    trunk: nn.Module, head: nn.Linear | None, make: str, features: str
+) -> tuple[StateDict, dict[str, Any]]:
+    """Return the weights of a trunk beside those of its head, and how to load them.
+
+    Args:
+        make, features: how to make the trunk, and features of images, in Python.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in trunk.state_dict().items()}
+    how = f"{make}; load the state dict without the entries of the head; features = {features}"
+    if head is not None:
+        state["linear_head.weight"] = head.weight.detach().cpu()
+        state["linear_head.bias"] = head.bias.detach().cpu()
+        how += "; logits = features @ linear_head.weight.T + linear_head.bias"
+    return state, {"load": how}

@@ -17,9 +17,11 @@ from sweep.backbones.families.base import (
     Preprocessing,
     bad_size,
     describe_terms,
+    export_apart,
     missing_of_repository,
 )
 from sweep.backbones.formats.base import StateDict
+from sweep.backbones.tokens import features_in_python
 from sweep.backbones.weights import fit_weights
 from sweep.errors import BackboneError, first_line, nearest, shorten
 from sweep.space.backbone import BackboneSpec
@@ -36,6 +38,19 @@ class Timm(BackboneFamily):
     def build(self, spec: BackboneSpec, image_size: int) -> nn.Module:
         """Make timm's model without its classifier."""
         return _build(spec, image_size, 0)
+
+    def with_drop_path(
+        self, spec: BackboneSpec, rate: float, image_size: int
+    ) -> BackboneSpec | None:
+        """Return a model's entry with timm's `drop_path_rate`; None if the model takes none."""
+        kwargs = {"drop_path_rate": rate, **dict(spec.kwargs)}
+        deeper = spec.model_copy(update={"kwargs": tuple(sorted(kwargs.items()))})
+        try:
+            with torch.device("meta"):
+                self.build(deeper, image_size)
+        except (TypeError, BackboneError):
+            return None
+        return deeper
 
     def preprocessing(self, spec: BackboneSpec) -> Preprocessing:
         """Return what timm, or the model's own configuration, says of the weights."""
@@ -153,32 +168,39 @@ class Timm(BackboneFamily):
             raise bad_size(spec, image_size, error) from None
 
     def export(
-        self, trunk: nn.Module, head: nn.Linear, spec: BackboneSpec, image_size: int
+        self, trunk: nn.Module, head: nn.Linear | None, spec: BackboneSpec, image_size: int
     ) -> tuple[StateDict, dict[str, Any]]:
         """Return the weights under timm's own names; the head as its classifier where it fits."""
-        classes = head.out_features
-        with torch.device("meta"):
-            own = _build(spec, image_size, classes).state_dict()
+        arguments = _arguments(spec, image_size)
+        prefix = _classifier(trunk, head, spec, image_size)
+        if head is None or prefix is None:
+            make = "trunk = timm.create_model(model, pretrained=False, **kwargs)"
+            state, how = export_apart(trunk, head, make, features_in_python(spec.features))
+            return state, {"kwargs": {"num_classes": 0, **arguments}, **how}
         state = {name: tensor.detach().cpu() for name, tensor in trunk.state_dict().items()}
-        extra = sorted(set(own) - set(state))
-        parts = {"weight": head.weight.detach().cpu(), "bias": head.bias.detach().cpu()}
-        prefix = extra[0].rpartition(".")[0] if extra else ""
-        fits = (
-            spec.features is None
-            and extra == [f"{prefix}.bias", f"{prefix}.weight"]
-            and all(own[f"{prefix}.{part}"].shape == tensor.shape for part, tensor in parts.items())
-        )
-        kwargs = {"num_classes": classes if fits else 0, **_arguments(spec, image_size)}
-        features = f"{spec.features} features of the tokens" if spec.features else "trunk(images)"
-        state |= {f"{prefix if fits else 'linear_head'}.{part}": parts[part] for part in parts}
-        how = (
+        state[f"{prefix}.weight"] = head.weight.detach().cpu()
+        state[f"{prefix}.bias"] = head.bias.detach().cpu()
+        load = (
             "model = timm.create_model(model, pretrained=False, **kwargs); "
             "model.load_state_dict(safetensors.torch.load_file('model.safetensors'))"
-            if fits
-            else "trunk = timm.create_model(model, pretrained=False, **kwargs); load the state "
-            f"dict without the linear_head.* entries; logits = linear_head({features})"
         )
-        return state, {"kwargs": kwargs, "load": how}
+        return state, {"kwargs": {"num_classes": head.out_features, **arguments}, "load": load}
+
+
+def _classifier(
+    trunk: nn.Module, head: nn.Linear | None, spec: BackboneSpec, image_size: int
+) -> str | None:
+    """Return the name of timm's classifier that a head can be; None if there is none."""
+    if head is None or spec.features is not None:
+        return None
+    with torch.device("meta"):
+        own = _build(spec, image_size, head.out_features).state_dict()
+    extra = sorted(set(own) - set(trunk.state_dict()))
+    prefix = extra[0].rpartition(".")[0] if extra else ""
+    if extra != [f"{prefix}.bias", f"{prefix}.weight"]:
+        return None
+    shapes = own[f"{prefix}.weight"].shape, own[f"{prefix}.bias"].shape
+    return prefix if shapes == (head.weight.shape, head.bias.shape) else None
 
 
 def model_folder(spec: BackboneSpec) -> Path | None:

@@ -31,7 +31,10 @@ class Ham10000(Layout):
     signs = (METADATA,)
     known: ClassVar = {
         "ham10000": KnownDataset(
-            {"path": ["ham10000", "HAM10000", "skin-cancer-mnist-ham10000*", "ham10000"]},
+            {
+                "path": ["ham10000", "HAM10000", "skin-cancer-mnist-ham10000*", "ham10000"],
+                "augment": "dermoscopy",
+            },
             "Harvard Dataverse, doi 10.7910/DVN/DBW86T: HAM10000_metadata.csv and both image "
             "folders there",
             (10015, 7),

@@ -20,7 +20,10 @@ class IChallengeAMD(Layout):
     signs = ("Training400", "AMD-Training400*")
     known: ClassVar = {
         "ichallenge_amd": KnownDataset(
-            {"path": ["ichallenge_amd", "iChallenge-AMD*", "AMD-Training400*", "ichallenge_amd"]},
+            {
+                "path": ["ichallenge_amd", "iChallenge-AMD*", "AMD-Training400*", "ichallenge_amd"],
+                "augment": "fundus",
+            },
             "iChallenge-AMD (ichallenges.grand-challenge.org): Training400/AMD and "
             "Training400/Non-AMD there",
             (400, 2),

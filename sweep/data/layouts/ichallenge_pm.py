@@ -21,7 +21,10 @@ class IChallengePM(Layout):
     signs = ("PALM-Training400", "PALM-Training400*")
     known: ClassVar = {
         "ichallenge_pm": KnownDataset(
-            {"path": ["ichallenge_pm", "iChallenge-PM*", "ichallenge_pm"]},
+            {
+                "path": ["ichallenge_pm", "iChallenge-PM*", "ichallenge_pm"],
+                "augment": "fundus",
+            },
             "iChallenge-PM, PALM (ichallenges.grand-challenge.org): PALM-Training400/, "
             "PALM-Validation400/ and labels.csv there",
             (800, 2),

@@ -70,7 +70,8 @@ class LggMri(Layout):
                     "lgg-mri-segmentation/kaggle_3m",
                     "kaggle_3m",
                     "lgg_mri",
-                ]
+                ],
+                "augment": "mri",
             },
             "Kaggle, 'Brain MRI segmentation' (mateuszbuda/lgg-mri-segmentation): unpack "
             "kaggle_3m/ there",

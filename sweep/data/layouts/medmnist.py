@@ -37,8 +37,14 @@ _NAMES = (
 )
 
 
+_AUGMENT = {"pneumoniamnist": "xray", "retinamnist": "fundus", "dermamnist": "dermoscopy"}
+
+
 def _known(name: str) -> KnownDataset:
-    return KnownDataset({"path": f"{name}.npz"}, f"with a network: sweep data prepare {name}")
+    keys = {"path": f"{name}.npz"}
+    if augment := _AUGMENT.get(name.partition("_")[0]):
+        keys["augment"] = augment
+    return KnownDataset(keys, f"with a network: sweep data prepare {name}")
 
 
 class MedMNIST(Layout):

@@ -198,6 +198,7 @@ class Volumes(Layout):
                 # A clinic's own table, UCSF-PDGM and BraTS, under their published names.
                 "path": ["glioma_volumes", "*UCSF-PDGM*", "*BraTS*", "*brats*", "glioma"],
                 "modality": modality,
+                "augment": "mri",
             },
             "Put one of these under the data root: glioma_volumes/ with your own volumes.csv "
             "(patient, modality, path, grade), UCSF-PDGM*/ (The Cancer Imaging Archive), "

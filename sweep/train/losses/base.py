@@ -27,6 +27,18 @@ class Loss(ABC):
         """Return the mean loss of a batch."""
         return self.of_each(logits_NC, labels_N).mean()
 
+    def smoothed(self, logits_NC: Tensor, labels_N: Tensor, smoothing: float) -> Tensor:
+        """Return the loss of each sample (N,), a share of which is the mean over all classes.
+
+        Label smoothing (Szegedy et al. 2016), for any loss that is a function of the class.
+        """
+        own_N = self.of_each(logits_NC, labels_N)
+        if not smoothing:
+            return own_N
+        classes = range(logits_NC.shape[1])
+        others = [self.of_each(logits_NC, torch.full_like(labels_N, c)) for c in classes]
+        return (1 - smoothing) * own_N + smoothing * torch.stack(others).mean(dim=0)
+
     def gradient(self, logits_BKC: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return the summed losses of each member (K,) float64, and their derivative (B, K, C).
 

@@ -1,0 +1,62 @@
+"""Temperature scaling (Guo et al. 2017): probabilities that are as sure as validation allows.
+
+Dimensions: N samples, C classes.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from torch import nn
+
+_BOUNDS = (-4.0, 4.0)  # of the temperature's logarithm
+_LEAST = 1e-30
+
+Probabilities = NDArray[np.float64]
+
+
+def fit_temperature(
+    labels_N: NDArray[np.int64],
+    probabilities_NC: Probabilities,
+    pool: Callable[[Probabilities], Probabilities] = lambda probabilities: probabilities,
+) -> float:
+    """Return the temperature with the smallest cross-entropy on validation samples.
+
+    The targets are Platt's (1999): of a class with n samples (n + 1) / (n + 2), so that samples
+    which are all told apart do not ask for probabilities of 0 and 1.
+
+    Args:
+        labels_N: of the units that are scored.
+        pool: what makes probabilities of units from those of samples.
+    """
+    classes = probabilities_NC.shape[1]
+    counts_C = np.bincount(labels_N, minlength=classes)
+    share_N = ((counts_C + 1) / (counts_C + 2))[labels_N]
+    targets_NC = np.repeat(((1 - share_N) / (classes - 1))[:, None], classes, axis=1)
+    targets_NC[np.arange(len(labels_N)), labels_N] = share_N
+
+    def loss(log_temperature: float) -> float:
+        scaled_NC = pool(with_temperature(probabilities_NC, float(np.exp(log_temperature))))
+        return -float((targets_NC * np.log(np.maximum(scaled_NC, _LEAST))).sum(axis=1).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=_BOUNDS, method="bounded").x))
+
+
+def with_temperature(probabilities_NC: Probabilities, temperature: float) -> Probabilities:
+    """Return what the softmax gives for the same logits, divided by a temperature."""
+    logits_NC = np.log(np.maximum(probabilities_NC, _LEAST)) / temperature
+    exponentials_NC = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
+    scaled_NC: Probabilities = exponentials_NC / exponentials_NC.sum(axis=1, keepdims=True)
+    return scaled_NC
+
+
+@torch.no_grad()
+def divide_logits(head: nn.Module, temperature: float) -> None:
+    """Let a head give its logits divided by a temperature."""
+    if isinstance(head, nn.Linear):
+        head.weight.div_(temperature)
+        head.bias.div_(temperature)
+    else:
+        head.calibration = float(head.calibration) * temperature  # type: ignore[assignment,arg-type]
