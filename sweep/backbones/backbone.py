@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sweep.backbones.families.base import Preprocessing, family_of, output_size
 from sweep.backbones.formats.base import StateDict
-from sweep.backbones.tokens import use_features
+from sweep.backbones.tokens import features_had, use_features
 from sweep.backbones.weights import refuse_bad_numbers, weights_hash
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec, resized_side
@@ -79,13 +79,20 @@ class Backbone:
             head.bias.zero_()
         return network
 
+    def giving(self, name: str, features: int) -> "Backbone":
+        """Return the backbone with other features, which are so many."""
+        spec = self.spec.model_copy(update={"features": name})
+        return replace(self, spec=spec, features=features)
+
     def _copy(self, drop_path_rate: float) -> nn.Module:
         family = family_of(self.spec)
         spec = None
         if drop_path_rate:
             spec = family.with_drop_path(self.spec, drop_path_rate, self.image_size)
         if spec is None:
-            return copy.deepcopy(self.trunk)
+            trunk = copy.deepcopy(self.trunk)
+            use_features(trunk, self.spec)
+            return trunk
         trunk = family.build(spec, self.image_size)
         use_features(trunk, spec)
         trunk.load_state_dict(self.trunk.state_dict())
@@ -155,6 +162,13 @@ def bare_network(spec: BackboneSpec, image_size: int, classes: int) -> Network:
         trunk = _channels_last(family.build(spec, image_size), spec)
         features = use_features(trunk, spec) or family.head_size(trunk, spec, image_size)
         return Network(trunk, features, classes)
+
+
+@lru_cache
+def features_of(spec: BackboneSpec, image_size: int) -> tuple[str, ...]:
+    """Return the names of the features that a backbone can give."""
+    with torch.device("meta"):
+        return features_had(family_of(spec).build(spec, input_size(spec, image_size)))
 
 
 def _channels_last(trunk: nn.Module, spec: BackboneSpec) -> nn.Module:

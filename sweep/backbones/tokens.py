@@ -6,6 +6,7 @@ last four, with or without the mean of the patch tokens, all after the final nor
 Dimensions: B images, L tokens, D width of the transformer.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -84,18 +85,46 @@ def features_in_python(features: str | None) -> str:
     )
 
 
+def features_had(trunk: nn.Module) -> tuple[str, ...]:
+    """Return the names of the features that a trunk can give."""
+    if not _is_transformer(trunk):
+        return ("pool",)
+    with_class = getattr(trunk, "cls_token", None) is not None
+    depth = len(trunk.blocks)  # type: ignore[arg-type]
+    fits = [name for name, (blocks, _) in _PARTS.items() if blocks <= depth]
+    return tuple(name for name in fits if with_class or name == "mean")
+
+
+def widest(names: Sequence[str]) -> str:
+    """Return the features of which all of `names` are parts."""
+    if "pool" in names:
+        return "pool"
+    blocks = max(_PARTS[name][0] for name in names)
+    mean = any(_PARTS[name][1] for name in names)
+    return next(name for name, parts in _PARTS.items() if parts == (blocks, mean))
+
+
+def columns(of_all: str, name: str, size: int) -> slice | list[int]:
+    """Return the columns in which features lie among others of which they are parts.
+
+    Args:
+        size: length of the others.
+    """
+    if of_all == name:
+        return slice(None)
+    (blocks, mean), (own_blocks, own_mean) = _PARTS[of_all], _PARTS[name]
+    width = size // (blocks + mean)
+    parts = [*range(blocks - own_blocks, blocks), *([blocks] if own_mean else [])]
+    return [part * width + i for part in parts for i in range(width)]
+
+
 def _is_transformer(trunk: nn.Module) -> bool:
     needed = ("blocks", "num_prefix_tokens", "forward_intermediates", "embed_dim", "fc_norm")
     return all(hasattr(trunk, name) for name in needed)
 
 
 def _refusal(spec: BackboneSpec, why: str, trunk: nn.Module) -> BackboneError:
-    allowed = ["pool"]
-    if _is_transformer(trunk):
-        with_class = getattr(trunk, "cls_token", None) is not None
-        fits = {n for n, (blocks, _) in _PARTS.items() if blocks <= len(trunk.blocks)}  # type: ignore[arg-type]
-        allowed = [n for n in _PARTS if n in fits and (with_class or n == "mean")]
     return BackboneError(
         f"backbone {spec.name}: features {spec.features}: {why} ({spec.model}); allowed are "
-        f"{', '.join(allowed)}, or leave features out for timm's own"
+        f"{', '.join(features_had(trunk))}, or leave features out for timm's own"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sweep.backbones.backbone import (
     bare_network,
+    features_of,
     input_size,
     load_backbone,
     note_on_preprocessing,
@@ -28,10 +29,11 @@ from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
-from sweep.errors import SweepError, collect
+from sweep.errors import BackboneError, SweepError, collect
 from sweep.search.ray.resources import ModelSize
 from sweep.space.backbone import BackboneSpec
 from sweep.space.datasets import known_dataset
+from sweep.space.domains import Categorical
 from sweep.space.freeze import freeze_mode
 from sweep.space.model import Cell, Space
 from sweep.space.recipe import Split
@@ -153,10 +155,25 @@ def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | Non
     load_backbone(backbone, size, weights_dir)
     load_backbone.cache_clear()
     forward_flops(backbone, size)
+    _refuse_other_features(space, backbone)
     for mode in space.freeze:
         network = bare_network(backbone, size, 2)
         if not freeze_mode(mode)[0].trunk_is_frozen and count_trainable(network, mode):
             step_flops(backbone, size, mode)
+
+
+def _refuse_other_features(space: Space, backbone: BackboneSpec) -> None:
+    """Raise BackboneError if a backbone has none of the features that are searched."""
+    domain = space.search.domains().get("features")
+    frozen = any(cell.fused for cell in space.cells())
+    if not isinstance(domain, Categorical) or backbone.features or not frozen:
+        return
+    own = features_of(backbone, space.image_size)
+    if not set(own) & set(domain.root):
+        raise BackboneError(
+            f"backbone {backbone.name}: search.features: it has none of "
+            f"{', '.join(map(str, domain.root))} ({backbone.model}); add one of {', '.join(own)}"
+        )
 
 
 def check_networks(space: Space, weights_dir: Path | None) -> list[str]:
@@ -169,6 +186,7 @@ def check_networks(space: Space, weights_dir: Path | None) -> list[str]:
 
     def check(backbone: BackboneSpec) -> tuple[str, ...]:
         size = input_size(backbone, space.image_size)
+        _refuse_other_features(space, backbone)
         there = missing_weights(backbone, weights_dir) is None
         random = backbone.model_copy(update={"weights": "none"})
         return load_backbone(backbone if there else random, size, weights_dir).notes

@@ -9,6 +9,7 @@ from optuna.distributions import (
 from sweep.space.domains import Categorical, Domain, Range
 from sweep.space.freeze import head_domains
 from sweep.space.model import Cell, Space
+from sweep.train.feature_search import searched_features
 from sweep.train.heads import head_of
 
 
@@ -19,9 +20,11 @@ def domains_of(cell: Cell, space: Space) -> dict[str, Domain]:
     in, and take the rest from the recipe.
     """
     domains = space.domains().items()
-    if cell.fused:
-        return {n: d for n, d in domains if n in head_of(cell.freeze).SEARCHED}
-    return {n: d for n, d in domains if n not in head_domains()}
+    if not cell.fused:
+        return {n: d for n, d in domains if n not in head_domains() and n != "features"}
+    own = {n: d for n, d in domains if n in head_of(cell.freeze).SEARCHED}
+    features = searched_features(cell, space)
+    return {**own, "features": Categorical(features)} if features else own
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:

@@ -194,9 +194,12 @@ class Space(Part):
     def recipe_of(self, cell: Cell) -> Recipe:
         """Return how the models of a cell are trained."""
         recipe = self.recipe.for_frozen() if cell.fused else self.recipe
-        if recipe.augment != "auto":
-            return recipe
-        return recipe.model_copy(update={"augment": cell.dataset.augment or "no_flip"})
+        own: dict[str, object] = {}
+        if recipe.augment == "auto":
+            own["augment"] = cell.dataset.augment or "no_flip"
+        if cell.backbone.weights == "none":
+            own["layer_decay"] = 1.0
+        return recipe.model_copy(update=own)
 
     def _confirmations_of(self, freeze: str) -> int:
         """Return how many models of a cell are tested: one a fold, or one a partition."""

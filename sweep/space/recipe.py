@@ -1,7 +1,7 @@
 """How the models of a sweep are searched and trained: budget, splits, recipe, domains."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from sweep.errors import nearest
+from sweep.space.backbone import Features
 from sweep.space.domains import (
     Categorical,
     Domain,
@@ -139,7 +140,8 @@ class Recipe(HeadRecipe):
 
     preset: Literal["study", "modern"] = "study"
     max_grad_norm: NotNegative = 0.0  # 0 clips nothing
-    # By what the rate of each layer of the trunk is less than that of the one above it.
+    # The rate of each of 12 layers of the trunk, by that of the one above it; of more layers each
+    # is a part of these. Without pre-trained weights there is none.
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     drop_path_rate: Share = 0.0
     label_smoothing: Share = 0.0
@@ -186,6 +188,8 @@ def _problem(name: str, domain: Domain) -> str | None:
     """Say what is wrong with the domain of a hyper-parameter, if anything is."""
     if name in head_domains():
         return _problem_of_head(name, domain)
+    if name == "features":
+        return _problem_of_features(domain)
     tried = domain.root if isinstance(domain, Categorical) else (domain.at(1 / 3),)
     for value in tried:
         try:
@@ -195,6 +199,17 @@ def _problem(name: str, domain: Domain) -> str | None:
             reason = error.errors()[0]["msg"]
             return f"{name}: {what} is not allowed: {reason}; write a list of values"
     return None
+
+
+def _problem_of_features(domain: Domain) -> str | None:
+    known = get_args(Features)
+    if isinstance(domain, Range):
+        return f"features: a range is not allowed; write a list of {', '.join(known)}"
+    unknown = [str(value) for value in domain.root if value not in known]
+    if not unknown:
+        return None
+    hints = "".join(nearest(value, known) for value in unknown)
+    return f"features: {', '.join(unknown)} not allowed; allowed: {', '.join(known)}{hints}"
 
 
 def _problem_of_head(name: str, domain: Domain) -> str | None:
@@ -216,8 +231,8 @@ class Search(Part):
     """The domains of the hyper-parameters that are searched; others are fixed by the recipe.
 
     Besides the learning rate any key of the recipe can be searched, and what heads have of their
-    own (``C`` of logreg, ``n_neighbors`` of knn): over a range, if it is a number, or over a list
-    of values.
+    own (``C`` of logreg, ``n_neighbors`` of knn), and in frozen cells the features: over a range,
+    if it is a number, or over a list of values.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -231,7 +246,7 @@ class Search(Part):
         if not isinstance(value, dict):
             return value
         given = {key: item for key, item in value.items() if item is not None}
-        known = [*cls.model_fields, *SEARCHABLE, *head_domains()]
+        known = [*cls.model_fields, *SEARCHABLE, *head_domains(), "features"]
         unknown = [key for key in given if key not in known]
         if unknown:
             hints = "".join(nearest(key, known) for key in unknown)

@@ -30,8 +30,8 @@ from sweep.space.freeze import freeze_mode
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
 from sweep.train.calibration import divide_logits, fit_temperature, with_temperature
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
-from sweep.train.estimator import BatchedEstimator
 from sweep.train.facts import facts_of
+from sweep.train.feature_search import heads_on
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
 from sweep.train.finetune import FineTuning
 from sweep.train.heads import head_of
@@ -238,7 +238,7 @@ class WaveRun:
         store = self._dataset.store
         if cell.fused:
             inputs = self._features(rows, device)
-            return head_of(cell.freeze)(task, inputs, list(self._wave.trials))
+            return heads_on(task, inputs, list(self._wave.trials), head_of(cell.freeze))
         keep_best = self._wave.kind == "confirmation" or cell.repeated
         trial = self._wave.trials[0]
         tuning = FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life)
@@ -344,7 +344,7 @@ class WaveRun:
         divide_logits(network.head, self._temperature or 1.0)
         state, about = export_state(
             network,
-            self._wave.cell.backbone,
+            learner.backbone.spec,
             self._dataset.store.size,
             self._dataset.classes,
         )
@@ -404,9 +404,9 @@ class WaveRun:
     def _facts(self) -> dict[str, Any]:
         micro_batch = getattr(self._learner, "micro_batch", None)
         imports = {module.name: module.sha256 for module in self._context.modules}
-        facts = facts_of(self._backbone, self._dataset, self._wave.cell)
-        if isinstance(self._learner, BatchedEstimator):
-            facts["epoch_flops"] += self._learner.flops / len(self._wave.trials)
+        backbone = self._learner.backbone if self._learner else self._backbone
+        facts = facts_of(backbone, self._dataset, self._wave.cell)
+        facts["epoch_flops"] += getattr(self._learner, "flops", 0.0) / len(self._wave.trials)
         return {
             **facts,
             **({"imports": imports} if imports else {}),

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sweep.backbones.backbone import Backbone
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 
 _CHUNK = 1024
@@ -50,6 +51,11 @@ class BatchedEstimator(ABC):
     @abstractmethod
     def head(self) -> nn.Module:
         """Return the first member: raw features (B, D) to logits (B, C)."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone whose features or weights are trained."""
+        return self._task.backbone
 
     @property
     def active(self) -> list[int]:

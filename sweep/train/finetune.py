@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import Network, seeded
+from sweep.backbones.backbone import Backbone, Network, seeded
 from sweep.backbones.low_rank import merged_state
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
@@ -99,6 +99,11 @@ class FineTuning:
         """The network that predicts: that of the averaged weights, if they are averaged."""
         network: Network = self._average.module if self._average else self._network
         return network
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone whose features or weights are trained."""
+        return self._task.backbone
 
     @property
     def active(self) -> list[int]:

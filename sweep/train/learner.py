@@ -111,7 +111,14 @@ class Learner(Protocol):
     """Trains one or several members of a wave, an epoch at a time."""
 
     epoch: int
-    best: dict[int, BestEpoch]
+
+    @property
+    def best(self) -> Mapping[int, BestEpoch]:
+        """The best epoch so far of each member."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone whose features or weights are trained."""
 
     @property
     def active(self) -> list[int]:

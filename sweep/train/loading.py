@@ -12,6 +12,7 @@ from sweep.data.store.building import describe_pixels
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
 from sweep.space.specs import DatasetSpec
+from sweep.train.feature_search import backbone_of
 from sweep.train.features import Features, open_features
 from sweep.train.wave import SweepContext, Wave
 
@@ -49,7 +50,8 @@ def open_inputs(
     """
     cell = wave.cell
     size = input_size(cell.backbone, context.space.image_size)
-    backbone = load_backbone(cell.backbone, size, context.weights_dir)
+    spec = backbone_of(cell, context.space)
+    backbone = load_backbone(spec, size, context.weights_dir)
     view = DatasetView(
         cell.dataset,
         context.space.split,

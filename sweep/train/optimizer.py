@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
+from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay
+from torch import nn
 
 from sweep.backbones.backbone import Network
 from sweep.space.recipe import Recipe
@@ -11,6 +13,8 @@ from sweep.train.learner import Trial
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM
 
 Group = dict[str, Any]
+
+_USUAL_DEPTH = 12
 
 
 def optimizer_of(network: Network, trial: Trial, recipe: Recipe) -> torch.optim.Optimizer:
@@ -30,6 +34,19 @@ def optimizer_of(network: Network, trial: Trial, recipe: Recipe) -> torch.optim.
     return optimizer
 
 
+def _decay_of_a_layer(trunk: nn.Module, layer_decay: float) -> float:
+    """Return the factor between two layers that a trunk's depth makes of a recipe's.
+
+    The recipe's is meant for 12 blocks, as those of a ViT-B: networks with more layers, of which
+    timm counts 20 in an EfficientNet, have the same rate at their lowest one.
+    """
+    matcher = getattr(trunk, "group_matcher", None)
+    if matcher is None:
+        return layer_decay
+    layers = len(group_parameters(trunk, matcher(coarse=False))) - 1
+    return float(layer_decay ** (_USUAL_DEPTH / max(1, layers)))
+
+
 def _groups(network: Network, trial: Trial, recipe: Recipe) -> list[Group]:
     decay = trial.value("weight_decay", recipe.weight_decay)
     trunk_rate = trial.value("backbone_learning_rate", trial.learning_rate)
@@ -45,7 +62,7 @@ def _groups(network: Network, trial: Trial, recipe: Recipe) -> list[Group]:
             weight_decay=decay,
             no_weight_decay_list=exceptions() if matrices_only else (),
             weight_decay_exclude_1d=matrices_only,
-            layer_decay=recipe.layer_decay,
+            layer_decay=_decay_of_a_layer(network.trunk, recipe.layer_decay),
         )
         found = [
             ([weight], trial.learning_rate, decay),

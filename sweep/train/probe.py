@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import Network, initial_head
+from sweep.backbones.backbone import Backbone, Network, initial_head
 from sweep.train.class_weights import class_weights
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
@@ -68,6 +68,11 @@ class BatchedLinearProbe:
         self._second_moment = torch.zeros_like(self._weights)
         self._best_weights = self._weights.clone()
         self._steps = 0
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone whose features or weights are trained."""
+        return self._task.backbone
 
     @property
     def active(self) -> list[int]:

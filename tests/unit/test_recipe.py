@@ -149,8 +149,8 @@ def test_each_layer_has_a_rate_below_that_of_the_next_and_only_matrices_decay() 
     assert set(of) == set(names.values())
     depth = len(network.trunk.blocks)
     rates = [of[f"trunk.blocks.{i}.mlp.fc1.weight"]["lr"] for i in range(depth)]
-    assert rates == pytest.approx([0.5 ** (depth - 1 - i) for i in range(depth)])
-    assert of["trunk.patch_embed.proj.weight"]["lr"] == pytest.approx(0.5**depth)
+    assert rates == pytest.approx([0.5 ** (12 / depth * (depth - 1 - i)) for i in range(depth)])
+    assert of["trunk.patch_embed.proj.weight"]["lr"] == pytest.approx(0.5**12)
     assert of["head.weight"]["lr"] == 1.0
     decaying = {name for name, group in of.items() if group["weight_decay"]}
     parameters = dict(network.named_parameters())

@@ -1,0 +1,132 @@
+"""Heads that differ in the features that they are trained on, all from one pass of the trunk.
+
+Dimensions: N samples, D features.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweep.backbones.backbone import Backbone, features_of
+from sweep.backbones.tokens import columns, widest
+from sweep.space.backbone import BackboneSpec
+from sweep.space.domains import Categorical
+from sweep.space.model import Cell, Space
+from sweep.train.learner import BestEpoch, EpochScore, Learner, State, Task, Trial
+
+Make = Callable[[Task, dict[str, Tensor], list[Trial]], Learner]
+
+
+def searched_features(cell: Cell, space: Space) -> tuple[str, ...]:
+    """Return the features among which a cell's trials choose; none if they are fixed.
+
+    Of those that the space names these are the ones that the backbone has.
+    """
+    domain = space.search.domains().get("features")
+    if not isinstance(domain, Categorical) or not cell.fused or cell.backbone.features:
+        return ()
+    own = features_of(cell.backbone, space.image_size)
+    return tuple(str(value) for value in domain.root if value in own)
+
+
+def backbone_of(cell: Cell, space: Space) -> BackboneSpec:
+    """Return the backbone of a cell, giving all features that its trials choose from."""
+    if not (names := searched_features(cell, space)):
+        return cell.backbone
+    return cell.backbone.model_copy(update={"features": widest(names)})
+
+
+def heads_on(task: Task, features: dict[str, Tensor], trials: list[Trial], make: Make) -> Learner:
+    """Return what trains a wave's heads, whether or not they differ in their features.
+
+    Args:
+        features: per split, all features (N, D) that the space asks for.
+    """
+    if not any("features" in trial.params for trial in trials):
+        return make(task, features, trials)
+    return HeadsByFeatures(task, features, trials, make)
+
+
+class HeadsByFeatures:
+    """Groups of heads, each on its own columns of the features; a Learner."""
+
+    def __init__(
+        self, task: Task, features: dict[str, Tensor], trials: list[Trial], make: Make
+    ) -> None:
+        self.epoch = 0
+        self._task, self._order = task, [trial.number for trial in trials]
+        self._groups: dict[str, Learner] = {}
+        for name in dict.fromkeys(str(trial.params["features"]) for trial in trials):
+            own = {s: of_all[:, _columns(task.backbone, name)] for s, of_all in features.items()}
+            members = [trial for trial in trials if trial.params["features"] == name]
+            backbone = task.backbone.giving(name, own["train"].shape[1])
+            self._groups[name] = make(replace(task, backbone=backbone), own, members)
+
+    @property
+    def best(self) -> dict[int, BestEpoch]:
+        """The best epoch of each member."""
+        return {n: best for group in self._groups.values() for n, best in group.best.items()}
+
+    @property
+    def active(self) -> list[int]:
+        """Numbers of the members that still learn."""
+        active = {number for group in self._groups.values() for number in group.active}
+        return [number for number in self._order if number in active]
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone with the features of the members, or with all if these differ."""
+        groups = self._learning()
+        return groups[0].backbone if len(groups) == 1 else self._task.backbone
+
+    def train_epoch(self) -> list[EpochScore]:
+        """Train every group for one epoch."""
+        self.epoch += 1
+        scores = [score for group in self._learning() for score in group.train_epoch()]
+        return sorted(scores, key=lambda score: self._order.index(score.number))
+
+    def drop(self, numbers: list[int]) -> None:
+        """Stop training these members."""
+        for group in self._groups.values():
+            group.drop(numbers)
+
+    def state(self) -> State:
+        """Return all that is needed to go on from here."""
+        groups = {name: group.state() for name, group in self._groups.items()}
+        return {"epoch": self.epoch, "groups": groups}
+
+    def restore(self, state: State) -> None:
+        """Go on from a state of the same wave."""
+        self.epoch = state["epoch"]
+        for name, group in self._groups.items():
+            group.restore(state["groups"][name])
+
+    def probabilities(self, split: str) -> NDArray[np.float64]:
+        """Return the class probabilities (N, C) of the first member's best epoch."""
+        return self._first().probabilities(split)
+
+    def network(self) -> Any:
+        """Return the first member as a network, whose trunk gives that member's features."""
+        return self._first().network()
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations that fitting has taken."""
+        return sum(getattr(group, "flops", 0.0) for group in self._groups.values())
+
+    def _learning(self) -> list[Learner]:
+        return [group for group in self._groups.values() if group.active]
+
+    def _first(self) -> Learner:
+        number = self.active[0]
+        return next(group for group in self._groups.values() if number in group.active)
+
+
+def _columns(backbone: Backbone, name: str) -> slice | list[int]:
+    of_all = backbone.spec.features
+    assert of_all is not None
+    return columns(of_all, name, backbone.features)
