@@ -7,6 +7,7 @@ batch while the step before computes; normalising and augmenting happen on the d
 import copy
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -21,6 +22,12 @@ from sweep.data.store.image_store import Store
 from sweep.train.augment import AUGMENTATIONS, augment
 from sweep.train.class_weights import class_weights
 from sweep.train.features import autocast, normalise
+from sweep.train.frozen_layers import (
+    FrozenLayers,
+    fits_in_memory,
+    frozen_names,
+    is_worth_it,
+)
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
 from sweep.train.optimizer import optimizer_of
@@ -83,6 +90,8 @@ class FineTuning:
         self._best_weights: dict[str, Tensor] | None = {} if keep_best else None
         self._best_logits = torch.empty(0)  # logits of the validation split
         self._images = _Images(store, task.device, progress)
+        self._frozen: FrozenLayers | None = None
+        self._looked_for_frozen = False
 
     def begin_with(self, head: nn.Linear) -> None:
         """Take a head that was trained before in place of the new one."""
@@ -112,6 +121,8 @@ class FineTuning:
 
     def train_epoch(self) -> list[EpochScore]:
         """Train for one epoch and score on the validation split."""
+        if not self._looked_for_frozen:
+            self._looked_for_frozen, self._frozen = True, self._frozen_layers()
         self.epoch += 1
         loss = self.train_only()
         logits_NC = self._logits("val")
@@ -196,16 +207,20 @@ class FineTuning:
         for step, (batch, images_B) in enumerate(zip(batches, images, strict=True)):
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * schedule.factor(self.epoch, step)
-            total += self._step(images_B, labels[batch].to(self._device)) * len(batch)
+            outputs = self._frozen.of(rows[batch.numpy()]) if self._frozen else None
+            total += self._step(images_B, labels[batch].to(self._device), outputs) * len(batch)
             if self._average:
                 done = (self.epoch - 1) * len(batches) + step + 1
                 self._average.update(self._network, step=done)
         return float(total) / len(rows)
 
-    def _step(self, images_B: Tensor, labels_B: Tensor) -> Tensor:
+    def _step(self, images_B: Tensor, labels_B: Tensor, outputs_B: Tensor | None) -> Tensor:
         """Take one optimizer step; return the mean loss of the batch before it, float64.
 
         The loss stays on the device, so that no step waits for another.
+
+        Args:
+            outputs_B: of the frozen layers, where these are known.
         """
         inputs = normalise(images_B, self._preprocessing)
         if self._recipe.augment != "none":
@@ -215,10 +230,12 @@ class FineTuning:
         def run(size: int) -> None:
             loss.zero_()
             self.optimizer.zero_grad(set_to_none=True)
-            for part, labels in zip(inputs.split(size), labels_B.split(size), strict=True):
-                with autocast(self._device):
-                    mean = self._mean_loss(self._network(part).float(), labels)
-                share = len(part) / len(inputs)
+            for start in range(0, len(inputs), size):
+                part = slice(start, start + size)
+                with autocast(self._device), self._replayed(self._network, outputs_B, part):
+                    logits = self._network(inputs[part]).float()
+                    mean = self._mean_loss(logits, labels_B[part])
+                share = len(logits) / len(inputs)
                 (mean * share).backward()
                 loss.add_(mean.detach().double() * share)
 
@@ -244,12 +261,41 @@ class FineTuning:
         network = self._evaluated.eval()
         rows = self._rows[split]
         starts = range(_EVALUATION_BATCH, len(rows), _EVALUATION_BATCH)
-        with autocast(self._device):
-            parts = [
-                network(normalise(images_B, self._preprocessing)).float().cpu()
-                for images_B in self._images.batches(np.split(rows, starts))
-            ]
+        batches = np.split(rows, starts)
+        frozen = self._frozen if split != "test" else None
+        parts = []
+        for own, images_B in zip(batches, self._images.batches(batches), strict=True):
+            outputs_B = frozen.of(own) if frozen else None
+            with autocast(self._device), self._replayed(network, outputs_B, slice(None)):
+                parts.append(network(normalise(images_B, self._preprocessing)).float().cpu())
         return torch.cat(parts)
+
+    def _replayed(
+        self, network: Network, outputs_B: Tensor | None, part: slice
+    ) -> AbstractContextManager[None]:
+        if self._frozen is None or outputs_B is None:
+            return nullcontext()
+        return self._frozen.replayed(network, outputs_B[part])
+
+    def _frozen_layers(self) -> FrozenLayers | None:
+        """Return the outputs of the layers that no step changes; None if they are not worth it."""
+        if self._recipe.augment != "none" or self._task.epochs == 1:
+            return None
+        rows = np.concatenate([self._rows["train"], self._rows["val"]])
+
+        def inputs(batches: list[NDArray[np.int64]]) -> Iterator[Tensor]:
+            for images_B in self._images.batches(batches):
+                yield normalise(images_B, self._preprocessing)
+
+        self._network.eval()
+        with autocast(self._device):
+            (some,) = inputs([rows[:2]])
+            names = frozen_names(self._network, some)
+            if not names or not is_worth_it(self._network, names):
+                return None
+            if not fits_in_memory(self._network, names[-1], some, len(rows)):
+                return None
+            return FrozenLayers(self._network, names, inputs, rows)
 
     def _remember(self) -> None:
         if self._best_weights is not None:
