@@ -97,7 +97,7 @@ def fits_in_memory(network: nn.Module, name: str, images: Tensor, count: int) ->
     free = psutil.virtual_memory().available
     if images.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(images.device)
-    return count * output.numel() * output.element_size() < _SHARE_OF_MEMORY * free
+    return bool(count * output.numel() * output.element_size() < _SHARE_OF_MEMORY * free)
 
 
 def _candidates(trunk: nn.Module) -> Iterator[list[str]]:
