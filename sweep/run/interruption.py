@@ -52,7 +52,8 @@ def interruptible(folder: SweepFolder) -> Iterator[LaunchState]:
         if course.stopped.is_set():
             return  # the process is ending; a second signal must not interrupt its end
         course.stopped.set()
-        if course.loss is None:
+        # A thread that finds a loss sends SIGTERM: any other signal comes from outside.
+        if course.loss is None or signum != signal.SIGTERM:
             log.info("told to stop by %s", signal.Signals(signum).name)
         raise KeyboardInterrupt
 

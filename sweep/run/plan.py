@@ -114,13 +114,9 @@ def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool
     return [text for text in lacking if text]
 
 
-def all_problems(space: Space, data_root: Path, lacking: list[str]) -> str:
+def all_problems(lacking: list[str], of_cells: str) -> str:
     """Say what a space lacks, and what else is wrong with its cells, each once."""
-    others = []
-    try:
-        plan_cells(space, data_root)
-    except SweepError as error:
-        others = [line for line in str(error).splitlines() if line not in lacking]
+    others = [line for line in of_cells.splitlines() if line not in lacking]
     if not lacking:
         return "\n".join(others)
     count = f"{len(lacking)} things are" if len(lacking) > 1 else "something is"
@@ -186,7 +182,6 @@ def check_networks(space: Space, weights_dir: Path | None) -> list[str]:
 
     def check(backbone: BackboneSpec) -> tuple[str, ...]:
         size = input_size(backbone, space.image_size)
-        _refuse_other_features(space, backbone)
         there = missing_weights(backbone, weights_dir) is None
         random = backbone.model_copy(update={"weights": "none"})
         return load_backbone(backbone if there else random, size, weights_dir).notes
@@ -258,9 +253,12 @@ def prepare(
     Raises SweepError with all that is wrong with any of them.
     """
     lacking = missing(space, data_root, weights_dir, fetch=True)
-    if lacking:
-        raise SweepError(all_problems(space, data_root, lacking))
-    plans = plan_cells(space, data_root)
+    try:
+        plans, of_cells = plan_cells(space, data_root), ""
+    except SweepError as error:
+        plans, of_cells = [], str(error)
+    if lacking or of_cells:
+        raise SweepError(all_problems(lacking, of_cells))
     inputs = Inputs()
 
     def load(backbone: BackboneSpec) -> list[str]:
@@ -316,6 +314,7 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
         counts = (len(manifest), len(manifest.classes))
     images, classes = counts or (None, None)
     size = input_size(cell.backbone, space.image_size)
+    _refuse_other_features(space, cell.backbone)
     network = bare_network(cell.backbone, size, classes or 2)
     parameters = sum(item.numel() for item in network.parameters())
     passes = None if images is None else _passes(space, cell, images, manifest)

@@ -10,7 +10,7 @@ import torch
 from sweep.backbones.backbone import load_backbone
 from sweep.backbones.tokens import columns, widest
 from sweep.errors import SpaceError, SweepError
-from sweep.run.plan import check_networks
+from sweep.run.plan import plan_cells
 from sweep.search.domains import domains_of
 from sweep.space.backbone import BackboneSpec
 from sweep.space.file import load_space
@@ -154,7 +154,7 @@ def test_each_backbone_chooses_among_the_features_that_it_has(tmp_path: Path) ->
 
 def test_a_backbone_that_has_none_of_the_features_is_named(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"backbone cnn: search.features.*add one of pool"):
-        check_networks(space(tmp_path, "search: {features: [cls]}"), None)
+        plan_cells(space(tmp_path, "search: {features: [cls]}"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,8 @@ def print_plan(
     lacking = missing(space, data_root, weights_dir, fetch=False)
     try:
         plans = print_cells(space, data_root, console)
-    except SweepError:
-        raise SweepError(all_problems(space, data_root, lacking)) from None
+    except SweepError as error:
+        raise SweepError(all_problems(lacking, str(error))) from None
     notes = check_networks(space, weights_dir)
     if notes:
         _print_list(console, "Weights", notes)

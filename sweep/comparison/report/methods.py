@@ -11,6 +11,9 @@ from sweep.comparison.text import count, title
 from sweep.errors import shorten
 from sweep.records.results import CellResult, SweepResults
 from sweep.space.domains import Categorical, Domain, in_words
+from sweep.space.model import Space
+from sweep.space.names import is_frozen
+from sweep.space.recipe import Recipe
 
 _PARTS = ("train", "val", "test")
 _SHARED = "a tenth"
@@ -101,7 +104,7 @@ def _models(comparison: Comparison) -> str:
             cell.backbone,
             f"{cell.backbone} (timm {cell.model}, {cell.pretraining}, "
             f"{count(cell.fact('parameters'))} parameters, weights "
-            f"{cell.fact('weights_hash', 'not recorded')})",
+            f"{cell.fact('weights_hash', 'not recorded')}{_entry(comparison, cell.backbone)})",
         )
     modes = list(dict.fromkeys(row.cell.freeze for row in _rows(comparison)))
     sizes = sorted({str(row.cell.fact("image_size", "?")) for row in _rows(comparison)})
@@ -111,6 +114,21 @@ def _models(comparison: Comparison) -> str:
         f"{' or '.join(sizes)} pixels squared and normalised as each backbone's entry says, by "
         "default as it was pre-trained."
     )
+
+
+def _entry(comparison: Comparison, name: str) -> str:
+    """Say what a backbone's entry asks for besides the model and its weights."""
+    spaces = [sweep.space for sweep in comparison.sweeps]
+    spec = next((b for space in spaces for b in space.backbones if b.name == name), None)
+    if spec is None:
+        return ""
+    said = [f"features {spec.features}"] if spec.features else []
+    said += [f"{key} {value}" for key, value in spec.kwargs]
+    for key in ("mean", "std"):
+        if values := getattr(spec, key):
+            said.append(f"{key} {', '.join(f'{value:g}' for value in values)}")
+    said += [f"interpolation {spec.interpolation}"] if spec.interpolation else []
+    return "".join(f", {text}" for text in said)
 
 
 # What a mode trains that is no linear layer by gradient descent.
@@ -145,7 +163,7 @@ def _domain(domain: Domain) -> str:
 
 def _search(sweep: SweepResults) -> str:
     space = sweep.space
-    budget, recipe, rate = space.budget, space.recipe, space.learning_rate
+    budget, rate = space.budget, space.learning_rate
     frozen = budget.frozen
     special = ""
     if frozen.trials or frozen.epochs:
@@ -158,17 +176,63 @@ def _search(sweep: SweepResults) -> str:
         for name, domain in space.domains().items()
         if name != "learning_rate"
     )
-    searched = "weight_decay" in space.domains()
-    decay = "" if searched else f", weight decay {recipe.weight_decay:g}"
     return (
         f"In {sweep.name} every cell (data set, backbone, freeze mode) had its own search: "
         f"{budget.trials} trials of {budget.epochs} epochs{special}, learning rates log-uniform "
         f"in [{rate.low:g}, {rate.high:g}]{others}, half of them spread evenly and half proposed "
         f"by Optuna's TPE{_edges(sweep)}; pruner {budget.pruner} (frozen cells are not pruned; of "
-        f"others a third of the trials is completed); {recipe.optimizer}, batch "
-        f"{recipe.batch_size}{decay}, schedule {recipe.schedule}, "
-        f"augmentation {recipe.augment}. {_confirmations(sweep)}"
+        f"others a third of the trials is completed). {_recipes(space)} {_confirmations(sweep)}"
     )
+
+
+def _recipes(space: Space) -> str:
+    """Say how the models of frozen cells and those of others were trained."""
+    frozen = any(is_frozen(mode) for mode in space.freeze)
+    others = not all(is_frozen(mode) for mode in space.freeze)
+    said = [f"Recipe ({space.recipe.preset}): {_recipe(space, space.recipe)}."] if others else []
+    if frozen:
+        text = f"heads on features {_recipe(space, space.recipe.for_frozen())}."
+        said.append(f"In frozen cells {text}" if others else f"Recipe: {text}")
+    if space.recipe.calibration == "temperature" or (
+        frozen and space.recipe.for_frozen().calibration == "temperature"
+    ):
+        said.append(
+            "The logits of each confirmation's chosen model were divided by the temperature with "
+            "the smallest validation loss (Guo et al. 2017), with Platt's targets."
+        )
+    return " ".join(said)
+
+
+def _recipe(space: Space, recipe: Recipe) -> str:
+    own = {
+        "weight_decay": f"weight decay {recipe.weight_decay:g}"
+        + (" of matrices" if recipe.weight_decay_on == "matrices" else ""),
+        "schedule": f"schedule {recipe.schedule.replace('_', ' ')}",
+        "warmup_ratio": f"the rate rising over the first {recipe.warmup_ratio:.0%} of the steps",
+        "max_grad_norm": f"gradients clipped at norm {recipe.max_grad_norm:g}",
+        "layer_decay": f"the rate of each of 12 layers {recipe.layer_decay:g} of the next one's",
+        "drop_path_rate": f"drop path {recipe.drop_path_rate:g}",
+        "label_smoothing": f"label smoothing {recipe.label_smoothing:g}",
+        "ema_decay": f"weights averaged with decay {recipe.ema_decay:g}",
+        "class_weights": f"class weights {recipe.class_weights}",
+        "augment": f"augmentation {_augmentations(space, recipe)}",
+        "standardize": "features standardised",
+    }
+    default = Recipe()
+    always = {"weight_decay", "schedule"} | ({"augment"} if recipe is space.recipe else set())
+    told = [
+        text
+        for key, text in own.items()
+        if key not in space.domains()
+        and (key in always or getattr(recipe, key) != getattr(default, key))
+    ]
+    return f"{recipe.optimizer}, batch {recipe.batch_size}, {', '.join(told)}"
+
+
+def _augmentations(space: Space, recipe: Recipe) -> str:
+    if recipe.augment != "auto":
+        return recipe.augment
+    return " and ".join(f"{item.augment or 'no_flip'} ({item.name})" for item in space.datasets)
 
 
 def _edges(sweep: SweepResults) -> str:
