@@ -7,9 +7,10 @@ neither weights nor time. A multiplication and an addition are two operations.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from sweep.backbones.backbone import bare_network
 from sweep.backbones.trainable import freeze
@@ -26,9 +27,10 @@ def forward_flops(backbone: BackboneSpec, size: int) -> float:
 
     Raises BackboneError if the network cannot take images of that size.
     """
-    trunk = bare_network(backbone, size, 2).trunk.eval()
+    # The counter asks for the gradient of a parameter that a layer is called with, if it has one.
+    trunk = bare_network(backbone, size, 2).trunk.eval().requires_grad_(False)
     with (
-        FlopCounterMode(display=False) as counter,
+        _counter() as counter,
         torch.no_grad(),
         _naming_the_model(backbone, size),
     ):
@@ -49,9 +51,28 @@ def step_flops(backbone: BackboneSpec, size: int, mode: str) -> float:
     """
     network = bare_network(backbone, size, 2)
     freeze(network, mode)
-    with FlopCounterMode(display=False) as counter, _naming_the_model(backbone, size):
+    with _counter() as counter, _naming_the_model(backbone, size):
         network(torch.zeros(_IMAGES, 3, size, size, device="meta")).sum().backward()
     return float(counter.get_total_flops()) / _IMAGES
+
+
+def _counter() -> FlopCounterMode:
+    """Return torch's counter, with a count of its own for convolutions of groups.
+
+    torch 2.15 counts the gradient of their weights as if they had one group: for a depthwise
+    convolution that is as many times too much as there are channels.
+    """
+    own = {torch.ops.aten.convolution_backward: _convolution_backward_flops}
+    return FlopCounterMode(display=False, custom_mapping=own)
+
+
+def _convolution_backward_flops(
+    gradient: list[int], inputs: list[int], weight: list[int], *others: Any, **_: Any
+) -> int:
+    """Return the operations of a convolution's gradients; each takes those of its forward pass."""
+    transposed, wanted = others[4], others[7]
+    forward: int = conv_flop_count(inputs, weight, gradient, transposed=transposed)
+    return forward * (bool(wanted[0]) + bool(wanted[1]))
 
 
 @contextmanager

@@ -1,0 +1,27 @@
+"""Counted work: what a training step costs more than a forward pass, for every kind of network."""
+
+import pytest
+import torch
+from torch import nn
+
+from sweep.space.aliases import ALIASES
+from sweep.space.backbone import BackboneSpec
+from sweep.train.flops import _counter, forward_flops, step_flops
+
+
+@pytest.mark.parametrize("name", [name for name in ALIASES if name != "uni"])  # a hub's model
+def test_a_step_of_full_fine_tuning_costs_three_forward_passes(name: str) -> None:
+    spec = BackboneSpec.model_validate(name)
+    assert 2.8 < step_flops(spec, 224, "full") / forward_flops(spec, 224) < 3.1
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_gradients_of_a_grouped_convolution_cost_what_its_forward_pass_does(groups: int) -> None:
+    layer = nn.Conv2d(8, 8, 3, groups=groups, padding=1, device="meta")
+    images = torch.zeros(2, 8, 10, 10, device="meta", requires_grad=True)
+    with _counter() as forward:
+        output = layer(images)
+    with _counter() as backward:
+        output.sum().backward()
+    assert forward.get_total_flops() == 2 * 2 * 8 * (8 // groups) * 9 * 100
+    assert backward.get_total_flops() == 2 * forward.get_total_flops()
