@@ -61,6 +61,10 @@ class BatchedLinearProbe:
             rows = [class_weights(self._train_labels, task.classes, how) for how in weights]
             self._class_weights_KC = torch.stack(rows)
         weight_CD = initial_head(task.classes, task.backbone.features, task.seed)
+        if self._standardizer:
+            # The minimum does not depend on where it is sought from, and small weights on many
+            # features of variance 1 make large logits.
+            weight_CD.zero_()
         # E = D + 1: the last row holds the bias.
         head_EC = torch.cat([weight_CD.T, torch.zeros(1, task.classes)])
         self._weights = head_EC.repeat(1, len(trials)).to(device)
