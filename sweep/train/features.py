@@ -19,6 +19,7 @@ from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
 from sweep.data.store.image_store import Store
 from sweep.data.store.mapped import MappedRows, write_rows
+from sweep.train.read_ahead import read_ahead
 from sweep.train.schedule import halving_memory
 
 VERSION = 1  # version of the computation: increase it when features change
@@ -111,9 +112,9 @@ def _compute(
     size = _BATCH.get(device.type, 32)
 
     def batches() -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(store), size):
-            rows = np.arange(start, min(start + size, len(store)))
-            yield trunk_outputs(trunk, store.rows(rows), backbone.preprocessing, device).numpy()
+        rows_of = np.split(np.arange(len(store)), range(size, len(store), size))
+        for rows, images in zip(rows_of, read_ahead(store, rows_of), strict=True):
+            yield trunk_outputs(trunk, images, backbone.preprocessing, device).numpy()
             if progress:
                 progress(int(rows[-1]) + 1, len(store))
 

@@ -6,7 +6,6 @@ batch while the step before computes; normalising and augmenting happen on the d
 
 import copy
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -31,6 +30,7 @@ from sweep.train.frozen_layers import (
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
 from sweep.train.optimizer import optimizer_of
+from sweep.train.read_ahead import read_ahead
 from sweep.train.schedule import (
     RateSchedule,
     epoch_batches,
@@ -325,13 +325,9 @@ class _Images:
                 self._progress()
                 yield self._resident[torch.from_numpy(rows).to(self._device)]
             return
-        with ThreadPoolExecutor(1) as reader:  # it reads one batch ahead
-            ahead = reader.submit(self._store.rows, batches[0])
-            for following in [*batches[1:], None]:
-                self._progress()
-                images = torch.from_numpy(ahead.result())
-                if following is not None:
-                    ahead = reader.submit(self._store.rows, following)
-                if self._device.type == "cuda":
-                    images = images.pin_memory()
-                yield images.to(self._device, non_blocking=True)
+        for read in read_ahead(self._store, batches):
+            self._progress()
+            images = torch.from_numpy(read)
+            if self._device.type == "cuda":
+                images = images.pin_memory()
+            yield images.to(self._device, non_blocking=True)
