@@ -1,11 +1,16 @@
 """Counted work: what a training step costs more than a forward pass, for every kind of network."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from sweep.cli.views.plan import _estimate
+from sweep.run.plan import plan_cells
 from sweep.space.aliases import ALIASES
 from sweep.space.backbone import BackboneSpec
+from sweep.space.model import Space
 from sweep.train.flops import _counter, forward_flops, step_flops
 
 
@@ -25,3 +30,13 @@ def test_gradients_of_a_grouped_convolution_cost_what_its_forward_pass_does(grou
         output.sum().backward()
     assert forward.get_total_flops() == 2 * 2 * 8 * (8 // groups) * 9 * 100
     assert backward.get_total_flops() == 2 * forward.get_total_flops()
+
+
+def test_features_that_several_modes_share_are_work_only_once(tmp_path: Path) -> None:
+    entry = {"name": "b", "model": "test_vit", "weights": "none"}
+    space = {"name": "s", "datasets": ["digits"], "backbones": [entry], "image_size": 160}
+    told = {
+        _estimate(plan_cells(Space.model_validate({**space, "freeze": modes}), tmp_path))
+        for modes in (["frozen"], ["frozen", "knn", "logreg"])
+    }
+    assert len(told) == 1

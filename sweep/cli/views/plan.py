@@ -127,12 +127,13 @@ def _estimate(plans: list[CellPlan]) -> str:
     flops, passes, unknown = 0.0, 0, 0
     features = set()
     for plan in plans:
+        of_features = plan.cell.dataset.name, plan.cell.backbone.name
         if plan.flops is None or plan.passes is None:
             unknown += 1
-        elif plan.cell.fused:
-            features.add((plan.cell.dataset.name, plan.cell.backbone.name))
-        if plan.flops is not None and plan.passes is not None:
+        elif not plan.cell.fused or of_features not in features:
             flops, passes = flops + plan.flops, passes + plan.passes
+        if plan.cell.fused:  # all frozen modes have the same features, which are computed once
+            features.add(of_features)
     without = f", without {unknown} cells of unknown size" if unknown else ""
     cores = cpu_count()
     return (
