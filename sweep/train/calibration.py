@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 _BOUNDS = (-4.0, 4.0)  # of the temperature's logarithm
-_LEAST = 1e-30
+_LEAST = 1e-300  # of float64; the logits that are lost below it are 690 apart
 
 Probabilities = NDArray[np.float64]
 

@@ -140,15 +140,15 @@ def test_weight_decay_is_searched_with_the_learning_rate(tmp_path: Path) -> None
 def test_what_a_frozen_cell_cannot_vary_it_takes_from_the_recipe_and_others_search(
     tmp_path: Path,
 ) -> None:
-    search = {"optimizer": ["adamw", "sgd"], "batch_size": [8, 16]}
+    search = {"optimizer": ["adam", "sgd"], "batch_size": [8, 16]}
     context = sweep_context(tmp_path, search=search)
     run_here(context)
     trials = [record for record in context.folder.records() if record.kind == "trial"]
-    for freeze, optimizers in (("frozen", {"adam"}), ("last:1", {"adamw", "sgd"})):
+    for freeze, optimizers in (("frozen", {"adamw"}), ("last:1", {"adam", "sgd"})):
         own = [record for record in trials if record.freeze == freeze]
         assert {record.params["optimizer"] for record in own} == optimizers
     confirmed = [r for r in context.folder.records() if r.kind == "confirmation"]
-    assert {r.params["optimizer"] for r in confirmed if r.freeze == "last:1"} <= {"adamw", "sgd"}
+    assert {r.params["optimizer"] for r in confirmed if r.freeze == "last:1"} <= {"adam", "sgd"}
     before = outcomes(context)
     Path(context.folder.ledger).unlink()
     assert new_scheduler(context).finished  # the ledger is made anew from the records

@@ -269,3 +269,10 @@ def test_samples_that_are_all_told_apart_do_not_ask_for_certainty() -> None:
     probabilities = np.array([[0.9, 0.1], [0.1, 0.9]] * 10)
     scaled = with_temperature(probabilities, fit_temperature(np.array([0, 1] * 10), probabilities))
     assert scaled.max() == pytest.approx(11 / 12, abs=1e-3)
+
+
+def test_a_temperature_divides_logits_that_are_far_apart() -> None:
+    logits = np.array([[200.0, 0.0, -150.0]])
+    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    wanted = torch.from_numpy(logits / 50).softmax(1).numpy()
+    np.testing.assert_allclose(with_temperature(probabilities, 50.0), wanted, rtol=1e-9)
