@@ -50,7 +50,7 @@ def read_checkpoint(file: Path, name: str) -> dict[tuple[str, ...], StateDict]:
     except Exception as error:
         kind = "safetensors file" if file.suffix == ".safetensors" else "checkpoint of torch"
         blocked = re.search(r"Trying to load unsupported GLOBAL (\S+)", str(error))
-        why = f"it calls {blocked[1]}, which is not run" if blocked else first_line(error)
+        why = f"it calls {blocked[1]}, which is not run" if blocked else _reason(file, error)
         raise BackboneError(f"backbone {name}: {file} is not a readable {kind}: {why}") from None
     found = dict(_state_dicts(content, ()))
     if not found:
@@ -60,6 +60,14 @@ def read_checkpoint(file: Path, name: str) -> dict[tuple[str, ...], StateDict]:
             "torch.save(model.state_dict(), FILE)"
         )
     return found
+
+
+def _reason(file: Path, error: Exception) -> str:
+    if not file.stat().st_size:
+        return "it is empty"
+    if "weights_only" in str(error):  # torch's advice is to run the code in the file
+        return "its content is damaged, or is nothing that torch has written"
+    return first_line(error)
 
 
 def _load(file: Path) -> Any:

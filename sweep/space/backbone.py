@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, mo
 from sweep.errors import nearest
 from sweep.space.aliases import ALIASES
 from sweep.space.catalog import (
+    REPOSITORY,
     family_name,
     is_timm_model,
     model_source,
@@ -22,7 +23,7 @@ from sweep.space.registries import BACKBONES
 # safetensors, and what torch writes; both are read without running code of theirs.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
-_HUB_WEIGHTS = re.compile(r"hf-hub:[\w.-]+/[\w.-]+(@[\w.-]+)?(/[\w./-]+)?")
+_HUB_WEIGHTS = re.compile(rf"hf-hub:{REPOSITORY}(/(?!\.+(/|$))[\w.-]+)*")
 
 
 def _check_channels(values: tuple[float, ...]) -> tuple[float, ...]:

@@ -18,6 +18,11 @@ def family_name(model: str) -> str | None:
     return name if name in BACKBONES and name != "timm" else None
 
 
+# ORG/NAME[@REVISION] as the hub allows it: neither part begins or ends with a sign, nor has two.
+_PART = r"(?![\w.-]*(?:--|\.\.))\w(?:[\w.-]*\w)?"
+REPOSITORY = rf"{_PART}/{_PART}(@[\w.-]+)?"
+
+
 def model_source(model: str) -> str | None:
     """Return ``hf-hub`` or ``local-dir`` where a model names its place; None if it does not.
 
@@ -26,7 +31,7 @@ def model_source(model: str) -> str | None:
     source, _, place = model.partition(":")
     if source not in {"hf-hub", "local-dir"}:
         return None
-    if source == "hf-hub" and not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w.-]+)?", place):
+    if source == "hf-hub" and not re.fullmatch(REPOSITORY, place):
         raise ValueError(f"{model!r}: write hf-hub:ORG/NAME, as the model's page is called")
     if not place:
         raise ValueError(f"{model!r}: write local-dir: and the path of a folder with a config.json")

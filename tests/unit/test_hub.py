@@ -137,3 +137,18 @@ def test_a_repository_and_its_file_are_told_apart() -> None:
     assert repository_of("hf-hub:a/b") == ("a/b", "")
     assert repository_of("hf-hub:a/b/c.pth") == ("a/b", "c.pth")
     assert repository_of("hf-hub:a/b@v1/folder/c.pth") == ("a/b@v1", "folder/c.pth")
+
+
+@pytest.mark.parametrize(
+    "key", [{"model": "hf-hub:a/..b"}, {"model": "hf-hub:a/b--c"}, {"model": "hf-hub:-a/b"}]
+)
+def test_a_repository_that_the_hub_would_not_have_is_refused(key: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="write hf-hub:ORG/NAME"):
+        BackboneSpec.model_validate({"name": "b", **key})
+
+
+def test_a_file_outside_of_its_repository_is_refused() -> None:
+    with pytest.raises(ValueError, match="write hf-hub:ORG/NAME"):
+        BackboneSpec.model_validate(
+            {"name": "b", "model": "resnet18", "weights": "hf-hub:a/b/../../secret.pth"}
+        )

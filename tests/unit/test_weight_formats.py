@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.backbones.checkpoint import read_checkpoint
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
 
@@ -199,3 +200,13 @@ def test_a_repository_of_transformers_is_no_model_of_timm(tmp_path: Path) -> Non
     save_file(dict(network().state_dict()), folder / "model.safetensors")
     with pytest.raises(BackboneError, match=r"weights: 'hf-hub:microsoft/rad-dino'"):
         load(tmp_path, "hub", "hf-hub:microsoft/rad-dino")
+
+
+@pytest.mark.parametrize(("content", "words"), [(b"", "it is empty"), (b"\x93" * 500, "damaged")])
+def test_a_file_that_is_no_checkpoint_is_refused_without_torchs_advice_to_run_it(
+    tmp_path: Path, content: bytes, words: str
+) -> None:
+    (tmp_path / "bad.pth").write_bytes(content)
+    with pytest.raises(BackboneError, match=words) as found:
+        read_checkpoint(tmp_path / "bad.pth", "b")
+    assert "weights_only" not in str(found.value)

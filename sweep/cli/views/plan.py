@@ -71,9 +71,9 @@ def print_plan(
     lacking = missing(space, data_root, weights_dir, fetch=False)
     try:
         plans = print_cells(space, data_root, console)
+        notes = check_networks(space, weights_dir)
     except SweepError as error:
         raise SweepError(all_problems(lacking, str(error))) from None
-    notes = check_networks(space, weights_dir)
     if notes:
         _print_list(console, "Weights", notes)
     _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
