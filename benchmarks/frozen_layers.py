@@ -1,8 +1,8 @@
 """Layers that do not learn, computed once: epochs of `last:k` against computing them in every step.
 
-Made-up images and random weights, as neither changes the work. Both fine-tunings take the same steps;
-their epochs take turns, and the medians are compared. The pass that computes the outputs is in the
-first epoch, which is printed apart.
+Made-up images and random weights, as neither changes the work. Both fine-tunings take the same
+steps; their epochs take turns, and the medians are compared. The pass that computes the outputs is
+in the first epoch, which is printed apart.
 
     python benchmarks/frozen_layers.py [--images 256] [--size 98]
 """

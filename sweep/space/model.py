@@ -1,8 +1,10 @@
 """The space: what a sweep compares. YAML in, cells out; every value checked before any work."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -191,15 +193,15 @@ class Space(Part):
             for fraction in self.train_fraction
         ]
 
-    def recipe_of(self, cell: Cell) -> Recipe:
-        """Return how the models of a cell are trained."""
+    def recipe_of(self, cell: Cell, params: Mapping[str, Any] = MappingProxyType({})) -> Recipe:
+        """Return how the models of a cell are trained; of a trial, with what it has chosen."""
         recipe = self.recipe.for_frozen() if cell.fused else self.recipe
-        own: dict[str, object] = {}
-        if recipe.augment == "auto":
-            own["augment"] = cell.dataset.augment or "no_flip"
-        if cell.backbone.weights == "none":
-            own["layer_decay"] = 1.0
-        return recipe.model_copy(update=own)
+        if cell.backbone.weights == "none":  # the lower layers know nothing that is to be kept
+            recipe = recipe.model_copy(update={"layer_decay": 1.0})
+        recipe = recipe.with_params(params)
+        if recipe.augment != "auto":
+            return recipe
+        return recipe.model_copy(update={"augment": cell.dataset.augment or "no_flip"})
 
     def _confirmations_of(self, freeze: str) -> int:
         """Return how many models of a cell are tested: one a fold, or one a partition."""

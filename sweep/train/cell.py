@@ -228,7 +228,7 @@ class WaveRun:
             self._backbone,
             labels,
             len(self._dataset.classes),
-            space.recipe_of(cell).with_params(own),
+            space.recipe_of(cell, own),
             cell.epochs,
             space.objective,
             self._wave.seed,

@@ -105,6 +105,20 @@ def test_augmentation_is_by_the_kind_of_images_and_mirrors_nothing_that_is_not_k
     assert found == {"digits": "no_flip", "ham10000": "dermoscopy"}
 
 
+def test_an_augmentation_that_is_searched_may_be_that_of_the_kind_of_images(tmp_path: Path) -> None:
+    made = space(tmp_path, "search: {augment: [none, auto]}")
+    cell = next(c for c in made.cells() if c.name == "ham10000/b/full")
+    found = [made.recipe_of(cell, {"augment": name}).augment for name in ("none", "auto")]
+    assert found == ["none", "dermoscopy"]
+
+
+def test_random_weights_have_no_layer_decay_unless_it_is_searched(tmp_path: Path) -> None:
+    made = space(tmp_path)
+    cell = next(c for c in made.cells() if not c.fused)
+    assert made.recipe_of(cell).layer_decay == 1.0
+    assert made.recipe_of(cell, {"layer_decay": 0.7}).layer_decay == 0.7
+
+
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
