@@ -82,7 +82,7 @@ def test_a_launched_space_is_read_as_it_was(tmp_path: Path) -> None:
 def test_frozen_cells_have_nothing_of_what_only_trunks_have(tmp_path: Path) -> None:
     made = space(tmp_path)
     recipe = made.recipe_of(made.cells()[0])
-    assert (recipe.standardize, recipe.schedule) == (True, "cosine_by_step")
+    assert (recipe.calibration, recipe.schedule) == ("temperature", "cosine_by_step")
     off = {recipe.label_smoothing, recipe.ema_decay, recipe.drop_path_rate, recipe.max_grad_norm}
     assert off == {0.0}
     assert recipe.augment == "none"
