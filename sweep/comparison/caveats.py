@@ -10,6 +10,8 @@ from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.costs import describe_unlike_devices
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
 from sweep.comparison.text import join_names, number, title
+from sweep.errors import shorten
+from sweep.space.names import is_frozen
 
 _FEW_GROUPS = 10  # groups of the rarest class
 _CALIBRATION_SAMPLES = 500  # with fewer samples the calibration error is too uncertain
@@ -31,6 +33,7 @@ def caveats(comparison: Comparison) -> list[str]:
         if rows:
             notes += [text for say in of_each if (text := say(comparison, name, rows))]
     notes += _confirmed_again(comparison)
+    notes += _refitted(comparison)
     notes += [*few_complete(comparison), *find_less_searched(comparison)]
     notes += rates_at_an_edge(comparison.sweeps)
     if comparison.choices.chosen_after:
@@ -136,6 +139,24 @@ def _confirmed_again(comparison: Comparison) -> list[str]:
     return [
         "the test split was scored again after its first scores were known, as the budget was "
         f"raised: {join_names(found)}"
+    ]
+
+
+def _refitted(comparison: Comparison) -> list[str]:
+    """Warn where some cells learnt from the validation samples, too, and others did not."""
+    spaces = {sweep.name: sweep.space for sweep in comparison.sweeps}
+    more = {
+        row.cell.name: is_frozen(row.cell.freeze)
+        and spaces[row.cell.sweep].recipe.for_frozen().refit
+        for row in comparison.rows
+        if row.metrics
+    }
+    refitted = [name for name, is_refitted in more.items() if is_refitted]
+    if not refitted or len(refitted) == len(more):
+        return []
+    return [
+        "heads that were refitted (recipe.refit) learnt from the validation samples, too, others "
+        f"from the training samples alone; a part of a difference may be that: {shorten(refitted)}"
     ]
 
 

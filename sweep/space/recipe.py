@@ -129,6 +129,10 @@ class HeadRecipe(Part):
     standardize: bool = False
     # temperature: logits are divided by a number that makes the validation loss smallest.
     calibration: Literal["none", "temperature"] = "none"
+    # The chosen head of a frozen cell is trained again on training and validation samples together,
+    # as scikit-learn's refit. Where the trunk learns nothing is, so that a frozen cell would win by
+    # samples: it is off unless it is asked for.
+    refit: bool = False
 
 
 class Recipe(HeadRecipe):
@@ -180,7 +184,7 @@ class Recipe(HeadRecipe):
 
 
 # The keys of a recipe that can be searched.
-_NOT_SEARCHED = {"preset", "frozen", "standardize", "calibration"}
+_NOT_SEARCHED = {"preset", "frozen", "standardize", "calibration", "refit"}
 SEARCHABLE = tuple(key for key in Recipe.model_fields if key not in _NOT_SEARCHED)
 
 

@@ -93,6 +93,7 @@ class WaveRun:
         self._context, self._wave, self._show_life = context, wave, show_life
         self._should_stop = should_stop or context.folder.is_asked_to_stop
         self._learner: Learner | None = None
+        self._refit: Callable[[], Learner] | None = None
         self._unsent: list[EpochScore] = []
         self._history: list[EpochScore] = []
         self._notes: list[str] = []
@@ -238,7 +239,9 @@ class WaveRun:
         store = self._dataset.store
         if cell.fused:
             inputs = self._features(rows, device)
-            return heads_on(task, inputs, list(self._wave.trials), head_of(cell.freeze))
+            heads = heads_on(task, inputs, list(self._wave.trials), head_of(cell.freeze))
+            self._refit = heads.refitted if task.recipe.refit else None
+            return heads
         keep_best = self._wave.kind == "confirmation" or cell.repeated
         trial = self._wave.trials[0]
         tuning = FineTuning(task, store, rows, cell.freeze, trial, keep_best, self._show_life)
@@ -329,6 +332,8 @@ class WaveRun:
             return  # all members diverged, so there is no model to test
         learner.drop([number for number in learner.active if number != report.chosen])
         self._temperature = self._fit_temperature(learner)
+        if self._refit:
+            self._learner = learner = self._refit()
         calibrated = with_temperature(learner.probabilities("test"), self._temperature or 1.0)
         table = self._predictions("test", calibrated)
         probabilities_NC = table.filter(regex="^p_").to_numpy()
@@ -402,15 +407,16 @@ class WaveRun:
         return pd.DataFrame(columns)
 
     def _facts(self) -> dict[str, Any]:
-        micro_batch = getattr(self._learner, "micro_batch", None)
+        tuning = self._learner if isinstance(self._learner, FineTuning) else None
         imports = {module.name: module.sha256 for module in self._context.modules}
         backbone = self._learner.backbone if self._learner else self._backbone
         facts = facts_of(backbone, self._dataset, self._wave.cell)
-        facts["epoch_flops"] += getattr(self._learner, "flops", 0.0) / len(self._wave.trials)
+        if self._learner:
+            facts["epoch_flops"] += self._learner.flops / len(self._wave.trials)
         return {
             **facts,
             **({"imports": imports} if imports else {}),
-            **({"micro_batch": micro_batch} if micro_batch else {}),
+            **({"micro_batch": tuning.micro_batch} if tuning else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
             **({"temperature": self._temperature} if self._temperature else {}),
         }

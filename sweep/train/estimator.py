@@ -4,7 +4,7 @@ Dimensions: N samples, D features, K members, C classes.
 """
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweep.backbones.backbone import Backbone
-from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
+from sweep.train.learner import (
+    BestEpoch,
+    EpochScore,
+    State,
+    Task,
+    Trial,
+    validation,
+    with_validation,
+)
 
 _CHUNK = 1024
 
@@ -107,6 +115,14 @@ class BatchedEstimator(ABC):
         logits_NC = self._chunked(split)[0]
         result: NDArray[np.float64] = logits_NC.double().softmax(dim=1).cpu().numpy()
         return result
+
+    @torch.inference_mode()
+    def refitted(self) -> Self:
+        """Return the first member, fitted on the training and validation samples together."""
+        made = type(self)(*with_validation(self._task, self._features), self._trials[:1])
+        made.fit()
+        made.epoch, made.best, made.flops = self.epoch, self.best, self.flops + made.flops
+        return made
 
     def network(self) -> Any:
         """Return the trunk below the first member."""

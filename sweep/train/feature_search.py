@@ -16,9 +16,9 @@ from sweep.backbones.tokens import columns, widest
 from sweep.space.backbone import BackboneSpec
 from sweep.space.domains import Categorical
 from sweep.space.model import Cell, Space
-from sweep.train.learner import BestEpoch, EpochScore, Learner, State, Task, Trial
+from sweep.train.learner import BestEpoch, EpochScore, Head, State, Task, Trial
 
-Make = Callable[[Task, dict[str, Tensor], list[Trial]], Learner]
+Make = Callable[[Task, dict[str, Tensor], list[Trial]], Head]
 
 
 def searched_features(cell: Cell, space: Space) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def backbone_of(cell: Cell, space: Space) -> BackboneSpec:
     return cell.backbone.model_copy(update={"features": widest(names)})
 
 
-def heads_on(task: Task, features: dict[str, Tensor], trials: list[Trial], make: Make) -> Learner:
+def heads_on(task: Task, features: dict[str, Tensor], trials: list[Trial], make: Make) -> Head:
     """Return what trains a wave's heads, whether or not they differ in their features.
 
     Args:
@@ -52,14 +52,14 @@ def heads_on(task: Task, features: dict[str, Tensor], trials: list[Trial], make:
 
 
 class HeadsByFeatures:
-    """Groups of heads, each on its own columns of the features; a Learner."""
+    """Groups of heads, each on its own columns of the features; a Head."""
 
     def __init__(
         self, task: Task, features: dict[str, Tensor], trials: list[Trial], make: Make
     ) -> None:
         self.epoch = 0
         self._task, self._order = task, [trial.number for trial in trials]
-        self._groups: dict[str, Learner] = {}
+        self._groups: dict[str, Head] = {}
         for name in dict.fromkeys(str(trial.params["features"]) for trial in trials):
             own = {s: of_all[:, _columns(task.backbone, name)] for s, of_all in features.items()}
             members = [trial for trial in trials if trial.params["features"] == name]
@@ -113,15 +113,19 @@ class HeadsByFeatures:
         """Return the first member as a network, whose trunk gives that member's features."""
         return self._first().network()
 
+    def refitted(self) -> Head:
+        """Return the first member, trained on the training and validation samples together."""
+        return self._first().refitted()
+
     @property
     def flops(self) -> float:
         """Floating-point operations that fitting has taken."""
-        return sum(getattr(group, "flops", 0.0) for group in self._groups.values())
+        return sum(group.flops for group in self._groups.values())
 
-    def _learning(self) -> list[Learner]:
+    def _learning(self) -> list[Head]:
         return [group for group in self._groups.values() if group.active]
 
-    def _first(self) -> Learner:
+    def _first(self) -> Head:
         number = self.active[0]
         return next(group for group in self._groups.values() if number in group.active)
 

@@ -68,7 +68,7 @@ class FineTuning:
         keep_best: bool = False,
         progress: Callable[[], None] = lambda: None,
     ) -> None:
-        self.epoch = 0
+        self.epoch, self.flops = 0, 0.0  # its work is counted by epochs
         self.micro_batch = task.recipe.batch_size
         self.best = {trial.number: BestEpoch(task.objective)}
         self._number, self._stopped = trial.number, False

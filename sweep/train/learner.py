@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -113,6 +113,10 @@ class Learner(Protocol):
     epoch: int
 
     @property
+    def flops(self) -> float:
+        """Floating-point operations of what takes no epochs, for all members."""
+
+    @property
     def best(self) -> Mapping[int, BestEpoch]:
         """The best epoch so far of each member."""
 
@@ -141,6 +145,25 @@ class Learner(Protocol):
 
     def network(self) -> Any:
         """Return the first member as a network with the weights of its best epoch."""
+
+
+class Head(Learner, Protocol):
+    """A learner of heads on cached features."""
+
+    def refitted(self) -> "Head":
+        """Return the first member, trained on the training and validation samples together.
+
+        It takes the epochs that the validation split has chosen, and has no validation scores of
+        its own.
+        """
+
+
+def with_validation(task: Task, features: dict[str, Tensor]) -> tuple[Task, dict[str, Tensor]]:
+    """Return a task and features whose training split holds the validation samples, too."""
+    labels, inputs = (
+        {**of, "train": torch.cat([of["train"], of["val"]])} for of in (task.labels, features)
+    )
+    return replace(task, labels=labels), inputs
 
 
 def chosen(learner: Learner) -> int | None:

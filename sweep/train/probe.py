@@ -14,7 +14,15 @@ from torch import Tensor, nn
 
 from sweep.backbones.backbone import Backbone, Network, initial_head
 from sweep.train.class_weights import class_weights
-from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
+from sweep.train.learner import (
+    BestEpoch,
+    EpochScore,
+    State,
+    Task,
+    Trial,
+    validation,
+    with_validation,
+)
 from sweep.train.losses.base import loss_of
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, RateSchedule, epoch_batches
 from sweep.train.standardize import Standardizer
@@ -36,9 +44,10 @@ class BatchedLinearProbe:
     SEARCHED = frozenset({"learning_rate", "backbone_scale", "weight_decay", "class_weights"})
 
     def __init__(self, task: Task, features: dict[str, Tensor], trials: list[Trial]) -> None:
-        self.epoch = 0
+        self.epoch, self.flops = 0, 0.0  # its work is counted by epochs
         self.best = {trial.number: BestEpoch(task.objective) for trial in trials}
         self._task, self._recipe, self._classes = task, task.recipe, task.classes
+        self._trials, self._raw = {trial.number: trial for trial in trials}, features
         self._loss = loss_of(task.recipe.loss)
         device = task.device
         self._features = {name: item.to(device) for name, item in features.items()}
@@ -107,6 +116,18 @@ class BatchedLinearProbe:
             losses_K += self._gradient(features_ND[rows], labels_N[rows], gradient)
             self._step(gradient, rates_P * schedule.factor(epoch, step), decays_P)
         return [float(loss) for loss in losses_K / len(labels_N)]
+
+    @torch.inference_mode()
+    def refitted(self) -> "BatchedLinearProbe":
+        """Return the first member, trained to its best epoch on training and validation samples."""
+        number = self._numbers[0]
+        task, features = with_validation(self._task, self._raw)
+        made = BatchedLinearProbe(task, features, [self._trials[number]])
+        for epoch in range(1, self.best[number].epoch + 1):
+            made.train_only(epoch)
+        made.epoch, made.best = self.epoch, self.best
+        made._best_weights.copy_(made._weights)
+        return made
 
     def drop(self, numbers: list[int]) -> None:
         """Stop training these members; their columns leave the matrices."""

@@ -52,18 +52,20 @@ def test_a_mode_that_a_network_cannot_have_is_found_before_anything_runs(
     assert "lora:r" in done.err
 
 
+@pytest.mark.parametrize("refit", [False, True])
 def test_every_kept_model_gives_the_stored_predictions_by_what_its_json_says(
-    sweep: Command, images: Path
+    sweep: Command, images: Path, refit: bool
 ) -> None:
     dataset = {"name": "cells", "layout": "folder", "path": str(images / "cells")}
     space = tiny_space(
         "s", dataset, freeze=["knn", "prototypes", "logreg", "frozen", "full"], image_size=160,
         backbones=[{"name": "small", "model": "test_vit", "weights": "none"}], seeds=1,
         search={"features": ["mean", "cls+mean", "last4"], "n_neighbors": [3, 5]},
-        budget={"trials": 3, "epochs": 2},
+        budget={"trials": 3, "epochs": 2}, recipe={"refit": refit},
     )  # fmt: skip
     done = sweep("launch", "--space", space, "--local")
     assert done.code == 0, done.err
+    assert ("refitted" in done.err) == refit
     key = bytes.fromhex(Path("sweeps/.ids.key").read_text())
     checked = set()
     for path in Path("sweeps/s/runs").glob("*.json"):

@@ -184,6 +184,16 @@ def test_a_margin_that_the_test_split_cannot_judge_is_named() -> None:
     assert not any("too small to call" in note for note in caveats(large))
 
 
+def test_heads_that_learnt_from_more_samples_than_others_are_named() -> None:
+    recipe = {"frozen": {"refit": True}}
+    notes = " ".join(caveats(compare(sweep_of(SIX, recipe=recipe))))
+    assert "refitted" in notes
+    assert "eyes/small/frozen" in notes
+    assert "eyes/small/full" not in notes
+    alone = sweep_of(SIX, recipe=recipe, freeze=["frozen"])
+    assert "refitted" not in " ".join(caveats(compare(alone)))
+
+
 def test_a_margin_chosen_after_the_run_is_named() -> None:
     comparison = compare_sweeps([sweep_of(SIX)], Choices("auroc", 0.05, chosen_after=True))
     assert any("0.05 was chosen after the run" in note for note in caveats(comparison))

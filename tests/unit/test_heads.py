@@ -145,6 +145,31 @@ def test_a_restored_head_predicts_the_same(head: str, params: list[dict[str, Any
     np.testing.assert_allclose(made.probabilities("test"), alone, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("head", "params"),
+    [
+        ("logistic_regression", [{"C": 1e-4}, {"C": 1.0}]),
+        ("nearest_neighbors", [{"n_neighbors": n, "temperature": 0.1} for n in (5, 20)]),
+        ("prototypes", [{"temperature": 0.1}, {"temperature": 1.0}]),
+    ],
+)
+def test_a_refitted_head_is_one_that_never_had_a_validation_split(
+    head: str, params: list[dict[str, Any]]
+) -> None:
+    made = learner(head, 3, params)
+    before = made.probabilities("test")
+    made.drop([0])
+    refitted = made.refitted()
+    other = untrained(head, 3, params[1:])
+    for of in (other._features, other._task.labels):
+        of["train"] = torch.cat([of["train"], of["val"]])
+    plain = type(other)(other._task, other._features, other._trials)
+    plain.train_epoch()
+    wanted = plain.probabilities("test")
+    np.testing.assert_allclose(refitted.probabilities("test"), wanted, atol=1e-6)
+    assert not np.allclose(before, wanted, atol=1e-3)
+
+
 def test_a_nearest_neighbour_has_no_training_loss() -> None:
     made = untrained("nearest_neighbors", 3, [{"n_neighbors": 5, "temperature": 0.1}])
     (score,) = made.train_epoch()

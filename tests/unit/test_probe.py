@@ -41,6 +41,26 @@ def wave_of(members: list[Trial], recipe: Recipe | None = None) -> BatchedLinear
     return BatchedLinearProbe(Task(BACKBONE, labels, CLASSES, *how), features, members)
 
 
+def test_a_refitted_probe_takes_the_steps_of_its_best_epoch_on_both_splits() -> None:
+    recipe, rate, best = Recipe(optimizer="adamw", standardize=True), 0.3, 4
+    made = train(wave([1e-4, rate], recipe))
+    made.drop([0])
+    made.best[1].epoch = best
+    refitted = made.refitted()
+    features, labels = made_up()
+    for of in (features, labels):
+        of["train"] = torch.cat([of["train"], of["val"]])
+    task = Task(BACKBONE, labels, CLASSES, recipe, EPOCHS, "auroc", SEED, torch.device("cpu"))
+    plain = BatchedLinearProbe(task, features, [Trial(1, {"learning_rate": rate})])
+    with torch.inference_mode():
+        for epoch in range(1, best + 1):
+            plain.train_only(epoch)
+    kept = refitted.network().head(features["test"]).double().softmax(1)
+    np.testing.assert_allclose(refitted.probabilities("test"), kept.detach(), atol=1e-5)
+    assert torch.equal(refitted.weights(), plain.weights())
+    assert refitted.best[1].epoch == best
+
+
 def train(learner: BatchedLinearProbe, epochs: int = EPOCHS) -> BatchedLinearProbe:
     for _ in range(epochs):
         learner.train_epoch()

@@ -282,7 +282,14 @@ def test_a_temperature_is_scikit_learns() -> None:
 def test_samples_that_are_all_told_apart_do_not_ask_for_certainty() -> None:
     probabilities = np.array([[0.9, 0.1], [0.1, 0.9]] * 10)
     scaled = with_temperature(probabilities, fit_temperature(np.array([0, 1] * 10), probabilities))
-    assert scaled.max() == pytest.approx(11 / 12, abs=1e-3)
+    assert 0.9 < scaled.max() < 10.5 / 11
+
+
+def test_few_samples_leave_a_temperature_near_1() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.4, 0.6]])
+    few = fit_temperature(np.array([0, 1]), probabilities)
+    many = fit_temperature(np.array([0, 1] * 200), np.tile(probabilities, (200, 1)))
+    assert many < few < 1
 
 
 def test_a_temperature_divides_logits_that_are_far_apart() -> None:

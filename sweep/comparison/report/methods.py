@@ -198,7 +198,13 @@ def _recipes(space: Space) -> str:
     ):
         said.append(
             "The logits of each confirmation's chosen model were divided by the temperature with "
-            "the smallest validation loss (Guo et al. 2017), with Platt's targets."
+            "the smallest validation loss (Guo et al. 2017), with half a count added to each "
+            "target and a standard normal prior of its logarithm."
+        )
+    if frozen and space.recipe.for_frozen().refit:
+        said.append(
+            "The chosen head of each frozen cell was trained again on the training and validation "
+            "samples together."
         )
     return " ".join(said)
 
