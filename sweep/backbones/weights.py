@@ -19,6 +19,7 @@ from sweep.space.registries import WEIGHT_FORMATS
 Checkpoint = Mapping[tuple[str, ...], StateDict]
 
 _MOST_CANDIDATES = 4
+_CHANNELS = 3
 _TEACHER = re.compile(r"(?:^|[._])(?:ema|teacher)(?:$|[._])")
 _COPY = re.compile(r"(?:^|[._])(?:student|momentum\w*|target\w*|encoder_k|optimizer)(?:$|[._])")
 # Parts that pre-training has beside the network, by the first part of their names.
@@ -35,11 +36,13 @@ class Weights:
     Attributes:
         problems: what is missing, has another shape, or has no place in the network.
         left_out: names in the file of what pre-training has beside the network.
+        spread: the layer whose weights for one channel are spread over three, if there is one.
     """
 
     state: StateDict
     problems: list[str]
     left_out: list[str]
+    spread: str = ""
 
 
 def weights_hash(trunk: nn.Module, configuration: str = "") -> str:
@@ -99,7 +102,14 @@ def fit_weights(
             "Name the model that these weights belong to, or other weights."
         )
     trunk.load_state_dict(best.state, strict=False)
-    return [_describe_left_out(spec, source, best.left_out)] if best.left_out else []
+    notes = [_describe_left_out(spec, source, best.left_out)] if best.left_out else []
+    if best.spread:
+        notes.append(
+            f"backbone {spec.name}: {source} is of a network for images of one channel; a third of "
+            f"{best.spread} goes to each of red, green and blue, which is the same on grey images "
+            "if mean and std have three equal numbers"
+        )
+    return notes
 
 
 def _candidates(trunk: nn.Module, checkpoint: Checkpoint) -> Iterator[tuple[StateDict, list[str]]]:
@@ -163,6 +173,9 @@ def _match(
         with suppress(Exception):  # the filter assumes that the tensors belong to the model
             state = adapt(dict(state), trunk)
     own = trunk.state_dict()
+    spread = _first_of_one_channel(state, own)
+    if spread:
+        state = {**state, spread: state[spread].expand_as(own[spread]) / _CHANNELS}
     problems = [f"{name} is missing" for name in own if name not in state]
     problems = [text for text in problems if "num_batches_tracked" not in text]
     beside = [name for name in given if _is_beside(name, own, heads)]
@@ -172,7 +185,17 @@ def _match(
                 problems.append(f"{name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}")
         elif not _is_head(name, heads) and not _is_beside(name, own, heads):
             problems.append(f"{name} is not part of the model")
-    return Weights({n: state[n] for n in own if n in state}, problems, outside + beside)
+    return Weights({n: state[n] for n in own if n in state}, problems, outside + beside, spread)
+
+
+def _first_of_one_channel(state: StateDict, own: StateDict) -> str:
+    """Return the convolution that has weights for one channel where the trunk's is for three."""
+    for name, item in own.items():
+        if item.ndim == 4 and name in state:
+            wanted, given = item.shape, state[name].shape
+            of_one = given == (wanted[0], 1, *wanted[2:])
+            return name if of_one and wanted[1] == _CHANNELS else ""
+    return ""
 
 
 def _is_head(name: str, heads: tuple[str, ...]) -> bool:

@@ -44,6 +44,12 @@ def rename(state: Mapping[str, Tensor], rules: Rules) -> StateDict:
     return renamed
 
 
+def by_number(name: str) -> list[tuple[bool, int, str]]:
+    """Return what sorts names in which numbers count as numbers: 2 before 10."""
+    parts = name.split(".")
+    return [(p.isdigit(), int(p) if p.isdigit() else 0, p) for p in parts]
+
+
 def as_tokens(state: StateDict) -> StateDict:
     """Give the class token and the positions timm's shapes, (1, 1, D) and (1, L, D)."""
     tokens = {name: state[name] for name in ("cls_token", "pos_embed") if name in state}
