@@ -151,6 +151,8 @@ class Recipe(HeadRecipe):
     label_smoothing: Share = 0.0
     ema_decay: Share = 0.0  # 0 averages no weights
     augment: AugmentationName | Literal["none", "auto"] = "none"
+    # Networks whose trunk learns are compiled: minutes for each trial, for faster steps.
+    compile: bool = False
     # What is different for frozen cells.
     frozen: HeadRecipe = HeadRecipe()
 
@@ -184,7 +186,7 @@ class Recipe(HeadRecipe):
 
 
 # The keys of a recipe that can be searched.
-_NOT_SEARCHED = {"preset", "frozen", "standardize", "calibration", "refit"}
+_NOT_SEARCHED = {"preset", "frozen", "standardize", "calibration", "refit", "compile"}
 SEARCHABLE = tuple(key for key in Recipe.model_fields if key not in _NOT_SEARCHED)
 
 

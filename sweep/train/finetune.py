@@ -123,6 +123,8 @@ class FineTuning:
         """Train for one epoch and score on the validation split."""
         if not self._looked_for_frozen:
             self._looked_for_frozen, self._frozen = True, self._frozen_layers()
+            if self._recipe.compile and self._frozen is None:  # replacing layers would compile anew
+                self._network.compile()
         self.epoch += 1
         loss = self.train_only()
         logits_NC = self._logits("val")
