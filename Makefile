@@ -12,6 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := medical,medmnist,quickstart,server,test,lint
 NOT_LONG := not soak and not chaos and not fuzz and not slurm
+# Tests that start no other process run side by side; the others have all cores to themselves.
+SIDE_BY_SIDE := -n logical --dist worksteal
 
 .PHONY: quickstart install install-dev test test-newest test-oldest constraints soak slurm chaos fuzz unit lint audit format clean
 
@@ -39,7 +41,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 test: install-dev
-	$(BIN)/python -m pytest -m '$(NOT_LONG)'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m '$(NOT_LONG)' tests/unit
+	$(BIN)/python -m pytest -m '$(NOT_LONG)' --ignore tests/unit
 
 test-newest: UV_FLAGS = --upgrade
 test-oldest: UV_FLAGS = --resolution lowest-direct
@@ -59,7 +62,8 @@ constraints: install-dev
 	echo 'confidenceinterval==1.0.5' >> constraints.txt
 
 soak: install-dev
-	$(BIN)/python -m pytest -m 'soak and not chaos'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m soak tests/integration/test_families.py
+	$(BIN)/python -m pytest -m 'soak and not chaos' --ignore tests/integration/test_families.py
 
 slurm: install-dev
 	$(BIN)/python -m pytest -m slurm
@@ -73,7 +77,7 @@ fuzz: install-dev
 	$(BIN)/python -m pytest -m fuzz
 
 unit: install-dev
-	$(BIN)/python -m pytest tests/unit -m 'not fuzz'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit -m 'not fuzz'
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -17,6 +18,8 @@ from sweep.train.allocator import keep_freed_memory
 ROOT = Path(__file__).parents[1]
 
 keep_freed_memory()  # half the time of tests that train
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # another worker has the other core
 
 
 def _shared(variable: str, name: str) -> Path:
