@@ -56,14 +56,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=4)
     parser.add_argument("names", nargs="*", default=list(SETS))
     options = parser.parse_args()
-    root = data_root()
+    root, launch = data_root(), ("launch", "--local")
     print(describe())
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for preset in PRESETS:
             file = place / f"{preset}.yaml"
             file.write_text(yaml.safe_dump(space(preset, options)))
-            seconds = run_sweep("launch", "--space", file, "--data-root", root, folder=place)
+            seconds = run_sweep(*launch, "--space", file, "--data-root", root, folder=place)
             print(f"{preset}: {seconds / 60:.0f} minutes", flush=True)
         sweeps = find_results(("study", "modern"), place / "sweeps", None)
         for metric in METRICS:
