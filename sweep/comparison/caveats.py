@@ -144,15 +144,14 @@ def _confirmed_again(comparison: Comparison) -> list[str]:
 
 def _refitted(comparison: Comparison) -> list[str]:
     """Warn where some cells learnt from the validation samples, too, and others did not."""
-    spaces = {sweep.name: sweep.space for sweep in comparison.sweeps}
-    more = {
-        row.cell.name: is_frozen(row.cell.freeze)
-        and spaces[row.cell.sweep].recipe.for_frozen().refit
-        for row in comparison.rows
-        if row.metrics
-    }
-    refitted = [name for name, is_refitted in more.items() if is_refitted]
-    if not refitted or len(refitted) == len(more):
+    recipes = {sweep.name: sweep.space.recipe.for_frozen() for sweep in comparison.sweeps}
+    rows = [row for row in comparison.rows if row.metrics]
+    refitted = [
+        f"{row.label} on {row.cell.dataset}"
+        for row in rows
+        if is_frozen(row.cell.freeze) and recipes[row.cell.sweep].refit
+    ]
+    if not refitted or len(refitted) == len(rows):
         return []
     return [
         "heads that were refitted (recipe.refit) learnt from the validation samples, too, others "

@@ -333,7 +333,11 @@ class WaveRun:
         learner.drop([number for number in learner.active if number != report.chosen])
         self._temperature = self._fit_temperature(learner)
         if self._refit:
-            self._learner = learner = self._refit()
+            refitted = self._refit()
+            if np.isfinite(refitted.probabilities("test")).all():
+                self._learner = learner = refitted
+            else:
+                self._notes.append("refitting the chosen head diverged: it is kept as it was")
         calibrated = with_temperature(learner.probabilities("test"), self._temperature or 1.0)
         table = self._predictions("test", calibrated)
         probabilities_NC = table.filter(regex="^p_").to_numpy()

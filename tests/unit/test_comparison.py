@@ -188,10 +188,14 @@ def test_heads_that_learnt_from_more_samples_than_others_are_named() -> None:
     recipe = {"frozen": {"refit": True}}
     notes = " ".join(caveats(compare(sweep_of(SIX, recipe=recipe))))
     assert "refitted" in notes
-    assert "eyes/small/frozen" in notes
-    assert "eyes/small/full" not in notes
+    assert "small/frozen on eyes" in notes
+    assert "small/full on eyes" not in notes
     alone = sweep_of(SIX, recipe=recipe, freeze=["frozen"])
     assert "refitted" not in " ".join(caveats(compare(alone)))
+    plain = sweep_of(SIX, "plain", freeze=["frozen"])
+    notes = " ".join(caveats(compare(alone, plain)))
+    assert "s: small/frozen on eyes" in notes
+    assert "plain: small/frozen on eyes" not in notes
 
 
 def test_a_margin_chosen_after_the_run_is_named() -> None:
