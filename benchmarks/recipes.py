@@ -3,12 +3,13 @@
 Two sweeps that differ in their preset alone, EfficientNet-Lite0 on small pictures, each cell
 searched and confirmed as any other; then the differences of `sweep compare`, paired on the same
 test images, with their intervals (95 %, unadjusted for the number of pairs; a positive ECE is a
-smaller one).
+smaller one, and has none).
 
     SWEEP_DATA=... python benchmarks/recipes.py [--size 64] [--epochs 10] [NAME ...]
 """
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -84,9 +85,10 @@ def print_differences(found: Comparison) -> None:
         for first, second in pairs:
             if first in of and second in of:
                 interval = found.gain([(1, of[first]), (-1, of[second])]).interval()
+                known = f"[{interval.low:+.3f}, {interval.high:+.3f}]"
                 print(
                     f"  {'/'.join(first)} less {'/'.join(second)}: {interval.mean:+.3f} "
-                    f"[{interval.low:+.3f}, {interval.high:+.3f}]"
+                    + ("(no interval)" if math.isnan(interval.low) else known)
                 )
 
 
