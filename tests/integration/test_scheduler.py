@@ -238,7 +238,9 @@ def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
     assert again.progress[0].trials_total == 10
 
 
-@pytest.mark.parametrize("moment", range(0, 16, 3))
+@pytest.mark.parametrize(
+    "moment", [0, 6, 15, *(pytest.param(m, marks=pytest.mark.soak) for m in (3, 9, 12))]
+)
 def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
     tmp_path: Path, moment: int
 ) -> None:
