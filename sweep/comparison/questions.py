@@ -24,6 +24,7 @@ from sweep.space.registries import FREEZE_MODES
 Terms = list[tuple[float, Row]]
 
 _EVERYWHERE = "on average over these"
+_BASELINES = ("frozen", "logreg")  # with which other freeze modes are compared
 
 
 @dataclass(frozen=True)
@@ -132,24 +133,34 @@ def _describe_pretraining(kind: str) -> str:
 
 def _about_freezing(comparison: Comparison) -> list[_Draft]:
     modes = list(dict.fromkeys(row.cell.freeze for row in _rows(comparison)))
+    # The rows are in the order of their scores, on which the choice of a baseline must not depend.
+    heads = sorted(mode for mode in modes if _trains_a_head_alone(mode))
+    base = next((mode for mode in (*_BASELINES, *heads) if mode in modes), None)
     found = []
-    for mode in modes if "frozen" in modes else []:
-        if mode == "frozen":
+    for mode in modes if base else []:
+        if mode == base:
             continue
 
         def compare(rows: list[Row], mode: str = mode) -> Terms:
             return _means(
                 [row for row in rows if row.cell.freeze == mode],
-                [row for row in rows if row.cell.freeze == "frozen"],
+                [row for row in rows if row.cell.freeze == base],
             )
 
-        contrasts = _contrasts(comparison, lambda row: row.cell.backbone, compare, mode, "frozen")
+        contrasts = _contrasts(comparison, lambda row: row.cell.backbone, compare, mode, str(base))
         if contrasts:
-            asked = f"Is training '{mode}' better than leaving the backbone frozen?"
-            if _trains_a_head_alone(mode):
-                asked = f"Is the head of '{mode}' better than a linear probe, 'frozen'?"
-            found.append(_Draft(asked, contrasts))
+            found.append(_Draft(_ask_about_freezing(mode, str(base), mode in heads), contrasts))
     return found
+
+
+def _ask_about_freezing(mode: str, base: str, head: bool) -> str:
+    if head:
+        probe = "a linear probe, 'frozen'" if base == "frozen" else f"that of {base!r}"
+        return f"Is the head of {mode!r} better than {probe}?"
+    frozen = "leaving the backbone frozen"
+    if base != "frozen":
+        frozen += f", with the head of {base!r}"
+    return f"Is training {mode!r} better than {frozen}?"
 
 
 def _trains_a_head_alone(mode: str) -> bool:

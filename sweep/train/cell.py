@@ -239,7 +239,8 @@ class WaveRun:
         store = self._dataset.store
         if cell.fused:
             inputs = self._features(rows, device)
-            heads = heads_on(task, inputs, list(self._wave.trials), head_of(cell.freeze))
+            trials, make = list(self._wave.trials), head_of(cell.freeze)
+            heads = heads_on(task, inputs, trials, make, cell.backbone.features)
             self._refit = heads.refitted if task.recipe.refit else None
             return heads
         keep_best = self._wave.kind == "confirmation" or cell.repeated

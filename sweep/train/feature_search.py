@@ -1,5 +1,8 @@
 """Heads that differ in the features that they are trained on, all from one pass of the trunk.
 
+They differ within a cell where its trials choose features, and between cells where a space names
+one network in several entries, each with features of its own.
+
 Dimensions: N samples, D features.
 """
 
@@ -34,21 +37,53 @@ def searched_features(cell: Cell, space: Space) -> tuple[str, ...]:
 
 
 def backbone_of(cell: Cell, space: Space) -> BackboneSpec:
-    """Return the backbone of a cell, giving all features that its trials choose from."""
-    if not (names := searched_features(cell, space)):
+    """Return the backbone of a cell, giving all features that frozen cells need of its network."""
+    if not _needed(cell, space):
         return cell.backbone
+    own = _but_features(cell.backbone)
+    same = (other for other in space.backbones if _but_features(other) == own)
+    names = [name for other in same for name in _needed(replace(cell, backbone=other), space)]
     return cell.backbone.model_copy(update={"features": widest(names)})
 
 
-def heads_on(task: Task, features: dict[str, Tensor], trials: list[Trial], make: Make) -> Head:
+def _needed(cell: Cell, space: Space) -> tuple[str, ...]:
+    """Return the features of a frozen cell, fixed or searched; none if they are timm's own."""
+    if cell.fused and cell.backbone.features:
+        return (cell.backbone.features,)
+    return searched_features(cell, space)
+
+
+def _but_features(spec: BackboneSpec) -> BackboneSpec:
+    return spec.model_copy(update={"name": "", "features": None})
+
+
+def heads_on(
+    task: Task,
+    features: dict[str, Tensor],
+    trials: list[Trial],
+    make: Make,
+    fixed: str | None = None,
+) -> Head:
     """Return what trains a wave's heads, whether or not they differ in their features.
 
     Args:
         features: per split, all features (N, D) that the space asks for.
+        fixed: the features that the cell's entry names.
     """
-    if not any("features" in trial.params for trial in trials):
-        return make(task, features, trials)
-    return HeadsByFeatures(task, features, trials, make)
+    if any("features" in trial.params for trial in trials):
+        return HeadsByFeatures(task, features, trials, make)
+    if fixed is not None:
+        task, features = _part(task, features, fixed)
+    return make(task, features, trials)
+
+
+def _part(task: Task, features: dict[str, Tensor], name: str) -> tuple[Task, dict[str, Tensor]]:
+    """Return a task on some of its backbone's features, and these."""
+    of_all = task.backbone.spec.features
+    assert of_all is not None
+    chosen = columns(of_all, name, task.backbone.features)
+    own = {split: all_ND[:, chosen] for split, all_ND in features.items()}
+    return replace(task, backbone=task.backbone.giving(name, own["train"].shape[1])), own
 
 
 class HeadsByFeatures:
@@ -61,10 +96,8 @@ class HeadsByFeatures:
         self._task, self._order = task, [trial.number for trial in trials]
         self._groups: dict[str, Head] = {}
         for name in dict.fromkeys(str(trial.params["features"]) for trial in trials):
-            own = {s: of_all[:, _columns(task.backbone, name)] for s, of_all in features.items()}
             members = [trial for trial in trials if trial.params["features"] == name]
-            backbone = task.backbone.giving(name, own["train"].shape[1])
-            self._groups[name] = make(replace(task, backbone=backbone), own, members)
+            self._groups[name] = make(*_part(task, features, name), members)
 
     @property
     def best(self) -> dict[int, BestEpoch]:
@@ -128,9 +161,3 @@ class HeadsByFeatures:
     def _first(self) -> Head:
         number = self.active[0]
         return next(group for group in self._groups.values() if number in group.active)
-
-
-def _columns(backbone: Backbone, name: str) -> slice | list[int]:
-    of_all = backbone.spec.features
-    assert of_all is not None
-    return columns(of_all, name, backbone.features)

@@ -149,7 +149,38 @@ def test_each_backbone_chooses_among_the_features_that_it_has(tmp_path: Path) ->
     wide = {cell.name: backbone_of(cell, made).features for cell in made.cells()}
     assert wide["digits/vit/frozen"] == "cls+mean"
     assert wide["digits/vit/full"] is None
-    assert wide["digits/fixed/frozen"] == "mean"
+    assert wide["digits/fixed/frozen"] == "cls+mean"
+
+
+def test_entries_of_one_network_share_its_pass(tmp_path: Path) -> None:
+    text = SPACE.replace(
+        "freeze:",
+        "  - {name: other, model: test_vit, weights: none, features: cls}\n"
+        "  - {name: apart, model: test_vit, weights: none, features: last4, std: [1, 1, 1]}\n"
+        "freeze:",
+    )
+    (tmp_path / "space.yaml").write_text(text)
+    made = load_space(str(tmp_path / "space.yaml"))
+    wide = {cell.name: backbone_of(cell, made).features for cell in made.cells()}
+    assert wide["digits/fixed/frozen"] == wide["digits/other/frozen"] == "cls+mean"
+    assert wide["digits/fixed/full"] == "mean"
+    assert wide["digits/apart/frozen"] == "last4"
+
+
+@pytest.mark.parametrize("head", PARAMS)
+def test_a_head_on_a_part_of_shared_features_is_what_it_is_on_its_own(head: str) -> None:
+    features, labels = made_up()
+    trials = [Trial(0, PARAMS[head])]
+    how = (Recipe(), 3, "auroc", 0, torch.device("cpu"))
+    shared = heads_on(
+        Task(backbone("last4+mean"), labels, 2, *how), features, trials, HEADS[head], "mean"
+    )
+    own = {s: f[:, columns("last4+mean", "mean", f.shape[1])] for s, f in features.items()}
+    alone = heads_on(Task(backbone("mean"), labels, 2, *how), own, trials, HEADS[head], "mean")
+    for made in (shared, alone):
+        made.train_epoch()
+    np.testing.assert_array_equal(shared.probabilities("test"), alone.probabilities("test"))
+    assert shared.backbone.spec.features == "mean"
 
 
 def test_a_backbone_that_has_none_of_the_features_is_named(tmp_path: Path) -> None:

@@ -52,6 +52,20 @@ def test_freezing_that_helps_is_found() -> None:
     )
 
 
+@pytest.mark.parametrize("score", [0.6, 0.9])
+def test_without_a_linear_probe_the_others_are_compared_with_logreg(score: float) -> None:
+    aurocs = {"small/full": 0.75, "small/logreg": score, "small/knn": 1.5 - score}
+    modes = {"freeze": ["full", "logreg", "knn"]}
+    found = asked(aurocs, "full", **modes)
+    assert found.asked == (
+        "Is training 'full' better than leaving the backbone frozen, with the head of 'logreg'?"
+    )
+    assert found.findings[0].word == ("better" if score < 0.75 else "worse")
+    assert (
+        asked(aurocs, "knn", **modes).asked == "Is the head of 'knn' better than that of 'logreg'?"
+    )
+
+
 def test_a_small_model_as_good_as_the_large_is_equivalent_within_the_margin() -> None:
     question = asked(cells(0.85, 0.85, 0.6), "small", 0.05, samples=3000, shared=0.6)
     assert question.asked == "Is the larger large better than small, or is the small one as good?"
