@@ -1,10 +1,13 @@
 """The command line: parse, call, print. Heavy imports are inside the commands."""
 
 import os
+import shutil
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -34,6 +37,7 @@ from sweep.cli.sweeps import living
 from sweep.errors import Interrupted, SweepError
 
 _FAULT_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
+_PAGES = 10  # of sweeps, the newest first
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -255,21 +259,59 @@ def doctor_command(
 @TRACKING
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5000, show_default=True)
-def ui(tracking_uri: str | None, host: str, port: int) -> None:
+@click.option(
+    "--optuna", metavar="NAME", help="Open optuna-dashboard on the search of a sweep instead."
+)
+@HOME
+def ui(
+    tracking_uri: str | None, host: str, port: int, optuna: str | None, home: Path | None
+) -> None:
     """Open MLflow's web interface on the tracking store."""
+    if optuna:
+        _open_dashboard(optuna, home_of(home), host, port)
     from sweep.base.settings import default_tracking_uri
+    from sweep.tracking.store import is_missing_file
 
     uri = tracking_uri or default_tracking_uri()
     shown = without_password(uri)
     if uri.startswith(("http://", "https://")):
         click.echo(f"the tracking server is at {shown}: open it in a browser")
+        _print_pages(uri, shown)
         return
     click.echo(f"MLflow on {shown}: open http://{host}:{port} (Ctrl-C ends it)")
+    if not is_missing_file(uri):
+        _print_pages(uri, f"http://{host}:{port}")
     sys.stdout.flush()
     # Other users can read a process's command line, but not its environment.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     command = ["mlflow", "ui", "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", *command])
+
+
+def _open_dashboard(name: str, home: Path, host: str, port: int) -> NoReturn:
+    """Become optuna-dashboard; raises SweepError if it is not installed."""
+    from sweep.records.home import existing
+
+    folder = existing(home, name)
+    beside = Path(sys.executable).parent  # of an environment that is not activated
+    program = shutil.which(
+        "optuna-dashboard", path=os.pathsep.join([str(beside), *os.get_exec_path()])
+    )
+    if program is None:
+        raise SweepError("optuna-dashboard is not installed: pip install optuna-dashboard")
+    storage = folder.settings().ledger or folder.ledger
+    click.echo(f"the search of {name}: open http://{host}:{port} (Ctrl-C ends it)")
+    sys.stdout.flush()
+    os.execv(program, [program, storage, "--host", host, "--port", str(port)])
+
+
+def _print_pages(uri: str, address: str) -> None:
+    """Print where in MLflow each sweep has a line for each cell; nothing if MLflow is silent."""
+    from sweep.tracking.experiment import pages
+
+    with suppress(Exception):  # the server or the network may fail in many ways
+        for name, page in list(pages(uri).items())[:_PAGES]:
+            click.echo(f"  {name}: {address.rstrip('/')}/{page}")
 
 
 def main() -> None:

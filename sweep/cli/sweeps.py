@@ -1,5 +1,6 @@
 """`sweep launch` and what comes after it: resume, stop, status, logs, list, sync, remove."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,9 @@ def launch(
 
     places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
     listener = TerminalListener()
-    _end(run(space, places, listener, 2 if retries is None else retries), listener, left_out)
+    command = _without_paths(space_name, name, overrides, only)
+    outcome = run(space, places, listener, 2 if retries is None else retries, command)
+    _end(outcome, listener, left_out)
 
 
 @click.command()
@@ -325,6 +328,20 @@ def verify_command(name: str, tracking_uri: str | None, home: Path | None) -> No
 
 
 living = (launch, resume, stop, status, list_sweeps, logs, sync, verify_command, remove)
+
+
+def _without_paths(
+    space: str, name: str | None, overrides: Sequence[str], only: Sequence[str]
+) -> str:
+    """Return what was typed to launch a sweep, without folders, which may name patients."""
+    words = ["sweep", "launch", "--space", Path(space).name]
+    words += ["--name", name] if name else []
+    for item in overrides:
+        key, _, value = item.partition("=")
+        words += ["--set", f"{key}=..." if "/" in value else item]
+    for item in only:
+        words += ["--only", item]
+    return shlex.join(words)
 
 
 def _confirm(question: str) -> None:

@@ -1,7 +1,6 @@
 """From sweeps to text: the comparison in one of its formats."""
 
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from sweep.base.atomic import write_atomically, write_text
@@ -55,16 +54,22 @@ def write(comparison: Comparison, style: str, output: Path) -> None:
     write_atomically(output, lambda file: frame.to_parquet(file, index=False))
 
 
-def log_report(sweeps: Iterable[SweepResults], report: Path) -> list[str]:
-    """Keep a report with the runs of each sweep in MLflow; return why where that fails."""
-    from sweep.tracking import runs
+def log_report(comparison: Comparison, report: Path) -> list[str]:
+    """Keep a report with the runs of each sweep in MLflow; return why where that fails.
 
-    problems = []
+    A report of one sweep is what its experiment's description says, too.
+    """
+    from sweep.tracking import runs
+    from sweep.tracking.experiment import REPORT
+
+    sweeps, problems = comparison.sweeps, []
+    answer = None if comparison.several else tables.markdown_sentences(comparison)
     with tempfile.TemporaryDirectory() as folder:
-        named = Path(folder) / "report.html"
+        named = Path(folder) / REPORT
         named.write_bytes(report.read_bytes())
         for sweep in sweeps:
-            if reason := runs.log_report(sweep.name, sweep.id, sweep.tracking_uri, named):
+            at = (sweep.name, sweep.id, sweep.tracking_uri)
+            if reason := runs.log_report(*at, named, answer):
                 problems.append(f"the report is not in MLflow at {sweep.tracking_uri}: {reason}")
     return problems
 

@@ -39,6 +39,7 @@ class Settings:
 
     Attributes:
         local: in one process, without Ray.
+        command: what was typed to launch it, without paths.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Settings:
     retries: int = 2
     ledger: str | None = None
     local: bool = False
+    command: str = "sweep"
 
 
 _LOCK_TIMEOUT_S = 1.0  # readers hold the lock only briefly
@@ -116,6 +118,15 @@ class SweepFolder:
         path = self.path / "launch.json"
         with _naming(path):
             return Settings(**json.loads(path.read_text("utf-8")))
+
+    def write_answer(self, answer: str) -> None:
+        """Keep what the sweep has found, in Markdown, for its trackers."""
+        write_text(self.path / "answer.md", answer)
+
+    def answer(self) -> str | None:
+        """Return what the sweep has found, in Markdown; None before it is finished."""
+        path = self.path / "answer.md"
+        return path.read_text("utf-8") if path.is_file() else None
 
     @property
     def ledger(self) -> str:
@@ -184,7 +195,8 @@ class SweepFolder:
 
     def reopen(self, forget_failures: bool) -> None:
         """Take back that the sweep is finished; on demand, that trials of it failed."""
-        (self.path / "finished").unlink(missing_ok=True)
+        for name in ("finished", "answer.md"):
+            (self.path / name).unlink(missing_ok=True)
         if forget_failures:
             for path in self._record_files():
                 if read_record(path).state == "failed":

@@ -64,13 +64,18 @@ _NOBODY = Listener()
 
 
 def launch(
-    space: Space, places: Places = Places(), listener: Listener = _NOBODY, retries: int = 2
+    space: Space,
+    places: Places = Places(),
+    listener: Listener = _NOBODY,
+    retries: int = 2,
+    command: str = "sweep.launch",
 ) -> "Outcome":
     """Run a new sweep to its end, and compare its cells. Nothing is printed.
 
     Args:
         listener: is told what happens.
         retries: how often a wave that failed is tried again.
+        command: what MLflow shows as the source of the runs; no paths should be in it.
 
     Raises:
         SweepError: something it needs is missing or wrong; nothing was begun.
@@ -86,6 +91,7 @@ def launch(
         retries,
         places.ledger,
         places.local,
+        command,
     )
     return launching.launch(space, places.home or default_home(), settings, listener)
 

@@ -15,6 +15,7 @@ from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_text
 from sweep.base.settings import default_cache, default_tracking_uri
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
+from sweep.comparison.formats.tables import markdown_sentences
 from sweep.data.inputs import refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder
@@ -55,6 +56,7 @@ def new_settings(
     retries: int = 2,
     ledger: str | None = None,
     local: bool = False,
+    command: str = "sweep",
 ) -> Settings:
     """Return the settings of a sweep that is launched now."""
     return Settings(
@@ -67,6 +69,7 @@ def new_settings(
         retries=retries,
         ledger=ledger if not ledger or is_database(ledger) else str(Path(ledger).absolute()),
         local=local,
+        command=command,
     )
 
 
@@ -284,6 +287,7 @@ def _run(
         comparison = _compared(folder)
         for row in comparison.rows:
             _conclude(folder, settings, row)
+        folder.write_answer(markdown_sentences(comparison))
     spool.delete_strays()
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("finished")

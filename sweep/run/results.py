@@ -143,4 +143,4 @@ class ComparisonResult:
 
     def log_report(self, path: Path | str) -> list[str]:
         """Keep a report with the runs of each sweep in MLflow; return why where that fails."""
-        return log_report(self.comparison.sweeps, Path(path))
+        return log_report(self.comparison, Path(path))

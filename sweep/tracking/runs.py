@@ -13,6 +13,7 @@ from mlflow.entities import Run
 from sweep.base.addresses import without_password
 from sweep.errors import first_line
 from sweep.records.record import RunRecord
+from sweep.tracking.experiment import describe_experiment, report_key
 from sweep.tracking.schema import KEY, KIND, content_of, run_name
 
 # Suffixes of keys of runs without a record: a report, a cell that is not concluded.
@@ -33,14 +34,20 @@ def runs_of(client: MlflowClient, experiment: str, sweep_id: str) -> list[Run]:
             return found
 
 
-def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
+def log_report(
+    sweep: str, sweep_id: str, uri: str, report: Path, answer: str | None = None
+) -> str | None:
     """Keep a report with a sweep's runs, where MLflow's interface shows it; the newest is kept.
+
+    Args:
+        report: a file called `REPORT`.
+        answer: what the experiment's description says, as Markdown.
 
     Returns why that was not possible, or None.
     """
     if is_missing_file(uri):
         return "there is no such file"
-    key = f"{sweep_id}:comparison"
+    key = report_key(sweep_id)
     try:
         client = client_of(uri)
         experiment = client.get_experiment_by_name(sweep)
@@ -55,6 +62,8 @@ def log_report(sweep: str, sweep_id: str, uri: str, report: Path) -> str | None:
         )
         client.log_artifact(run.info.run_id, str(report))
         client.set_terminated(run.info.run_id)
+        if answer:
+            describe_experiment(client, experiment.experiment_id, sweep_id, answer)
     except Exception as error:  # the server or the network may fail in many ways
         return f"{type(error).__name__}: {first_line(error)}"
     return None

@@ -7,7 +7,13 @@ params and metrics are a contract. The space lies as ``space.json`` with the run
 import json
 from typing import Any
 
-from mlflow.entities import Metric, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_GIT_COMMIT,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+)
 
 from sweep.records.record import RunRecord
 
@@ -15,6 +21,7 @@ CELL = "sweep.cell"
 KIND = "sweep.kind"
 KEY = "sweep.key"
 STATE = "sweep.state"
+RESULT = "sweep.result"  # of a cell: the objective on the test split, and its interval
 ROUND = "sweep.round"
 TRIALS = "sweep.trials"
 SEARCH_FLOPS = "sweep.search_flops"
@@ -78,12 +85,47 @@ def tags_of(record: RunRecord) -> dict[str, str]:
         if name not in params
     }
     tags |= {STATE: record.state, ROUND: str(record.round)}
+    if record.kind == "cell" and (result := _result(record)):
+        tags[RESULT] = result
     if record.predictions:
         tags[PREDICTIONS] = record.predictions
     if record.error:
         # Only the error's kind: the rest may name files of the dataset and paths.
         tags[ERROR] = record.error.partition(":")[0][:100]
     return tags
+
+
+def _result(record: RunRecord) -> str | None:
+    """Return a cell's score as it is read at a glance: 0.931 [0.912, 0.949]."""
+    name = record.params.get("objective")
+    mean, low, high = (record.test.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if mean is None:
+        return None
+    return f"{mean:.3f}" if low is None or high is None else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def source_tags(record: RunRecord, command: str) -> dict[str, str]:
+    """Return what MLflow shows as the source of a run: the command, and the commit of the code."""
+    tags = {MLFLOW_SOURCE_NAME: command, MLFLOW_SOURCE_TYPE: "LOCAL"}
+    commit = str(record.facts.get("commit", "")).rstrip("+")
+    return {**tags, **({MLFLOW_GIT_COMMIT: commit} if commit else {})}
+
+
+def inputs_of(record: RunRecord) -> list[DatasetInput]:
+    """Return the data set of a record's run: name, digest, number of samples; no place."""
+    counts = record.facts.get("samples")
+    if not counts:
+        return []
+    digest = str(record.facts["fingerprint"])
+    profile = {"num_rows": sum(counts.values()), **counts}
+    shown = Dataset(
+        name=record.dataset,
+        digest=digest,
+        source_type="sweep",
+        source=json.dumps({"fingerprint": digest}),
+        profile=json.dumps(profile),
+    )
+    return [DatasetInput(shown, [InputTag(MLFLOW_DATASET_CONTEXT, "train, val, test")])]
 
 
 def metrics_of(record: RunRecord) -> list[Metric]:

@@ -6,7 +6,7 @@ Every result waits there until it was sent. An outage of a server delays that an
 import logging
 import secrets
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class Spool:
         self._uri, self._names = uri, list(trackers)
         self._trackers: dict[str, Tracker] = {}
         self._taken: set[tuple[str, str, str]] = set()  # tracker, key and content
+        self._described: dict[str, str] = {}  # the answer that each tracker shows
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._lock = FileLock(folder.path / "sync.lock", timeout=_LOCK_TIMEOUT_S)
@@ -99,24 +100,37 @@ class Spool:
                 # Otherwise the record was written again meanwhile.
                 if marker.stat().st_mtime_ns == marked:
                     marker.unlink()
+        self._send_answer()
 
     def _send(self, record: RunRecord) -> bool:
         """Send a record to every tracker; tell whether all have taken it."""
         for name in self._names:
             taken = (name, record.key, record.content)
-            if taken in self._taken:
-                continue
-            try:
-                if name not in self._trackers:
-                    self._trackers[name] = TRACKERS.get(name)(self.folder, self._uri)
-                self._trackers[name].send(record)
+            if taken not in self._taken and self._try(name, lambda to: to.send(record)):
                 self._taken.add(taken)
-            except Exception as error:  # a tracker's server or the network may fail in many ways
-                self._trackers.pop(name, None)
-                self.error = self._describe(name, error)
         return self.error is None
 
-    def _describe(self, name: str, error: Exception) -> str:
+    def _send_answer(self) -> None:
+        """Let every tracker show what the sweep has found, once it is known."""
+        answer = self.folder.answer()
+        for name in self._names if answer is not None else ():
+            shown = self._described.get(name) == answer
+            if not shown and self._try(name, lambda to: to.describe(str(answer))):
+                self._described[name] = str(answer)
+
+    def _try(self, name: str, send: Callable[[Tracker], None]) -> bool:
+        """Send something to a tracker; tell whether it has taken it."""
+        try:
+            if name not in self._trackers:
+                self._trackers[name] = TRACKERS.get(name)(self.folder, self._uri)
+            send(self._trackers[name])
+        except Exception as error:  # a tracker's server or the network may fail in many ways
+            self._trackers.pop(name, None)
+            self.error = self._reason(name, error)
+            return False
+        return True
+
+    def _reason(self, name: str, error: Exception) -> str:
         line = first_line(error)
         how = TRACKERS.get(name).advice(self._uri, line) if name in TRACKERS else None
         text = f"{type(error).__name__}: {line}{f'; {how}' if how else ''}"
@@ -136,6 +150,7 @@ class Spool:
         if not path.is_file() or path.read_text() != self._token:
             self._trackers.clear()
             self._taken.clear()
+            self._described.clear()
             path.write_text(self._token)
 
     def _run(self) -> None:

@@ -153,9 +153,16 @@ def markdown(comparison: Comparison) -> str:
         lines.append(f"| {' | '.join(map(_in_cell, values))} |")
     if named := positive_classes(comparison):
         lines += ["", f"Positive class: {', '.join(named)}."]
-    for heading, texts in sentences(comparison).items():
-        lines += ["", f"**{heading}**", "", *(f"- {text}" for text in texts)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", markdown_sentences(comparison)])
+
+
+def markdown_sentences(comparison: Comparison) -> str:
+    """Return the sentences as Markdown, a list below each question."""
+    parts = [
+        "\n".join([f"**{heading}**", "", *(f"- {text}" for text in texts)])
+        for heading, texts in sentences(comparison).items()
+    ]
+    return "\n\n".join(parts)
 
 
 def _positive_note(comparison: Comparison) -> str:

@@ -25,7 +25,7 @@ SPLIT_NAMES = {
 
 # Patient ids in Kermany's chest X-rays: person1_bacteria_1.jpeg, IM-0115-0001.jpeg,
 # NORMAL2-IM-0927-0001.jpeg. The two series of normal images number patients separately.
-_KERMANY_PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
+KERMANY_PATIENT = r"^(person\d+|(?:NORMAL2-)?IM-\d+)"
 
 
 class Folder(Layout):
@@ -50,7 +50,7 @@ class Folder(Layout):
                 # The official validation folder holds 16 images, too few for model selection.
                 "train": ["train", "val"],
                 "test": "test",
-                "group": _KERMANY_PATIENT,
+                "group": KERMANY_PATIENT,
                 "group_scope": "split",
                 "augment": "xray",
             },

@@ -29,6 +29,13 @@ class Tracker(ABC):
         before. Neither a file name nor an identifier of a patient is in a record.
         """
 
+    def describe(self, answer: str) -> None:  # noqa: B027 - most show results alone
+        """Show what a finished sweep has found.
+
+        Args:
+            answer: the sentences of its comparison, as Markdown.
+        """
+
     def delete_strays(self) -> None:  # noqa: B027 - most have nothing to delete
         """Delete what was sent of runs that have no record, as their trials were lost."""
 

@@ -18,6 +18,7 @@ from mlflow.entities import Param, Run, RunTag
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
 from sweep.space.registries import TRACKERS
+from sweep.tracking.experiment import describe_experiment, prepare_experiment
 from sweep.tracking.runs import OF_NO_RECORD, runs_of
 from sweep.tracking.schema import (
     CELL,
@@ -29,10 +30,12 @@ from sweep.tracking.schema import (
     SPACE,
     SPACE_FILE,
     content_of,
+    inputs_of,
     key_of_cell,
     metrics_of,
     params_of,
     run_name,
+    source_tags,
     tags_of,
 )
 from sweep.tracking.trackers.base import Tracker
@@ -64,7 +67,9 @@ class MLflowTracker(Tracker):
         make_database(uri)
         self._client = client_of(uri)
         self._experiment = self._experiment_id(folder.name)
-        self._sweep_id = folder.settings().id
+        prepare_experiment(self._client, self._experiment, folder.space().objective)
+        settings = folder.settings()
+        self._sweep_id, self._command = settings.id, settings.command
         self._runs: dict[str, _Sent] = {}
         self._list_runs()
 
@@ -90,6 +95,10 @@ class MLflowTracker(Tracker):
         # The last write: it marks the run as complete.
         self._client.set_tag(run_id, CONTENT, record.content)
         self._runs[record.key] = _Sent(run_id, record.content, False)
+
+    def describe(self, answer: str) -> None:
+        """Let the experiment's description say what the sweep has found."""
+        describe_experiment(self._client, self._experiment, self._sweep_id, answer)
 
     def delete_strays(self) -> None:
         """Delete the runs that have no record."""
@@ -176,11 +185,14 @@ class MLflowTracker(Tracker):
             path = self.folder.path / "predictions" / record.predictions
             if path.is_file():
                 self._client.log_artifact(run_id, str(path), PREDICTIONS_FOLDER)
+        tags = {**tags_of(record), **source_tags(record, self._command)}
         self._client.log_batch(
             run_id,
             params=[Param(name, text) for name, text in params_of(record).items()],
-            tags=[RunTag(name, text) for name, text in tags_of(record).items()],
+            tags=[RunTag(name, text) for name, text in tags.items()],
         )
+        if inputs := inputs_of(record):
+            self._client.log_inputs(run_id, datasets=inputs)
         metrics = metrics_of(record)
         for start in range(0, len(metrics), _METRICS_A_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
