@@ -20,8 +20,9 @@ SIDE_BY_SIDE := -n logical --dist worksteal
 quickstart: install
 	if [ -e sweeps/quickstart ]; then $(BIN)/sweep resume quickstart; \
 	else $(BIN)/sweep launch --space quickstart; fi
+	$(BIN)/sweep report quickstart --output report.html
 	@echo
-	@echo "The same to look at:    $(BIN)/sweep report quickstart    (then open report.html)"
+	@echo "The same to look at:    open $(CURDIR)/report.html in a browser"
 	@echo "Every run is in MLflow: $(BIN)/sweep ui    (then open http://127.0.0.1:5000)"
 	@echo "Your own images next:   see README.md, 'Your own images'"
 

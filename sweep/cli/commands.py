@@ -32,6 +32,7 @@ from sweep.cli.options import (
     load_space_file,
 )
 from sweep.cli.output import forgiving_output
+from sweep.cli.predict import predict
 from sweep.cli.remote import ADDRESS, ask_head, on_the_head
 from sweep.cli.sweeps import living
 from sweep.errors import Interrupted, SweepError
@@ -178,6 +179,7 @@ def space_check(name_or_path: str, overrides: tuple[str, ...], only: tuple[str, 
 
 
 cli.add_command(data)
+cli.add_command(predict)
 for command in living:
     cli.add_command(command)
 

@@ -11,7 +11,7 @@ PREPARING = "preparing.json"
 _OF_A_REFUSED_LAUNCH = frozenset({"lock", "owner.json", "stop", "sweep.log", PREPARING})
 # A sweep writes these files; their names are hashes of run keys.
 _OWN_FILES = re.compile(
-    r"""space\.yaml|finished|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
+    r"""space\.yaml|finished|answer\.md|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
     |imports/[A-Za-z_]\w*\.py
     |ledger\.journal(\.lock.*)?|ledger\.db(-wal|-shm|-journal)?
     |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt

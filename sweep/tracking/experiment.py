@@ -18,6 +18,7 @@ from sweep.tracking.schema import KEY, KIND, RESULT, STATE
 REPORT = "report.html"
 _KIND = "mlflow.experimentKind"
 _TRAINING = "custom_model_development"  # what the interface calls Model training
+_LONGEST = 5000  # characters of a tag, on servers of any version
 _VIEW = "cells"
 _VIEWS = "mlflow.sharedViewState."
 
@@ -41,9 +42,18 @@ def describe_experiment(client: MlflowClient, experiment: str, sweep_id: str, an
     found = client.search_runs([experiment], f"tags.`{KEY}` = '{report_key(sweep_id)}'")
     if found:
         links += f" · [report]({_page_of_report(experiment, found[0].info.run_id)})"
-    text = f"{links}\n\n{answer}"
+    text = _shortened(f"{links}\n\n{answer}")
     if client.get_experiment(experiment).tags.get(DESCRIPTION) != text:
         client.set_experiment_tag(experiment, DESCRIPTION, text)
+
+
+def _shortened(text: str) -> str:
+    """Leave the last lines of a text out, if it is longer than a tag may be."""
+    more = "\n\n... the rest is in the report"
+    if len(text) <= _LONGEST:
+        return text
+    lines = text[: _LONGEST - len(more)].splitlines()
+    return "\n".join(lines[:-1]) + more
 
 
 def pages(uri: str) -> dict[str, str]:

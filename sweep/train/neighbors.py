@@ -66,6 +66,16 @@ class KNNHead(nn.Module):
             f"shares.clamp(min={_LEAST_SHARE}).log() / calibration",
         }
 
+    @classmethod
+    def restored(cls, described: dict[str, Any], buffers: dict[str, Tensor]) -> "KNNHead":
+        """Return a head of which `description` and the buffers were kept."""
+        features_ND, labels_N = buffers["features"], buffers["labels"]
+        numbers = (described["classes"], described["n_neighbors"], described["temperature"])
+        head = cls(features_ND, labels_N, *numbers)
+        head.load_state_dict(buffers)
+        head.calibration = described["calibration"]
+        return head
+
 
 class PrototypeHead(nn.Module):
     """The nearest class mean of centred directions (SimpleShot, Wang et al. 2019)."""
@@ -102,6 +112,16 @@ class PrototypeHead(nn.Module):
             "logits": "logits = normalize(features - head.mean, dim=1) @ head.prototypes.T / "
             "temperature / calibration",
         }
+
+    @classmethod
+    def restored(cls, described: dict[str, Any], buffers: dict[str, Tensor]) -> "PrototypeHead":
+        """Return a head of which `description` and the buffers were kept."""
+        classes, features = buffers["prototypes"].shape
+        empty = torch.zeros(1, features), torch.zeros(1, dtype=torch.long)
+        head = cls(*empty, classes, described["temperature"])
+        head.load_state_dict(buffers)
+        head.calibration = described["calibration"]
+        return head
 
 
 class NearestNeighbors(BatchedEstimator):

@@ -100,7 +100,7 @@ def test_the_quickstart_with_eight_trials_at_once_on_postgresql_and_s3(
          "--home", "nowhere", "--tracking-uri", tracking],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert len(json.loads(alone.stdout)["cells"]) == 6
+    assert len(json.loads(alone.stdout)["cells"]) == 15
 
 
 def test_mlflow_with_passwords(

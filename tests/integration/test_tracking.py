@@ -1,5 +1,6 @@
 """MLflow is a projection of the results: a real tracking store, its outages included."""
 
+import json
 import os
 import signal
 import socket
@@ -22,7 +23,9 @@ from sweep.records.folder import Settings, SweepFolder
 from sweep.records.record import RunRecord
 from sweep.records.results import home_results
 from sweep.space.model import Space
+from sweep.tracking.experiment import pages
 from sweep.tracking.reader import tracked_results
+from sweep.tracking.runs import log_report
 from sweep.tracking.spool import Spool
 from sweep.tracking.store import make_database, refuse_tracking
 from tests.simulated import as_table, classifier
@@ -33,7 +36,10 @@ pytestmark = pytest.mark.integration
 def sweep_folder(tmp_path: Path, uri: str) -> SweepFolder:
     folder = SweepFolder(tmp_path / "home", "s")
     space = Space.model_validate({"name": "s", "datasets": ["digits"], "backbones": ["lite0"]})
-    folder.create(space, Settings("id", "now", str(tmp_path), None, uri, None))
+    folder.create(
+        space,
+        Settings("id", "now", str(tmp_path), None, uri, None, command="sweep launch --space s"),
+    )
     return folder
 
 
@@ -95,6 +101,84 @@ def test_confirmations_and_cells_carry_the_test_metrics(tmp_path: Path, uri: str
     assert found["confirmation"].data.metrics["test/auroc"] == 0.88
     assert found["cell"].data.metrics["test/auroc_low"] == 0.8
     assert {run.info.status for run in found.values()} == {"FINISHED"}
+
+
+def experiment_tags(uri: str) -> dict[str, str]:
+    found = MlflowClient(tracking_uri=uri).get_experiment_by_name("s")
+    assert found is not None
+    return dict(found.tags)
+
+
+def test_an_experiment_is_of_model_training_and_has_a_view_with_a_line_for_each_cell(
+    tmp_path: Path, uri: str
+) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    test = {"auroc": 0.8812, "auroc_low": 0.8, "auroc_high": 0.9}
+    for each in (record(0), record(0, "cell", test=test)):
+        folder.write_record(each)
+    Spool(folder, uri).send_all()
+    tags = experiment_tags(uri)
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    view = json.loads(tags["mlflow.sharedViewState.cells"])
+    state = json.loads(view["state"])
+    client = MlflowClient(tracking_uri=uri)
+    (cell,) = client.search_runs(["1"], state["searchFilter"], order_by=[state["orderByKey"]])
+    shown = [column.partition(".")[2].strip("`") for column in state["selectedColumns"]]
+    assert {**cell.data.params, **cell.data.tags}.keys() >= set(shown)
+    assert cell.data.tags["sweep.result"] == "0.881 [0.800, 0.900]"
+    assert pages(uri) == {
+        "s": "#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=cells"
+    }
+
+
+def test_a_run_names_its_data_set_its_command_and_the_commit_but_no_place(
+    tmp_path: Path, uri: str
+) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    counts = {"train": 6, "val": 2, "test": 2}
+    facts = {"samples": counts, "fingerprint": "abc", "commit": "d1e5+"}
+    folder.write_record(record(0, facts=facts))
+    Spool(folder, uri).send_all()
+    (trial,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "trial")
+    (found,) = trial.inputs.dataset_inputs
+    assert (found.dataset.name, found.dataset.digest) == ("digits", "abc")
+    assert json.loads(found.dataset.profile) == {"num_rows": 10, **counts}
+    assert str(tmp_path) not in found.dataset.source
+    assert trial.data.tags["mlflow.source.name"] == "sweep launch --space s"
+    assert trial.data.tags["mlflow.source.git.commit"] == "d1e5"
+
+
+def test_the_description_is_the_answer_with_a_link_to_the_report(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    spool = Spool(folder, uri)
+    spool.send_all()
+    assert "mlflow.note.content" not in experiment_tags(uri)
+    folder.write_answer("lite0 is best.")
+    spool.send_all()
+    assert "lite0 is best." in experiment_tags(uri)["mlflow.note.content"]
+    report = tmp_path / "report.html"
+    report.write_text("<html>")
+    assert log_report("s", "id", uri, report, "lite0 is best.") is None
+    (run,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "comparison")
+    link = f"#/experiments/1/runs/{run.info.run_id}/artifacts/report.html"
+    assert link in experiment_tags(uri)["mlflow.note.content"]
+    Spool(folder, uri).send_all()  # another process, which sends the answer again
+    assert link in experiment_tags(uri)["mlflow.note.content"]
+
+
+def test_an_answer_that_is_longer_than_mlflow_takes_is_cut_at_a_line(
+    tmp_path: Path, uri: str
+) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    folder.write_answer("\n".join(f"- sentence {i:04d} of many" for i in range(1000)))
+    spool = Spool(folder, uri)
+    spool.send_all()
+    assert spool.error is None
+    lines = experiment_tags(uri)["mlflow.note.content"].splitlines()
+    assert lines[-3].endswith("of many")
+    assert lines[-1] == "... the rest is in the report"
 
 
 def test_a_failed_run_is_marked_failed_with_the_kind_of_its_error_alone(
@@ -269,7 +353,10 @@ def test_no_path_of_the_space_is_in_mlflow(tmp_path: Path, uri: str) -> None:
                  "test": ["u"]}]  # fmt: skip
     backbones = [{"name": "b", "model": "resnet18", "weights": "hidden_in1k.safetensors"}]
     space = Space.model_validate({"name": "s", "datasets": datasets, "backbones": backbones})
-    folder.create(space, Settings("id", "now", str(tmp_path), None, uri, None))
+    folder.create(
+        space,
+        Settings("id", "now", str(tmp_path), None, uri, None, command="sweep launch --space s"),
+    )
     folder.write_record(record(0, dataset="d", backbone="b", key="id:d/b/frozen:trial:0"))
     Spool(folder, uri).send_all()
     client = MlflowClient(uri)

@@ -57,8 +57,9 @@ def launched(tmp_path: Path) -> SweepFolder:
         folder.file(name, "key", suffix).touch()
     model = folder.file("models", "key", "")
     for path in ("ledger.journal", "ledger.db", "ledger.db-wal", "pulse.json", "finished",
-                 "sweep.log", "sync.lock", f"{model}/model.safetensors", f"{model}/model.json",
-                 ".space.yaml.0a1b2c3d", "tune.a1b2c3d4e5f6/s/x/params.pkl"):  # fmt: skip
+                 "answer.md", "sweep.log", "sync.lock", f"{model}/model.safetensors",
+                 f"{model}/model.json", ".space.yaml.0a1b2c3d",
+                 "tune.a1b2c3d4e5f6/s/x/params.pkl"):  # fmt: skip
         write_text(folder.path / path, "x")
     return folder
 

@@ -75,6 +75,13 @@ class Layout(ABC):
         """Return what opens the images of the samples; by default files below the path."""
         return Files(path)
 
+    def volume(self, path: Path) -> Volume | None:
+        """Return what gives the slices of a file or folder that is one volume; None for a picture.
+
+        For files that are in no dataset, and are predicted.
+        """
+        return None
+
     def known_dataset(self, name: str) -> KnownDataset | None:
         """Return what a name in a space file stands for, or None."""
         return self.known.get(name)

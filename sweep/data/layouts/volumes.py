@@ -4,6 +4,7 @@ Which of the three a folder is, its table tells: ``volumes.csv``, ``name_mapping
 folders HGG and LGG), or ``UCSF-PDGM-metadata*.csv``.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -231,6 +232,14 @@ class Volumes(Layout):
             for exam in _exams(spec, path)
         }
         return Slices(volumes, spec.slices)
+
+    def volume(self, path: Path) -> Volume | None:
+        """Return a NIfTI file, a DICOM file of several frames, or the folder of a DICOM series."""
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                files = [entry.path for entry in entries if entry.is_file()]
+            return VolumeFile(path) if any(is_dicom(Path(file)) for file in files) else None
+        return VolumeFile(path)
 
 
 LAYOUTS.register("volumes", Volumes())

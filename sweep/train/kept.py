@@ -1,0 +1,90 @@
+"""The model that the first confirmation of a cell has kept: loading it again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sweep.backbones.backbone import Network, preprocessing
+from sweep.backbones.families.base import Preprocessing, family_of
+from sweep.backbones.tokens import use_features
+from sweep.errors import DamagedError
+from sweep.space.backbone import BackboneSpec
+from sweep.space.freeze import freeze_mode
+from sweep.train.neighbors import KNNHead, PrototypeHead
+
+StateDict = dict[str, Tensor]
+
+# Heads that are no linear layer, by the name that a freeze mode gives.
+_OTHER_HEADS: dict[str, type[KNNHead | PrototypeHead]] = {
+    "nearest_neighbors": KNNHead,
+    "prototypes": PrototypeHead,
+}
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """A confirmed model, ready to predict.
+
+    Attributes:
+        network: normalised images (B, 3, S, S) -> logits (B, C), in eval mode; its temperature is
+            in its head.
+        classes: their names, in the order of the logits.
+        image_size: S.
+    """
+
+    network: Network
+    classes: list[str]
+    image_size: int
+    preprocessing: Preprocessing
+
+
+def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:
+    """Load a kept model from its folder.
+
+    Args:
+        backbone: the entry of its cell, with the features that the kept head was trained on.
+        mode: the freeze mode of its cell.
+
+    Raises:
+        DamagedError: its files are not there, cannot be read, or are of another model.
+    """
+    path = folder / "model.safetensors"
+    try:
+        about = json.loads((folder / "model.json").read_text("utf-8"))
+        state = load_file(path)
+        size, classes = int(about["image_size"]), [str(name) for name in about["classes"]]
+        network = _network(state, about, backbone, mode)
+    except Exception as error:  # readers raise many kinds of errors on damaged files
+        raise DamagedError(path, f"cannot be loaded ({type(error).__name__})") from error
+    return KeptModel(network.eval(), classes, size, preprocessing(backbone))
+
+
+def _network(state: StateDict, about: dict[str, Any], backbone: BackboneSpec, mode: str) -> Network:
+    size = int(about["image_size"])
+    trunk = family_of(backbone).build(backbone, size)
+    own = {name: state.pop(name) for name in trunk.state_dict()}
+    trunk.load_state_dict(own)
+    use_features(trunk, backbone)
+    head = _head(state, about, mode)
+    network = Network(trunk, 1, len(about["classes"]))
+    network.head = head
+    return network
+
+
+def _head(state: StateDict, about: dict[str, Any], mode: str) -> nn.Module:
+    """Make the head of what a file holds besides the trunk."""
+    if "head" in about:
+        buffers = {name.removeprefix("head."): item for name, item in state.items()}
+        return _OTHER_HEADS[freeze_mode(mode)[0].head].restored(about["head"], buffers)
+    by_end = {name.rpartition(".")[2]: item for name, item in state.items()}
+    weight_CD, bias_C = by_end["weight"], by_end["bias"]
+    head = nn.Linear(weight_CD.shape[1], weight_CD.shape[0])
+    with torch.no_grad():
+        head.weight.copy_(weight_CD)
+        head.bias.copy_(bias_C)
+    return head

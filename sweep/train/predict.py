@@ -1,0 +1,158 @@
+"""Probabilities of pictures that are in no data set, by the kept model of a cell.
+
+Dimensions: P pictures, B of them at once, C classes, F files.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sweep.data.io.csvfile import read_csv
+from sweep.data.layouts.base import Files, Slices, Source, Volume, layout_of
+from sweep.data.layouts.tree import images_below, subfolders
+from sweep.data.store.building import StorePlan
+from sweep.data.store.image_store import Store, open_store
+from sweep.errors import DataError, nearest
+from sweep.space.specs import DatasetSpec
+from sweep.train.features import trunk_outputs
+from sweep.train.kept import KeptModel
+
+_BATCH = {"cpu": 32, "cuda": 256}
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of files.
+
+    Attributes:
+        files: pictures, or volumes.
+        probabilities_FC: of their classes, the mean over slices; NaN of what cannot be read.
+        problems: number of a file -> why it cannot be read.
+    """
+
+    files: list[Path]
+    probabilities_FC: NDArray[np.float64]
+    problems: dict[int, str]
+
+
+def files_of(dataset: DatasetSpec, places: Sequence[Path]) -> list[Path]:
+    """Return the pictures, or volumes, that are meant by files, folders and tables.
+
+    Args:
+        dataset: whether its samples are volumes decides which files are.
+        places: a table is a CSV file with a column ``path``, relative to the table.
+
+    Raises:
+        DataError: a place is not there, holds no pictures, or is a table without that column.
+    """
+    found: list[Path] = []
+    for place in places:
+        if not place.exists():
+            raise DataError(f"{place} is not there")
+        own = _rows(place) if place.suffix.lower() == ".csv" else list(_below(dataset, place))
+        if not own:
+            raise DataError(f"{place} holds no pictures")
+        found += own
+    return found
+
+
+def _rows(path: Path) -> list[Path]:
+    try:
+        table = read_csv(path)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} is not a CSV table: {error}") from None
+    if "path" not in table:
+        names = ", ".join(map(repr, table.columns))
+        near = nearest("path", table.columns)
+        raise DataError(f"{path} has no column 'path'; it has {names}{near}")
+    return [path.parent / name for name in table["path"]]
+
+
+def _below(dataset: DatasetSpec, place: Path) -> Iterator[Path]:
+    """Yield a file, a folder that is one volume, or what is below a folder."""
+    volume_of = layout_of(dataset).volume
+    if place.is_file() or volume_of(place):
+        yield place
+        return
+    for folder in subfolders(place):
+        yield from _below(dataset, folder)
+    yield from (Path(file) for file in images_below(place) if Path(file).parent == place)
+
+
+def predict(
+    model: KeptModel,
+    dataset: DatasetSpec,
+    files: list[Path],
+    progress: Progress = lambda *_: None,
+) -> Predictions:
+    """Return the class probabilities of pictures, or of volumes where the data set is of those.
+
+    They are decoded as the data set's are, in a folder that is deleted at the end. Of a volume
+    without a mask the middle slices are taken.
+
+    Args:
+        dataset: the data set of the model's cell.
+        progress: called with what is done (decoding, predicting), how many, and of how many.
+
+    Raises:
+        SweepError: the disk is full, or a package is missing that reads such files.
+    """
+    names_FP = [_pictures(dataset, file) for file in files]
+    names = [name for own in names_FP for name in own]
+    with tempfile.TemporaryDirectory(prefix="sweep-predict-") as folder:
+        plan = StorePlan(
+            names, [""] * len(names), partial(_source, dataset, files), model.image_size,
+            model.preprocessing.interpolation, crop=model.preprocessing.crop,
+        )  # fmt: skip
+        store = open_store(Path(folder), plan, partial(progress, "decoding"))
+        found_PC = _probabilities(model, store, partial(progress, "predicting"))
+    found_PC[list(store.unreadable)] = np.nan
+    means_FC = np.empty((len(files), len(model.classes)))
+    problems: dict[int, str] = {}
+    start = 0
+    for number, own in enumerate(names_FP):
+        rows = range(start, start + len(own))
+        means_FC[number] = found_PC[rows.start : rows.stop].mean(axis=0)
+        if reasons := [store.unreadable[row] for row in rows if row in store.unreadable]:
+            problems[number] = reasons[0]
+        start = rows.stop
+    return Predictions(files, means_FC, problems)
+
+
+def _pictures(dataset: DatasetSpec, file: Path) -> list[str]:
+    """Return the names of a file's pictures: of a volume as many slices as the data set takes."""
+    if layout_of(dataset).volume(file) is None:
+        return [str(file.absolute())]
+    return [f"{file.absolute()}#{rank}" for rank in range(dataset.slices)]
+
+
+def _source(dataset: DatasetSpec, files: list[Path]) -> Source:
+    volume_of = layout_of(dataset).volume
+    volumes: dict[str, Volume] = {
+        str(file.absolute()): volume for file in files if (volume := volume_of(file.absolute()))
+    }
+    return Slices(volumes, dataset.slices) if volumes else Files(Path("/"))
+
+
+def _probabilities(
+    model: KeptModel, store: Store, progress: Callable[[int, int], None]
+) -> NDArray[np.float64]:
+    """Return the class probabilities (P, C) of every picture of a store."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = model.network.to(device)
+    size, count = _BATCH[device.type], len(store)
+    found = []
+    for start in range(0, count, size):
+        images = store.rows(np.arange(start, min(start + size, count)))
+        logits_BC = trunk_outputs(network, images, model.preprocessing, device)
+        found.append(logits_BC.double().softmax(dim=1).numpy())
+        progress(min(start + size, count), count)
+    return np.concatenate(found) if found else np.zeros((0, len(model.classes)))
