@@ -67,7 +67,9 @@ def test_files_folders_and_tables_are_predicted(done: Command, tmp_path: Path) -
     write_images(tmp_path / "new", 1, 180, prefix="one")
     (one,) = (tmp_path / "new").glob("one*.png")
     (tmp_path / "table.csv").write_text(f"path,note\nnew/{one.name},x\n")
-    ended = done("predict", "s", CELL, "new", one, "table.csv", "--output", "p.csv")
+    ended = done(
+        "predict", "s", CELL, tmp_path / "new", one, tmp_path / "table.csv", "--output", "p.csv"
+    )
     assert ended.code == 0, ended.err
     found = pd.read_csv("p.csv")
     assert len(found) == 3 + 1 + 1
@@ -81,7 +83,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(
 ) -> None:
     write_images(tmp_path / "new", 2, 70)
     (tmp_path / "new" / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
-    ended = done("predict", "s", CELL, "new", "--output", "p.csv")
+    ended = done("predict", "s", CELL, tmp_path / "new", "--output", "p.csv")
     assert ended.code == 1
     assert "2 of 3 predicted" in ended.err
     assert "cut.png" in ended.err
@@ -92,11 +94,11 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("s", "cells/small/frozn", "data"), "did you mean cells/small/frozen"),
+        (("s", "cells/small/frozn", "."), "did you mean cells/small/frozen"),
         (("s", CELL, "nowhere"), "nowhere is not there"),
         (("s", CELL, "empty"), "empty holds no pictures"),
         (("s", CELL, "odd.csv"), "no column 'path'"),
-        (("other", CELL, "data"), "no sweep 'other'"),
+        (("other", CELL, "."), "no sweep 'other'"),
     ],
 )
 def test_what_is_wrong_is_said(done: Command, arguments: tuple[str, ...], words: str) -> None:
@@ -111,6 +113,31 @@ def test_what_is_wrong_is_said(done: Command, arguments: tuple[str, ...], words:
 def test_a_model_whose_file_is_damaged_is_refused(done: Command) -> None:
     (kept,) = Path("sweeps/s/models").glob("*/model.safetensors")
     kept.write_bytes(kept.read_bytes()[:1000])
-    ended = done("predict", "s", CELL, "data", "--output", "p.csv")
+    ended = done("predict", "s", CELL, ".", "--output", "p.csv")
     assert ended.code == 2
     assert "model.safetensors is damaged" in ended.err
+
+
+def test_volumes_are_predicted_by_the_mean_of_their_slices(
+    sweep: Command, shared_data: Path
+) -> None:
+    pytest.importorskip("nibabel", reason="needs the extra sweep[medical]")
+    pytest.importorskip("pydicom", reason="needs the extra sweep[medical]")
+    table = pd.read_csv(shared_data / "glioma_volumes" / "volumes.csv")
+    own = table[table["modality"] == "flair"].drop(columns="mask")  # without masks: middle slices
+    own["path"] = [str(shared_data / "glioma_volumes" / path) for path in own["path"]]
+    Path("volumes").mkdir()
+    own.to_csv("volumes/volumes.csv", index=False)
+    dataset = {"name": "gliomas", "layout": "volumes", "path": str(Path("volumes").absolute())}
+    launched = sweep("launch", "--space", tiny_space("s", dataset), "--local")
+    assert launched.code == 0, launched.err
+    done = sweep("predict", "s", "gliomas/small/frozen", "volumes/volumes.csv", "--output", "p.csv")
+    assert done.code == 0, done.err
+    found = pd.read_csv("p.csv").assign(patient=own["patient"].to_numpy())
+    key = bytes.fromhex(Path("sweeps/.ids.key").read_text())
+    found["sample"] = [hashed_id(key, f"gliomas/{patient}") for patient in found["patient"]]
+    both = found.merge(stored_predictions("frozen"), on="sample", suffixes=("", "_stored"))
+    assert len(both) >= 4
+    column = next(name for name in both if name.endswith("_stored") and name.startswith("p_"))
+    difference = both[column] - both[column.removesuffix("_stored")]
+    assert np.abs(difference).max() < 1e-4
