@@ -23,6 +23,7 @@ from sweep.comparison.sources import find_results
 SETS: dict[str, object] = {
     "chest_xray": "chest_xray",
     "ichallenge_pm": "ichallenge_pm",
+    "lgg_mri": "lgg_mri",
     "ham10000": "ham10000",
     "nih": {
         "name": "nih", "layout": "folder", "path": "nih_chest_xray", "group": r"^(\d+)_",

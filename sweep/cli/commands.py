@@ -14,6 +14,7 @@ import click
 from sweep import __version__
 from sweep.base.addresses import without_password
 from sweep.cli.data import data
+from sweep.cli.export import export
 from sweep.cli.options import (
     CLUSTER,
     DATA_ROOT,
@@ -180,6 +181,7 @@ def space_check(name_or_path: str, overrides: tuple[str, ...], only: tuple[str, 
 
 cli.add_command(data)
 cli.add_command(predict)
+cli.add_command(export)
 for command in living:
     cli.add_command(command)
 

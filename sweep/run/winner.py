@@ -10,10 +10,11 @@ from sweep.train.kept import KeptModel, load_kept
 
 
 class Winner(NamedTuple):
-    """A cell, and the model that its first confirmation has kept."""
+    """A cell, the model that its first confirmation has kept, and that confirmation."""
 
     cell: Cell
     model: KeptModel
+    confirmation: RunRecord
 
 
 def load_winner(folder: SweepFolder, name: str) -> Winner:
@@ -37,7 +38,7 @@ def load_winner(folder: SweepFolder, name: str) -> Winner:
     features = record.params.get("features", cell.backbone.features)
     backbone = cell.backbone.model_copy(update={"features": features})
     kept = folder.path / "models" / str(record.model)
-    return Winner(cell, load_kept(kept, backbone, cell.freeze))
+    return Winner(cell, load_kept(kept, backbone, cell.freeze), record)
 
 
 def _with_model(folder: SweepFolder, name: str) -> RunRecord:

@@ -35,12 +35,35 @@ class KeptModel:
             in its head.
         classes: their names, in the order of the logits.
         image_size: S.
+        folder: where its files are.
+        about: what ``model.json`` says.
     """
 
     network: Network
     classes: list[str]
     image_size: int
     preprocessing: Preprocessing
+    folder: Path
+    about: dict[str, Any]
+
+
+class Classifier(nn.Module):
+    """A kept model as it is used elsewhere: RGB images (B, 3, S, S) from 0 to 1 -> (B, C)."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: KeptModel) -> None:
+        super().__init__()
+        self.network = model.network
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(model.preprocessing, name))
+            self.register_buffer(name, values[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the class probabilities (B, C)."""
+        logits: Tensor = self.network((images - self.mean) / self.std)
+        return logits.softmax(dim=1)
 
 
 def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:
@@ -61,7 +84,7 @@ def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:
         network = _network(state, about, backbone, mode)
     except Exception as error:  # readers raise many kinds of errors on damaged files
         raise DamagedError(path, f"cannot be loaded ({type(error).__name__})") from error
-    return KeptModel(network.eval(), classes, size, preprocessing(backbone))
+    return KeptModel(network.eval(), classes, size, preprocessing(backbone), folder, about)
 
 
 def _network(state: StateDict, about: dict[str, Any], backbone: BackboneSpec, mode: str) -> Network:

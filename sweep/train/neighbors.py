@@ -50,7 +50,7 @@ class KNNHead(nn.Module):
     def vote(self, nearest: Tensor, labels: Tensor, temperature: float) -> Tensor:
         """Return the logarithms (B, C) of the classes' shares of the vote of some neighbours."""
         votes = (nearest / temperature).softmax(dim=1)
-        shares_BC = votes.new_zeros(len(votes), self.classes).scatter_add_(1, labels, votes)
+        shares_BC = votes.new_zeros(votes.shape[0], self.classes).scatter_add_(1, labels, votes)
         return shares_BC.clamp(min=_LEAST_SHARE).log()
 
     def description(self) -> dict[str, Any]:
