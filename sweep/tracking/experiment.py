@@ -18,6 +18,7 @@ from sweep.tracking.schema import KEY, KIND, RESULT, STATE
 REPORT = "report.html"
 _KIND = "mlflow.experimentKind"
 _TRAINING = "custom_model_development"  # what the interface calls Model training
+_FIRST_WORDS = "[A line for each cell]"  # of a description of ours
 _LONGEST = 5000  # characters of a tag, on servers of any version
 _VIEW = "cells"
 _VIEWS = "mlflow.sharedViewState."
@@ -35,15 +36,18 @@ def prepare_experiment(client: MlflowClient, experiment: str, objective: str) ->
 def describe_experiment(client: MlflowClient, experiment: str, sweep_id: str, answer: str) -> None:
     """Let the description of an experiment say what a sweep has found, and where to look.
 
+    One that somebody has written by hand is left.
+
     Args:
         answer: the sentences of its comparison, as Markdown.
     """
-    links = f"[A line for each cell]({page_of(experiment)})"
+    links = f"{_FIRST_WORDS}({page_of(experiment)})"
     found = client.search_runs([experiment], f"tags.`{KEY}` = '{report_key(sweep_id)}'")
     if found:
         links += f" · [report]({_page_of_report(experiment, found[0].info.run_id)})"
     text = _shortened(f"{links}\n\n{answer}")
-    if client.get_experiment(experiment).tags.get(DESCRIPTION) != text:
+    there = client.get_experiment(experiment).tags.get(DESCRIPTION, "")
+    if there != text and (not there or there.startswith(_FIRST_WORDS)):
         client.set_experiment_tag(experiment, DESCRIPTION, text)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sweep.data.io.csvfile import read_csv
 from sweep.data.layouts.base import Files, Slices, Source, Volume, layout_of
-from sweep.data.layouts.tree import images_below, subfolders
+from sweep.data.layouts.tree import images_below
 from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, nearest
@@ -77,14 +77,19 @@ def _rows(path: Path) -> list[Path]:
 
 
 def _below(dataset: DatasetSpec, place: Path) -> Iterator[Path]:
-    """Yield a file, a folder that is one volume, or what is below a folder."""
-    volume_of = layout_of(dataset).volume
-    if place.is_file() or volume_of(place):
+    """Yield a file, or what is below a folder: pictures, and folders that are one volume."""
+    if place.is_file():
         yield place
         return
-    for folder in subfolders(place):
-        yield from _below(dataset, folder)
-    yield from (Path(file) for file in images_below(place) if Path(file).parent == place)
+    volume_of, is_volume = layout_of(dataset).volume, dict[Path, bool]()
+    for file in map(Path, images_below(place)):
+        folder = file.parent
+        if folder not in is_volume:
+            is_volume[folder] = volume_of(folder) is not None
+            if is_volume[folder]:
+                yield folder
+        if not is_volume[folder]:
+            yield file
 
 
 def predict(

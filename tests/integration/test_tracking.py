@@ -167,6 +167,18 @@ def test_the_description_is_the_answer_with_a_link_to_the_report(tmp_path: Path,
     assert link in experiment_tags(uri)["mlflow.note.content"]
 
 
+def test_a_description_that_was_written_by_hand_is_left(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    spool = Spool(folder, uri)
+    spool.send_all()
+    MlflowClient(uri).set_experiment_tag("1", "mlflow.note.content", "ours: see the wiki")
+    folder.write_answer("lite0 is best.")
+    spool.send_all()
+    assert spool.error is None
+    assert experiment_tags(uri)["mlflow.note.content"] == "ours: see the wiki"
+
+
 def test_an_answer_that_is_longer_than_mlflow_takes_is_cut_at_a_line(
     tmp_path: Path, uri: str
 ) -> None:
