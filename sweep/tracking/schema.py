@@ -113,14 +113,13 @@ def source_tags(record: RunRecord, command: str) -> dict[str, str]:
 
 def inputs_of(record: RunRecord) -> list[DatasetInput]:
     """Return the data set of a record's run: name, digest, number of samples; no place."""
-    counts = record.facts.get("samples")
-    if not counts:
+    counts, digest = record.facts.get("samples"), record.facts.get("fingerprint")
+    if not counts or not digest:  # it failed before its data set was open
         return []
-    digest = str(record.facts["fingerprint"])
     profile = {"num_rows": sum(counts.values()), **counts}
     shown = Dataset(
         name=record.dataset,
-        digest=digest,
+        digest=str(digest),
         source_type="sweep",
         source=json.dumps({"fingerprint": digest}),
         profile=json.dumps(profile),
