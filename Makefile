@@ -23,7 +23,7 @@ quickstart: install
 	$(BIN)/sweep report quickstart --output report.html
 	@echo
 	@echo "The same to look at:    open $(CURDIR)/report.html in a browser"
-	@echo "Every run is in MLflow: $(BIN)/sweep ui    (then open http://127.0.0.1:5000)"
+	@echo "Every run is in MLflow: $(BIN)/sweep ui    (it prints the address of the table)"
 	@echo "Your own images next:   see README.md, 'Your own images'"
 
 install: $(VENV)/.installed

@@ -19,6 +19,7 @@ from sweep.run.winner import Winner, load_winner
 from sweep.train.kept import Classifier
 
 _EXAMPLES = 2
+_TOLERANCE = 1e-4  # of a probability
 
 
 def export(folder: SweepFolder, cell: str, style: str, output: Path) -> None:
@@ -105,17 +106,30 @@ def _refuse_fixed_batch(winner: Winner, path: Path) -> None:
 
     (images,) = onnx.load(path).graph.input
     if not images.type.tensor_type.shape.dim[0].dim_param:
-        raise SweepError(
-            f"{winner.model.about['model']} cannot be written for any number of images at once, as "
-            "its code depends on how many there are: export it with --format timm"
-        )
+        raise _for_fixed_batch(winner)
+
+
+def _for_fixed_batch(winner: Winner) -> SweepError:
+    return SweepError(
+        f"{winner.model.about['model']} cannot be written for any number of images at once, as its "
+        "code depends on how many there are: export it with --format timm"
+    )
 
 
 def _to_mlflow(winner: Winner, output: Path) -> None:
     """Write a model of MLflow, pyfunc and pytorch flavour; its example is noise."""
-    from sweep.tracking.model import save_model
+    from sweep.tracking.model import predict, save_model
 
-    save_model(Classifier(winner.model).eval(), _noise(winner), winner.model.about, output)
+    network, images = Classifier(winner.model).eval(), _noise(winner)
+    save_model(network, images, winner.model.about, output)
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(images[:1])).numpy()
+    try:
+        same = np.allclose(predict(output, images[:1]), wanted, atol=_TOLERANCE)
+    except Exception:  # a program that was traced for two images raises what it likes for one
+        same = False
+    if not same:
+        raise _for_fixed_batch(winner)
 
 
 def _noise(winner: Winner) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import sweep.tracking.store  # noqa: F401
 
 # isort: split
+import mlflow.pyfunc
 import mlflow.pytorch
 import numpy as np
 import torch
@@ -41,3 +42,8 @@ def save_model(
         metadata={key: about[key] for key in ("classes", "image_size", "resize")},
         pip_requirements=["mlflow", "numpy", f"torch=={torch.__version__.partition('+')[0]}"],
     )
+
+
+def predict(path: Path, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a model of MLflow says of images (B, 3, S, S)."""
+    return np.asarray(mlflow.pyfunc.load_model(str(path)).predict(images))

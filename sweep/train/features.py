@@ -24,7 +24,7 @@ from sweep.train.schedule import halving_memory
 
 VERSION = 1  # version of the computation: increase it when features change
 THROUGHPUT_IMAGES = 256  # number of images for measuring a network's throughput
-_BATCH = {"cpu": 32, "cuda": 256}
+BATCH = {"cpu": 32, "cuda": 256}  # images in one pass
 
 Progress = Callable[[int, int], None]
 
@@ -109,7 +109,7 @@ def _compute(
     path: Path, backbone: Backbone, store: Store, device: torch.device, progress: Progress | None
 ) -> None:
     trunk = backbone.trunk.to(device)
-    size = _BATCH.get(device.type, 32)
+    size = BATCH.get(device.type, 32)
 
     def batches() -> Iterator[NDArray[np.float32]]:
         rows_of = np.split(np.arange(len(store)), range(size, len(store), size))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sweep.backbones.backbone import Network, preprocessing
 from sweep.backbones.families.base import Preprocessing, family_of
 from sweep.backbones.tokens import use_features
-from sweep.errors import DamagedError
+from sweep.errors import DamagedError, SweepError
 from sweep.space.backbone import BackboneSpec
 from sweep.space.freeze import freeze_mode
 from sweep.train.neighbors import KNNHead, PrototypeHead
@@ -75,6 +75,7 @@ def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:
 
     Raises:
         DamagedError: its files are not there, cannot be read, or are of another model.
+        BackboneError: the backbone cannot be made here.
     """
     path = folder / "model.safetensors"
     try:
@@ -82,6 +83,8 @@ def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:
         state = load_file(path)
         size, classes = int(about["image_size"]), [str(name) for name in about["classes"]]
         network = _network(state, about, backbone, mode)
+    except SweepError:  # the backbone itself cannot be made here
+        raise
     except Exception as error:  # readers raise many kinds of errors on damaged files
         raise DamagedError(path, f"cannot be loaded ({type(error).__name__})") from error
     return KeptModel(network.eval(), classes, size, preprocessing(backbone), folder, about)

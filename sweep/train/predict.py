@@ -20,10 +20,8 @@ from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, nearest
 from sweep.space.specs import DatasetSpec
-from sweep.train.features import trunk_outputs
+from sweep.train.features import BATCH, trunk_outputs
 from sweep.train.kept import KeptModel
-
-_BATCH = {"cpu": 32, "cuda": 256}
 
 Progress = Callable[[str, int, int], None]
 
@@ -153,7 +151,7 @@ def _probabilities(
     """Return the class probabilities (P, C) of every picture of a store."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.to(device)
-    size, count = _BATCH[device.type], len(store)
+    size, count = BATCH[device.type], len(store)
     found = []
     for start in range(0, count, size):
         images = store.rows(np.arange(start, min(start + size, count)))
