@@ -34,6 +34,7 @@ def predict(
     folder = existing(home_of(home), name)
     if output.parent != Path() and not output.parent.is_dir():
         raise SweepError(f"--output {output}: there is no folder {output.parent}")
+    from sweep.cli.views.progress import progress_bars
     from sweep.run.winner import load_winner
     from sweep.train.predict import files_of
     from sweep.train.predict import predict as run
@@ -41,8 +42,8 @@ def predict(
     winner = load_winner(folder, cell)
     dataset = winner.cell.dataset
     files = files_of(dataset, images)
-    with _Bars() as bars:
-        found = run(winner.model, dataset, files, bars.show)
+    with progress_bars() as bars:
+        found = run(winner.model, dataset, files, bars)
     write_text(output, _as_csv(found.files, winner.model.classes, found.probabilities_FC.tolist()))
     done = len(files) - len(found.problems)
     click.echo(f"{done} of {len(files)} predicted by {cell}: {output}", err=True)
@@ -54,34 +55,14 @@ def predict(
 
 def _as_csv(files: list[Path], classes: list[str], rows: list[list[float]]) -> str:
     """Return a line for each file; what cannot be read has no class and no probabilities."""
+    from sweep.comparison.formats.frames import no_formula  # its pandas takes a second
+
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["path", "class", *(f"p_{label}" for label in classes)])
-    for file, row in zip(files, rows, strict=True):
+    for file, row in zip(map(no_formula, map(str, files)), rows, strict=True):
         if row[0] != row[0]:  # NaN
             writer.writerow([file, "", *("" for _ in row)])
         else:
             writer.writerow([file, classes[row.index(max(row))], *row])
     return buffer.getvalue()
-
-
-class _Bars:
-    """A bar on standard error for each thing that is done."""
-
-    def __enter__(self) -> "_Bars":
-        from rich.console import Console
-        from rich.progress import Progress, TaskID
-
-        self._progress = Progress(console=Console(stderr=True), transient=True)
-        self._tasks: dict[str, TaskID] = {}
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, what: str, done: int, total: int) -> None:
-        """Draw the bar of `what` at `done` of `total`."""
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done)

@@ -77,9 +77,10 @@ def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:
         DamagedError: its files are not there, cannot be read, or are of another model.
         BackboneError: the backbone cannot be made here.
     """
-    path = folder / "model.safetensors"
+    path = folder / "model.json"
     try:
-        about = json.loads((folder / "model.json").read_text("utf-8"))
+        about = json.loads(path.read_text("utf-8"))
+        path = folder / "model.safetensors"
         state = load_file(path)
         size, classes = int(about["image_size"]), [str(name) for name in about["classes"]]
         network = _network(state, about, backbone, mode)

@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sweep.data.io.csvfile import read_csv
+from sweep.data.io.csvfile import read_csv, row_of
 from sweep.data.layouts.base import Files, Slices, Source, Volume, layout_of
 from sweep.data.layouts.tree import images_below
 from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import Store, open_store
-from sweep.errors import DataError, nearest
+from sweep.errors import DataError, listing, nearest
 from sweep.space.specs import DatasetSpec
 from sweep.train.features import BATCH, trunk_outputs
 from sweep.train.kept import KeptModel
 
-Progress = Callable[[str, int, int], None]
+Progress = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def files_of(dataset: DatasetSpec, places: Sequence[Path]) -> list[Path]:
         places: a table is a CSV file with a column ``path``, relative to the table.
 
     Raises:
-        DataError: a place is not there, holds no pictures, or is a table without that column.
+        DataError: a place is not there, holds no pictures, is a table without that column, or names files
+            that are not there.
     """
     found: list[Path] = []
     for place in places:
@@ -71,7 +72,12 @@ def _rows(path: Path) -> list[Path]:
         names = ", ".join(map(repr, table.columns))
         near = nearest("path", table.columns)
         raise DataError(f"{path} has no column 'path'; it has {names}{near}")
-    return [path.parent / name for name in table["path"]]
+    found = [path.parent / name for name in table["path"]]
+    if absent := [
+        f"row {row_of(i)}: {f}" for i, f in zip(table.index, found, strict=True) if not f.exists()
+    ]:
+        raise DataError(f"{path}: {len(absent)} files are not there:\n{listing(absent)}")
+    return found
 
 
 def _below(dataset: DatasetSpec, place: Path) -> Iterator[Path]:
@@ -94,7 +100,7 @@ def predict(
     model: KeptModel,
     dataset: DatasetSpec,
     files: list[Path],
-    progress: Progress = lambda *_: None,
+    progress: Progress = lambda _: lambda *_: None,
 ) -> Predictions:
     """Return the class probabilities of pictures, or of volumes where the data set is of those.
 
@@ -103,7 +109,7 @@ def predict(
 
     Args:
         dataset: the data set of the model's cell.
-        progress: called with what is done (decoding, predicting), how many, and of how many.
+        progress: called with what is done, returns what is called with how many, of how many.
 
     Raises:
         SweepError: the disk is full, or a package is missing that reads such files.
@@ -115,8 +121,8 @@ def predict(
             names, [""] * len(names), partial(_source, dataset, files), model.image_size,
             model.preprocessing.interpolation, crop=model.preprocessing.crop,
         )  # fmt: skip
-        store = open_store(Path(folder), plan, partial(progress, "decoding"))
-        found_PC = _probabilities(model, store, partial(progress, "predicting"))
+        store = open_store(Path(folder), plan, progress("decoding"))
+        found_PC = _probabilities(model, store, progress("predicting"))
     found_PC[list(store.unreadable)] = np.nan
     means_FC = np.empty((len(files), len(model.classes)))
     problems: dict[int, str] = {}

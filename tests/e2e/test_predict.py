@@ -98,24 +98,27 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_predicted(
         (("s", CELL, "nowhere"), "nowhere is not there"),
         (("s", CELL, "empty"), "empty holds no pictures"),
         (("s", CELL, "odd.csv"), "no column 'path'"),
+        (("s", CELL, "gone.csv"), "1 files are not there:\n  row 2: x.png"),
         (("other", CELL, "."), "no sweep 'other'"),
     ],
 )
 def test_what_is_wrong_is_said(done: Command, arguments: tuple[str, ...], words: str) -> None:
     Path("empty").mkdir()
     Path("odd.csv").write_text("file\nx.png\n")
+    Path("gone.csv").write_text("path\nx.png\n")
     ended = done("predict", *arguments, "--output", "p.csv")
     assert ended.code == 2
     assert words in ended.err
     assert not Path("p.csv").exists()
 
 
-def test_a_model_whose_file_is_damaged_is_refused(done: Command) -> None:
-    (kept,) = Path("sweeps/s/models").glob("*/model.safetensors")
-    kept.write_bytes(kept.read_bytes()[:1000])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_model_whose_file_is_damaged_is_refused(done: Command, name: str) -> None:
+    (kept,) = Path("sweeps/s/models").glob(f"*/{name}")
+    kept.write_bytes(kept.read_bytes()[:100])
     ended = done("predict", "s", CELL, ".", "--output", "p.csv")
     assert ended.code == 2
-    assert "model.safetensors is damaged" in ended.err
+    assert f"{name} is damaged" in ended.err
 
 
 def test_volumes_are_predicted_by_the_mean_of_their_slices(

@@ -160,7 +160,14 @@ def _line(cell: CellProgress) -> Line:
 
 @contextmanager
 def decoding_bars(console: Console | None = None) -> Iterator[Callable[[str], Decoding]]:
-    """Show a bar for each set of images that is being decoded, in a terminal.
+    """Show a bar for each set of images that is being decoded; see `progress_bars`."""
+    with progress_bars(console) as begin:
+        yield lambda title: begin(f"decoding {title}")
+
+
+@contextmanager
+def progress_bars(console: Console | None = None) -> Iterator[Callable[[str], Decoding]]:
+    """Show a bar for each thing that is under way, in a terminal.
 
     Yields what makes, for a title, the function that is called with (done, all).
     """
@@ -172,7 +179,7 @@ def decoding_bars(console: Console | None = None) -> Iterator[Callable[[str], De
     with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
 
         def begin(title: str) -> Decoding:
-            task = bars.add_task(f"decoding {title}", total=None, visible=False)
+            task = bars.add_task(title, total=None, visible=False)
             return lambda done, total: bars.update(task, completed=done, total=total, visible=True)
 
         yield begin

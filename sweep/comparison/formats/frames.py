@@ -29,11 +29,11 @@ def differences(comparison: Comparison) -> pd.DataFrame:
 
 def csv(comparison: Comparison) -> str:
     """Return the table as CSV, in which no text is a formula to a spreadsheet."""
-    frame = table(comparison).map(_no_formula)
+    frame = table(comparison).map(no_formula)
     return str(frame.to_csv(index=False)).rstrip("\n")
 
 
-def _no_formula(value: Any) -> Any:
+def no_formula(value: Any) -> Any:
     """Return a text that begins as a formula with an apostrophe before it."""
     return (
         f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
