@@ -49,8 +49,8 @@ def files_of(dataset: DatasetSpec, places: Sequence[Path]) -> list[Path]:
         places: a table is a CSV file with a column ``path``, relative to the table.
 
     Raises:
-        DataError: a place is not there, holds no pictures, is a table without that column, or names files
-            that are not there.
+        DataError: a place is not there, holds no pictures, or is a table without that column, or
+            of files that are not there.
     """
     found: list[Path] = []
     for place in places:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sweep.records.home import hashed_id
+from sweep.train.neighbors import KNNHead
 from tests.conftest import Command, Outcome, write_images
 from tests.running import Sweep
 
@@ -149,6 +150,21 @@ def test_a_head_that_is_no_classifier_of_timm_is_refused_and_nothing_is_left(
     done = export("knn")
     assert done.code == 2
     assert "--format onnx" in done.err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("style", ["onnx", "mlflow"])
+def test_a_network_that_was_traced_for_one_number_of_images_is_refused(
+    export: Export, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    def vote(self: KNNHead, nearest: torch.Tensor, labels: torch.Tensor, _: float) -> torch.Tensor:
+        shares = nearest.new_zeros(len(nearest), self.classes)  # len() makes it a constant
+        return shares.scatter_add_(1, labels, nearest)
+
+    monkeypatch.setattr(KNNHead, "vote", vote)
+    done = export("knn", "--format", style)
+    assert done.code == 2
+    assert "any number of images" in done.err
     assert not Path("out").exists()
 
 

@@ -64,6 +64,14 @@ def launched(tmp_path: Path) -> SweepFolder:
     return folder
 
 
+def test_a_sweep_that_goes_on_has_no_answer(tmp_path: Path) -> None:
+    folder = launched(tmp_path)
+    folder.write_answer("a is best")
+    assert folder.answer() == "a is best"
+    folder.reopen(forget_failures=False)
+    assert folder.answer() is None
+
+
 def test_remove_deletes_all_that_a_sweep_writes(tmp_path: Path) -> None:
     folder = launched(tmp_path)
     folder.remove()
