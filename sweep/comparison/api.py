@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from sweep.base.atomic import write_atomically, write_text
+from sweep.comparison.caveats import caveats
 from sweep.comparison.comparison import Choices, Comparison
 from sweep.comparison.formats import latex, tables
 from sweep.errors import SweepError, nearest
@@ -54,6 +55,13 @@ def write(comparison: Comparison, style: str, output: Path) -> None:
     write_atomically(output, lambda file: frame.to_parquet(file, index=False))
 
 
+def answer(comparison: Comparison) -> str:
+    """Return the sentences of a comparison, and what weakens them, as Markdown."""
+    text = tables.markdown_sentences(comparison)
+    notes = "\n".join(f"- {note}" for note in caveats(comparison))
+    return f"{text}\n\n**Notes**\n\n{notes}" if notes else text
+
+
 def log_report(comparison: Comparison, report: Path) -> list[str]:
     """Keep a report with the runs of each sweep in MLflow; return why where that fails.
 
@@ -63,13 +71,13 @@ def log_report(comparison: Comparison, report: Path) -> list[str]:
     from sweep.tracking.experiment import REPORT
 
     sweeps, problems = comparison.sweeps, []
-    answer = None if comparison.several else tables.markdown_sentences(comparison)
+    said = None if comparison.several else answer(comparison)
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / REPORT
         named.write_bytes(report.read_bytes())
         for sweep in sweeps:
             at = (sweep.name, sweep.id, sweep.tracking_uri)
-            if reason := runs.log_report(*at, named, answer):
+            if reason := runs.log_report(*at, named, said):
                 problems.append(f"the report is not in MLflow at {sweep.tracking_uri}: {reason}")
     return problems
 

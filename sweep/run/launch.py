@@ -14,8 +14,8 @@ from typing import Any
 from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_text
 from sweep.base.settings import default_cache, default_tracking_uri
+from sweep.comparison.api import answer
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
-from sweep.comparison.formats.tables import markdown_sentences
 from sweep.data.inputs import refuse_changes, write_inputs
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder
@@ -287,7 +287,7 @@ def _run(
         comparison = _compared(folder)
         for row in comparison.rows:
             _conclude(folder, settings, row)
-        folder.write_answer(markdown_sentences(comparison))
+        folder.write_answer(answer(comparison))
     spool.delete_strays()
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("finished")

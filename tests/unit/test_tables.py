@@ -13,6 +13,7 @@ import pytest
 
 from sweep.comparison.api import (
     FORMATS,
+    answer,
     check_choices,
     render,
     require_format,
@@ -177,3 +178,11 @@ def test_unknown_formats_metrics_and_senseless_numbers_are_refused_in_words(comp
 def test_nothing_confirmed_is_nothing_to_compare() -> None:
     with pytest.raises(SweepError, match="nothing to compare yet: no cell of s is confirmed"):
         require_scores(compare([sweep_of({})], CHOICES))
+
+
+def test_the_answer_that_trackers_show_says_what_weakens_it() -> None:
+    few, many = (answer(compare([sweep_of(AUROCS, seeds=count)], CHOICES)) for count in (1, 5))
+    assert few.startswith("**Which cell is best?**")
+    sentences, _, notes = few.partition("**Notes**")
+    assert "fewer than 3 confirmations" in notes
+    assert "fewer than 3 confirmations" not in sentences + many
