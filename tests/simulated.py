@@ -108,7 +108,7 @@ def sweep_of(
             )
             for n in range(count)
         }
-        cells.append(cell_result(name, cell, records, lambda r, t=tables: t[r.number]))
+        cells.append(cell_result(name, cell, records, lambda r, _, t=tables: t[r.number]))
     return SweepResults(name, f"id-{name}", grid, cells, True, "sqlite:///nowhere.db")
 
 

@@ -61,11 +61,11 @@ class Inputs:
     weights: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def take_dataset(
-        self, spec: DatasetSpec, data_root: Path, dataset: Dataset, plan: StorePlan
+        self, name: str, spec: DatasetSpec, data_root: Path, dataset: Dataset, plan: StorePlan
     ) -> None:
-        """Take note of a dataset that is open."""
+        """Take note of a dataset that is open, by its name, or the name of an external set."""
         samples = samples_of(spec, data_root)
-        own = self.datasets.setdefault(spec.name, DatasetInputs())
+        own = self.datasets.setdefault(name, DatasetInputs())
         own.samples = {
             sample.path: (sample.label, sample.group, stamp, sample.split or "")
             for sample, stamp in zip(samples, plan.stamps, strict=True)

@@ -14,13 +14,15 @@ _OWN_FILES = re.compile(
     r"""space\.yaml|finished|answer\.md|owner\.json|stop|sweep\.log|pulse\.json|preparing\.json|sync\.(lock|owner)|inputs\.bin
     |imports/[A-Za-z_]\w*\.py
     |ledger\.journal(\.lock.*)?|ledger\.db(-wal|-shm|-journal)?
-    |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation)/H\.parquet|(kept|checkpoints)/H\.pt
+    |runs/H\.json|spool/H|alive/H(\.beat)?|(predictions|validation|subgroups)/H\.parquet|(kept|checkpoints)/H\.pt
     |models/H/model\.(safetensors|json)|logs/H\.log|damaged/[a-z]+-\d+-.*""".replace(
         "H", "[0-9a-f]{20}"
     ),
     re.VERBOSE,
 )
-_FOLDERS_OF_RUNS = ("runs", "spool", "alive", "predictions", "validation", "kept", "checkpoints")
+_FOLDERS_OF_RUNS = (
+    "runs", "spool", "alive", "predictions", "validation", "subgroups", "kept", "checkpoints",
+)  # fmt: skip
 _OWN_FOLDERS = re.compile(
     rf"({'|'.join(_FOLDERS_OF_RUNS)}|models(/[0-9a-f]{{20}})?|logs|damaged|imports|tune\.[0-9a-z]+(/.*)?)/"
 )

@@ -139,6 +139,10 @@ class SweepFolder:
         place.mkdir(parents=True, exist_ok=True)
         return place / f"{canonical_hash(key)}{suffix}"
 
+    def subgroups(self, dataset: str) -> Path:
+        """Return the file that holds the subgroups of a data set's samples."""
+        return self.path / "subgroups" / f"{canonical_hash(dataset)}.parquet"
+
     def forget_model(self, name: str) -> None:
         """Delete a confirmed model that is not kept."""
         place = self.path / "models" / Path(name).name

@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_PROBABILITY = "p_"  # prefix of the columns that hold probabilities
+# Prefixes of the columns that hold probabilities, and what they were before their temperature.
+PROBABILITY, UNCALIBRATED = "p_", "uncalibrated_"
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,16 @@ class Predictions:
     probabilities_NC: NDArray[np.float64]
 
     @classmethod
-    def of_table(cls, table: pa.Table) -> "Predictions":
+    def of_table(cls, table: pa.Table, prefix: str = PROBABILITY) -> "Predictions":
         """Read a table; raises ValueError if it has no rows, or lacks a column.
+
+        Args:
+            prefix: of the columns to read: `PROBABILITY`, or `UNCALIBRATED`.
 
         Groups are hashed under a key of each home: were they numbered in the order of their
         names, whatever depends on that order would differ between homes.
         """
-        names = [name for name in table.column_names if name.startswith(_PROBABILITY)]
+        names = [name for name in table.column_names if name.startswith(prefix)]
         if not names or not len(table) or not {"group", "label"} <= set(table.column_names):
             raise ValueError("rows or columns are missing")
         groups = table["group"].to_numpy(zero_copy_only=False)
@@ -46,4 +50,4 @@ class Predictions:
 def classes_of(table: pa.Table) -> list[str]:
     """Return the names of the classes in a table of predictions."""
     columns = table.column_names
-    return [n.removeprefix(_PROBABILITY) for n in columns if n.startswith(_PROBABILITY)]
+    return [n.removeprefix(PROBABILITY) for n in columns if n.startswith(PROBABILITY)]

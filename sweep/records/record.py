@@ -30,6 +30,8 @@ class RunRecord:
         history: one mapping an epoch: ``epoch`` and metrics such as ``val/auroc``.
         best: the chosen epoch with its metrics; empty if there is none.
         test: test metrics of a confirmation.
+        external: of a confirmation, by the names of external test sets: ``predictions``, the name
+            of a file, and ``test``, metrics.
         started, seconds: Unix time, and the seconds spent training.
         facts: what the result depends on: versions, device, fingerprints, peak memory.
         validation: file of a trial's validation predictions, where confirmations choose by them.
@@ -51,6 +53,7 @@ class RunRecord:
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
+    external: dict[str, dict[str, Any]] = field(default_factory=dict)
     started: float = 0.0
     ended: float = 0.0
     seconds: float = 0.0

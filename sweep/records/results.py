@@ -7,7 +7,7 @@ comparison does not know which.
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 
 from sweep.errors import SweepError, first_line
 from sweep.records.folder import SweepFolder
-from sweep.records.predictions import Predictions, classes_of
+from sweep.records.predictions import PROBABILITY, UNCALIBRATED, Predictions, classes_of
 from sweep.records.record import RunRecord
 from sweep.space.catalog import family, pretraining
 from sweep.space.model import Cell, Space, cell_name
 
+# Of a confirmation, and the name of a file of predictions.
+ReadPredictions = Callable[[RunRecord, str], pa.Table]
 History = list[dict[str, float]]  # one entry for each epoch: ``epoch``, ``val/auroc``, ...
 
 
@@ -37,9 +39,11 @@ class CellResult:
         seconds: of training, over all trials and confirmations.
         search_flops: floating-point operations of all trials, and of features if it trains on
             them; None if they were not counted.
-        read: fetches the test predictions of a confirmation.
+        read: fetches a file of predictions of a confirmation.
         fetch_trials: fetches the trials.
         fetch_history: fetches the metrics of each epoch of a confirmation.
+        fetch_subgroups: fetches the subgroups of the test samples, if they are known: a column
+            ``sample`` of hashed ids, and one for each column of the data set's table.
         error: why the last of its runs failed, if one did.
     """
 
@@ -57,9 +61,10 @@ class CellResult:
     search_flops: float | None
     started: float
     ended: float
-    read: Callable[[RunRecord], pa.Table]
+    read: ReadPredictions
     fetch_trials: Callable[[], list[RunRecord]]
     fetch_history: Callable[[RunRecord], History]
+    fetch_subgroups: Callable[[], pa.Table | None] = lambda: None
     error: str | None = None
 
     @property
@@ -124,6 +129,47 @@ class CellResult:
             return None
         return [self._as_predictions(table) for table in self._tables]
 
+    def uncalibrated(self) -> list[Predictions] | None:
+        """Read the test predictions as they were before their temperatures; None if there was none.
+
+        Those of folds as one.
+        """
+        names = {name for table in self._tables for name in table.column_names}
+        if not any(name.startswith(UNCALIBRATED) for name in names):
+            return None
+        tables = [pa.concat_tables(self._tables)] if self.folded else self._tables
+        return [self._as_predictions(table, UNCALIBRATED) for table in tables]
+
+    @property
+    def external_sets(self) -> list[str]:
+        """The names of the external test sets that all confirmations were scored on."""
+        first, *others = [record.external for record in self.confirmations] or [{}]
+        return [name for name in first if all(name in other for other in others)]
+
+    def external(self, name: str) -> list[Predictions]:
+        """Read the predictions of each confirmation on an external test set."""
+        files = [(r, str(r.external[name]["predictions"])) for r in self.confirmations]
+        return [self._as_predictions(self.read(record, file)) for record, file in files]
+
+    @cached_property
+    def subgroups(self) -> dict[str, list[str]]:
+        """The subgroup of each test sample, in the order of the predictions, by column.
+
+        '' where it is not known; empty without subgroups.
+        """
+        table = self.fetch_subgroups() if self.confirmations else None
+        if table is None:
+            return {}
+        place = {name: row for row, name in enumerate(table["sample"].to_pylist())}
+        tested = self._tables if self.folded else self._tables[:1]
+        rows = [place.get(name) for own in tested for name in own["sample"].to_pylist()]
+        found = {}
+        for column in table.column_names:
+            if column != "sample":
+                values = table[column].to_pylist()
+                found[column] = ["" if row is None else values[row] for row in rows]
+        return found
+
     def first(self) -> RunRecord | None:
         """Return the first confirmation: the one whose model is kept and exported."""
         return self.confirmations[0] if self.confirmations else None
@@ -134,11 +180,11 @@ class CellResult:
 
     @cached_property
     def _tables(self) -> list[pa.Table]:
-        return [self.read(record) for record in self.confirmations]
+        return [self.read(record, str(record.predictions)) for record in self.confirmations]
 
-    def _as_predictions(self, table: pa.Table) -> Predictions:
+    def _as_predictions(self, table: pa.Table, prefix: str = PROBABILITY) -> Predictions:
         try:
-            found = Predictions.of_table(table)
+            found = Predictions.of_table(table, prefix)
         except ValueError:
             raise SweepError(
                 f"predictions of {self.name} of {self.sweep} are empty or damaged"
@@ -175,13 +221,27 @@ def home_results(folder: SweepFolder) -> SweepResults:
         if record.kind != "cell":
             by_cell[record.cell].append(record)
 
-    def read(record: RunRecord) -> pa.Table:
-        return read_predictions(folder.path / "predictions" / str(record.predictions))
+    def read(_: RunRecord, file: str) -> pa.Table:
+        return read_predictions(folder.path / "predictions" / file)
 
-    cells = [cell_result(folder.name, cell, by_cell[cell.name], read) for cell in space.cells()]
+    cells = [
+        cell_result(
+            folder.name, cell, by_cell[cell.name], read,
+            fetch_subgroups=partial(_subgroups, folder, cell.dataset.name),
+        )
+        for cell in space.cells()
+    ]  # fmt: skip
     kept = folder.settings()
     finished = folder.is_finished()
     return SweepResults(folder.name, kept.id, space, cells, finished, kept.tracking_uri)
+
+
+def _subgroups(folder: SweepFolder, dataset: str) -> pa.Table | None:
+    """Return the subgroups of a data set's samples; None if there are none, or no longer."""
+    try:
+        return pq.read_table(folder.subgroups(dataset))
+    except (OSError, pa.ArrowInvalid):
+        return None
 
 
 @dataclass(frozen=True)
@@ -205,9 +265,10 @@ def cell_result(
     sweep: str,
     cell: Cell,
     records: list[RunRecord],
-    read: Callable[[RunRecord], pa.Table],
+    read: ReadPredictions,
     summary: TrialSummary | None = None,
     fetch_history: Callable[[RunRecord], History] | None = None,
+    fetch_subgroups: Callable[[], pa.Table | None] = lambda: None,
 ) -> CellResult:
     """Put together what is known of a cell from the records of its trials and confirmations.
 
@@ -239,6 +300,7 @@ def cell_result(
         read,
         summary.fetch,
         fetch_history or (lambda record: record.history),
+        fetch_subgroups,
         next((r.error for r in reversed(records) if r.error), None),
     )
 

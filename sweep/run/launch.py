@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from sweep.base.addresses import kept_address, without_password
-from sweep.base.atomic import write_text
+from sweep.base.atomic import write_atomically, write_text
 from sweep.base.settings import default_cache, default_tracking_uri
 from sweep.comparison.api import answer
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
 from sweep.data.inputs import refuse_changes, write_inputs
+from sweep.data.subgroups import subgroup_table
 from sweep.errors import Interrupted, SweepError, listing
 from sweep.records.folder import Settings, SweepFolder
 from sweep.records.home import hashing_key, new_id
@@ -196,6 +197,7 @@ def _prepare_and_run(
             run_waves = partial(search, planner=planner, through_client=through_client)
         write_inputs(folder, prepared.inputs)
         folder.create(space, settings)
+        _write_subgroups(context)
         folder.reopen(forget_failures)
         course.begun = True
         listener.begin(without_password(settings.tracking_uri))
@@ -234,6 +236,16 @@ def _context(
         inputs=prepared.inputs.identities(),
         modules=imported(space.imports),
     )
+
+
+def _write_subgroups(context: SweepContext) -> None:
+    """Write down the subgroups of each data set, for the comparison; MLflow does not get them."""
+    for dataset in context.space.datasets:
+        if dataset.subgroups:
+            table = subgroup_table(dataset, context.data_root, context.ids_key)
+            path = context.folder.subgroups(dataset.name)
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, partial(table.to_parquet, index=False))
 
 
 def _prepare(folder: SweepFolder, space: Space, settings: Settings, listener: Listener) -> Prepared:
@@ -286,7 +298,7 @@ def _run(
                 raise Interrupted(f"stopped; go on with: sweep resume {folder.name}")
         comparison = _compared(folder)
         for row in comparison.rows:
-            _conclude(folder, settings, row)
+            _conclude(folder, space, settings, row)
         folder.write_answer(answer(comparison))
     spool.delete_strays()
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
@@ -305,8 +317,8 @@ def _outcome(comparison: Comparison, space: Space, spool: Spool, settings: Setti
     return Outcome(comparison, _failures(comparison.rows, space), unsent)
 
 
-def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
-    """Record a cell's result; of its confirmed models the first is kept."""
+def _conclude(folder: SweepFolder, space: Space, settings: Settings, row: Row) -> None:
+    """Record a cell's result; of its confirmed models the first is kept, or all."""
     cell, best = row.cell, row.cell.first()
     test = {name: interval.mean for name, interval in row.metrics.items()}
     known = {name: item for name, item in row.metrics.items() if math.isfinite(item.low)}
@@ -333,8 +345,9 @@ def _conclude(folder: SweepFolder, settings: Settings, row: Row) -> None:
             model=best.model if best else None,
         )
     )
+    kept = {r.model for r in cell.confirmations} if space.keep_models == "all" else set()
     for record in (*cell.confirmations, *cell.earlier):
-        if record.model and best and record.model != best.model:
+        if record.model and best and record.model not in {best.model, *kept}:
             folder.forget_model(record.model)
 
 

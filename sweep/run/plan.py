@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from sweep.backbones.backbone import (
     bare_network,
     features_of,
@@ -24,12 +26,14 @@ from sweep.data.dataset import (
     samples_of,
     store_plan,
 )
+from sweep.data.external import external_store, open_external
 from sweep.data.inputs import Inputs
 from sweep.data.layouts import missing as missing_data
 from sweep.data.manifest import Manifest
 from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
-from sweep.errors import BackboneError, SweepError, collect
+from sweep.data.subgroups import read_subgroups
+from sweep.errors import BackboneError, SweepError, collect, shorten
 from sweep.search.ray.resources import ModelSize
 from sweep.space.backbone import BackboneSpec
 from sweep.space.datasets import known_dataset
@@ -67,20 +71,36 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Images of one dataset to decode once, at one size."""
+    """Images of one dataset to decode once, at one size.
+
+    Attributes:
+        of: the data set whose models are scored, if this is an external test set of it.
+    """
 
     dataset: DatasetSpec
     size: int
     interpolation: str
     crop: float | None = None
+    of: DatasetSpec | None = None
+
+    @property
+    def name(self) -> str:
+        """The name by which the sweep knows its samples."""
+        return f"{self.of.name}.{self.dataset.name}" if self.of else self.dataset.name
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return f"{self.dataset.name} at {self.size} px"
+        return f"{self.name} at {self.size} px"
+
+    def view(self, split: Split) -> DatasetView:
+        """Return what is opened of the dataset."""
+        return DatasetView(self.dataset, split, self.size, self.interpolation, crop=self.crop)
 
     def store(self, split: Split, data_root: Path) -> StorePlan:
         """Return the store that it fills; raises DataError if the dataset cannot be read."""
+        if self.of:
+            return external_store(self.view(split), self.of, data_root)
         manifest = read_manifest(self.dataset, split, data_root)
         pixels = self.size, self.interpolation
         return store_plan(self.dataset, manifest, *pixels, data_root, self.crop)
@@ -106,7 +126,7 @@ def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool
     Args:
         fetch: download weights that timm's hub has.
     """
-    lacking = [missing_data(dataset, data_root) for dataset in space.datasets]
+    lacking = [missing_data(dataset, data_root) for dataset in space.all_datasets()]
     find = fetch_weights if fetch else missing_weights
     for backbone in space.backbones:
         if text := find(backbone, weights_dir):
@@ -195,12 +215,14 @@ def decodings(space: Space) -> list[Decoding]:
     """Return which images the sweep reads: one size and interpolation may serve many cells."""
     wanted = [
         Decoding(
-            dataset,
+            images,
             input_size(backbone, space.image_size),
             preprocessing(backbone).interpolation,
             preprocessing(backbone).crop,
+            None if images is dataset else dataset,
         )
         for dataset in space.datasets
+        for images in (dataset, *dataset.external)
         for backbone in space.backbones
     ]
     return list(dict.fromkeys(wanted))
@@ -271,8 +293,12 @@ def prepare(
     load_backbone.cache_clear()
 
     def decode(item: Decoding) -> list[str]:
-        pixels = item.size, item.interpolation
-        view = DatasetView(item.dataset, space.split, *pixels, crop=item.crop)
+        view, store = item.view(space.split), item.store(space.split, data_root)
+        if item.of:
+            shown = progress(item.title)
+            external = open_external(view, item.of, data_root, None, shown, verify=True)
+            inputs.take_dataset(item.name, item.dataset, data_root, external, store)
+            return _of_external(item.name, external)
         opened = [open_dataset(view, data_root, None, progress(item.title), verify=True)]
         folds = range(1, space.split.folds or 1)
         opened += [open_dataset(replace(view, fold=fold), data_root) for fold in folds]
@@ -280,7 +306,8 @@ def prepare(
             open_dataset(replace(view, partition=partition), data_root)
         for fraction in space.train_fraction:
             open_dataset(replace(view, train_fraction=fraction), data_root)
-        inputs.take_dataset(item.dataset, data_root, opened[0], item.store(space.split, data_root))
+        inputs.take_dataset(item.name, item.dataset, data_root, opened[0], store)
+        read_subgroups(item.dataset, data_root)  # it raises an error for an unknown column
         read = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
         return [*_excluded(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in read)]
 
@@ -295,6 +322,16 @@ def _excluded(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
     fold = f", fold 1 of {len(opened)}" if several else ""
     lines = [f"{spec.name}{fold}: {opened[0].manifest.summary()}"]
     return lines + [f"{spec.name}{fold}: left out, {text}" for text in opened[0].dropped]
+
+
+def _of_external(name: str, dataset: Dataset) -> list[str]:
+    """Tell how many samples of each class an external set has, and what was left out."""
+    rows = dataset.labels[dataset.rows("test")]
+    counts = np.bincount(rows, minlength=len(dataset.classes)).tolist()
+    found = zip(dataset.classes, counts, strict=True)
+    of_class = shorten([f"{label} {count:,}" for label, count in found])
+    lines = [f"{name}: external test set, {len(rows):,} ({of_class})"]
+    return lines + [f"{name}: left out, {text}" for text in dataset.dropped]
 
 
 def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:

@@ -63,7 +63,7 @@ class Results:
 
         own = self._cell(cell)
         tables = [
-            own.read(record).to_pandas().assign(confirmation=record.number)
+            own.read(record, str(record.predictions)).to_pandas().assign(confirmation=record.number)
             for record in own.confirmations
         ]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -66,6 +66,7 @@ def as_record(
         ],
         best=chosen,
         test=report.test,
+        external=report.external,
         started=running.started,
         ended=time.time(),
         seconds=report.seconds / wave.runs,

@@ -101,6 +101,8 @@ class Space(Part):
     # Confirmations of each cell; by default 10 for frozen cells and 5 for others.
     seeds: Count | None = None
     split: Split = Split()
+    # all: every confirmation keeps its model, so that they can predict together.
+    keep_models: Literal["first", "all"] = Field(default="first", exclude_if=lambda n: n == "first")
     leaks: Leaks = "drop"
     recipe: Recipe = Recipe()
     trackers: list[TrackerName] = Field(default=_TRACKERS, exclude_if=lambda n: n == _TRACKERS)
@@ -157,6 +159,10 @@ class Space(Part):
                 self.datasets[index] = dataset.model_copy(update={"leaks": self.leaks})
         return self
 
+    def all_datasets(self) -> list[DatasetSpec]:
+        """Return the data sets of the grid, each followed by its external test sets."""
+        return [one for dataset in self.datasets for one in (dataset, *dataset.external)]
+
     def domains(self) -> dict[str, Domain]:
         """Return the domain of each hyper-parameter that is searched, by its name in Optuna."""
         scale = self.learning_rate.backbone_scale
@@ -171,8 +177,7 @@ class Space(Part):
 
     def without_places(self) -> "Space":
         """Return the space without paths and file names, which are nobody else's business."""
-        nowhere = {"path": "elsewhere", "train": None, "val": None, "test": None}
-        datasets = [item.model_copy(update=nowhere) for item in self.datasets]
+        datasets = [item.without_place() for item in self.datasets]
         backbones = [item.without_file() for item in self.backbones]
         return self.model_copy(update={"datasets": datasets, "backbones": backbones})
 

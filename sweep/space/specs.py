@@ -1,8 +1,12 @@
 """The entry of a dataset in a space file."""
 
-from typing import Any, Literal, Self
+from __future__ import annotations
 
-from pydantic import Field, model_validator
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from sweep.errors import nearest
 from sweep.space.datasets import known_datasets, known_entry
@@ -12,6 +16,54 @@ from sweep.space.registries import LAYOUTS
 
 # Keys of a dataset's entry that only some layouts read.
 KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "modality", "slices"})
+
+
+class Subgroups(Part):
+    """A column of a dataset's table by whose values its test samples are looked at one by one.
+
+    Attributes:
+        column: its name.
+        bands: of numbers: where a band ends and the next one begins; [40, 60] makes three.
+    """
+
+    column: str
+    bands: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """Read ``sex`` and ``{age: [40, 60]}``."""
+        if isinstance(value, str):
+            return {"column": value}
+        if isinstance(value, Mapping) and len(value) == 1 and "column" not in value:
+            ((column, bands),) = value.items()
+            return {"column": column, "bands": bands}
+        return value
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if any(low >= high for low, high in pairwise(self.bands)):
+            raise ValueError(f"the bands of {self.column} must ascend: {list(self.bands)}")
+        return self
+
+
+def _named(value: Any) -> Any:
+    """Read external test sets: a mapping of names to entries, which may be known names."""
+    if not isinstance(value, Mapping):
+        return value
+    entries = []
+    for name, entry in value.items():
+        if isinstance(entry, str) and (known := known_entry(entry)) is not None:
+            entries.append({"name": name, **known})
+        elif isinstance(entry, Mapping):
+            entries.append({"name": name, **entry})
+        else:
+            names = list(known_datasets())
+            raise ValueError(
+                f"{name}: {entry!r} is no known data set and no mapping {{layout, path}}"
+                f"{nearest(str(entry), names)}"
+            )
+    return entries
 
 
 class DatasetSpec(Part):
@@ -39,6 +91,12 @@ class DatasetSpec(Part):
     leaks: Leaks | None = None  # overrides the space's own setting
     # The augmentation that fits these images, for recipes with augment: auto.
     augment: AugmentationName | None = Field(default=None, exclude_if=lambda name: name is None)
+    # Columns of its table whose values the report looks at one by one; not sent to MLflow.
+    subgroups: tuple[Subgroups, ...] = Field(default=(), exclude_if=lambda columns: not columns)
+    # Data sets of other places, with the same classes, on which the confirmed models are scored.
+    external: Annotated[tuple[DatasetSpec, ...], BeforeValidator(_named)] = Field(
+        default=(), exclude_if=lambda sets: not sets
+    )
     # Keys and values that a layout from outside reads.
     options: Options = Field(default=(), exclude_if=lambda options: not options)
 
@@ -75,6 +133,13 @@ class DatasetSpec(Part):
             raise ValueError(f"dataset {self.name!r} needs a path (its layout is {self.layout})")
         if (self.val or self.test) and not self.train:
             raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
+        names = [item.name for item in self.external]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"dataset {self.name!r} has two external sets {twice[0]!r}")
+        if any(item.external or item.subgroups for item in self.external):
+            raise ValueError(
+                f"dataset {self.name!r}: an external set has no external sets or subgroups itself"
+            )
         return self
 
     @property
@@ -85,3 +150,9 @@ class DatasetSpec(Part):
     def option(self, key: str, default: Any = None) -> Any:
         """Return the value of a key that the layout alone knows."""
         return dict(self.options).get(key, default)
+
+    def without_place(self) -> DatasetSpec:
+        """Return the entry without paths, which are nobody else's business."""
+        nowhere = {"path": "elsewhere", "train": None, "val": None, "test": None}
+        others = tuple(item.without_place() for item in self.external)
+        return self.model_copy(update={**nowhere, "external": others})

@@ -161,8 +161,8 @@ class _Store:
         repository = get_artifact_repository(artifacts, usable_address(self._uri))
         return Path(repository.download_artifacts(path, folder))
 
-    def _predictions(self, record: RunRecord) -> pa.Table:
-        path = f"{PREDICTIONS_FOLDER}/{record.predictions}"
+    def _predictions(self, record: RunRecord, file: str) -> pa.Table:
+        path = f"{PREDICTIONS_FOLDER}/{file}"
         with _answering(self._uri), tempfile.TemporaryDirectory() as folder:
             return read_predictions(self._download(self._artifacts[record.key], path, folder))
 

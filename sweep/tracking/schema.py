@@ -26,6 +26,7 @@ ROUND = "sweep.round"
 TRIALS = "sweep.trials"
 SEARCH_FLOPS = "sweep.search_flops"
 PREDICTIONS = "sweep.predictions"
+EXTERNAL = "sweep.external"  # of a confirmation: the files of predictions of external test sets
 ERROR = "sweep.error"
 CONTENT = "sweep.content"  # tag of a complete run: the hash of the record that it shows
 SPACE = "sweep.space"  # tag of a cell's run: the hash of its artifact `SPACE_FILE`
@@ -89,6 +90,9 @@ def tags_of(record: RunRecord) -> dict[str, str]:
         tags[RESULT] = result
     if record.predictions:
         tags[PREDICTIONS] = record.predictions
+    if record.external:
+        files = {name: found["predictions"] for name, found in record.external.items()}
+        tags[EXTERNAL] = json.dumps(files)
     if record.error:
         # Only the error's kind: the rest may name files of the dataset and paths.
         tags[ERROR] = record.error.partition(":")[0][:100]
@@ -142,6 +146,8 @@ def metrics_of(record: RunRecord) -> list[Metric]:
     stamp = int(record.ended * 1000)
     last = int(record.history[-1]["epoch"]) if record.history else 0
     final = {f"test/{name}": value for name, value in record.test.items()}
+    for name, found in record.external.items():
+        final |= {f"external/{name}/{metric}": value for metric, value in found["test"].items()}
     final["seconds"] = record.seconds
     if record.best:
         final["best/epoch"] = record.best["epoch"]
@@ -178,6 +184,7 @@ def record_of(run: Run) -> RunRecord:
         params={k: _number(v) for k, v in params.items() if k not in {*_AXES, *_SIZES}},
         best=best,
         test={k.removeprefix("test/"): v for k, v in metrics.items() if k.startswith("test/")},
+        external=_external(tags, metrics),
         started=(run.info.start_time or 0) / 1000,
         ended=(run.info.end_time or 0) / 1000,
         seconds=metrics.get("seconds", 0.0),
@@ -185,6 +192,15 @@ def record_of(run: Run) -> RunRecord:
         predictions=tags.get(PREDICTIONS),
         round=int(tags.get(ROUND, 0)),
     )
+
+
+def _external(tags: dict[str, str], metrics: dict[str, float]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name, file in json.loads(tags.get(EXTERNAL, "{}")).items():
+        prefix = f"external/{name}/"
+        own = {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
+        found[name] = {"predictions": file, "test": own}
+    return found
 
 
 def space_in_tags(sweep_id: str, tags: dict[str, str]) -> str | None:

@@ -1,6 +1,5 @@
 """One wave of a cell, from its inputs to its report: what a worker does, on Ray or without it."""
 
-import json
 import math
 import re
 import time
@@ -12,24 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
-from sweep.backbones.backbone import Network, export_state
-from sweep.base.atomic import write_atomically, write_text
-from sweep.base.checksums import sha256
+from sweep.backbones.backbone import Network
+from sweep.base.atomic import write_text
 from sweep.base.identity import canonical_hash
 from sweep.base.outages import loss_of
+from sweep.data.dataset import Dataset
 from sweep.data.layouts import location
 from sweep.data.manifest import SPLITS
 from sweep.errors import BackboneError, DamagedError, DataError, SweepError, first_line
-from sweep.records.home import hashed_id
 from sweep.space.freeze import freeze_mode
 from sweep.train.allocator import keep_freed_memory, release_freed_memory
-from sweep.train.calibration import divide_logits, fit_temperature, with_temperature
 from sweep.train.checkpoints import read_checkpoint, write_checkpoint
+from sweep.train.confirm import Confirmation, prediction_table, write_table
+from sweep.train.external import open_external_sets
 from sweep.train.facts import facts_of
 from sweep.train.feature_search import heads_on
 from sweep.train.features import THROUGHPUT_IMAGES, images_per_second
@@ -37,7 +34,6 @@ from sweep.train.finetune import FineTuning
 from sweep.train.heads import head_of
 from sweep.train.learner import EpochScore, Learner, Task, chosen
 from sweep.train.loading import open_counted_features, open_inputs
-from sweep.train.metrics import pool, score
 from sweep.train.probe_start import probe_head
 from sweep.train.wave import Report, SweepContext, Wave, kept_model, rungs
 
@@ -98,7 +94,8 @@ class WaveRun:
         self._history: list[EpochScore] = []
         self._notes: list[str] = []
         self._seconds, self._speed, self._computed = 0.0, 0.0, 0
-        self._temperature: float | None = None
+        self._external: dict[str, Dataset] = {}
+        self._chosen_on_validation: dict[str, Any] = {}
         self._checkpoint_cost, self._last_checkpoint = 0.0, time.monotonic()
         self._looked, self._stopping = -math.inf, False
         torch.set_num_threads(max(1, threads))
@@ -221,6 +218,10 @@ class WaveRun:
         space, cell = self._context.space, self._wave.cell
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._backbone, self._dataset = open_inputs(self._context, self._wave, self._show_life)
+        if self._wave.kind == "confirmation":
+            self._external = open_external_sets(
+                self._context, cell, self._backbone, self._show_life
+            )
         rows = {split: self._dataset.rows(split) for split in SPLITS}
         labels = {s: torch.from_numpy(self._dataset.labels[rows[s]]) for s in SPLITS}
         # Members of a fused wave share the recipe, and the learner has their searched params.
@@ -332,84 +333,33 @@ class WaveRun:
         if report.chosen is None:
             return  # all members diverged, so there is no model to test
         learner.drop([number for number in learner.active if number != report.chosen])
-        self._temperature = self._fit_temperature(learner)
+        confirmation = Confirmation(
+            self._context, self._wave, self._backbone, self._dataset, self._external
+        )
+        confirmation.settle(learner)
         if self._refit:
             refitted = self._refit()
             if np.isfinite(refitted.probabilities("test")).all():
                 self._learner = learner = refitted
             else:
                 self._notes.append("refitting the chosen head diverged: it is kept as it was")
-        calibrated = with_temperature(learner.probabilities("test"), self._temperature or 1.0)
-        table = self._predictions("test", calibrated)
-        probabilities_NC = table.filter(regex="^p_").to_numpy()
-        report.test = score(table["label"].to_numpy(), probabilities_NC)
-        folder, key = self._context.folder, self._wave.key
-        path = folder.file("predictions", key, ".parquet")
-        write_atomically(path, lambda file: table.to_parquet(file, index=False))
-        report.predictions = path.name
-        report.checksums[f"predictions/{path.name}"] = sha256(path)
-        if self._wave.index:  # only the first confirmation's model is kept
-            return
-        network = learner.network()
-        divide_logits(network.head, self._temperature or 1.0)
-        state, about = export_state(
-            network,
-            learner.backbone.spec,
-            self._dataset.store.size,
-            self._dataset.classes,
-        )
-        model = folder.file("models", key, "")
-        write_atomically(model / "model.safetensors", lambda file: save_file(state, file))
-        write_text(model / "model.json", json.dumps(about, indent=1))
-        report.model = model.name
-        for path in (model / "model.safetensors", model / "model.json"):
-            report.checksums[f"models/{model.name}/{path.name}"] = sha256(path)
-
-    def _fit_temperature(self, learner: Learner) -> float | None:
-        """Return by what the logits of the chosen model are divided, if the recipe says so."""
-        if self._context.space.recipe_of(self._wave.cell).calibration == "none":
-            return None
-        labels_N = self._dataset.labels[self._dataset.rows("val")]
-        units_N = self._dataset.units("val") if self._dataset.pooled else None
-        probabilities_NC = learner.probabilities("val")
-        labels_U, _ = pool(labels_N, probabilities_NC[None], units_N)
-        return fit_temperature(
-            labels_U, probabilities_NC, lambda scaled: pool(labels_N, scaled[None], units_N)[1][0]
-        )
+        confirmation.score(learner, report, self._show_life)
+        self._chosen_on_validation = confirmation.facts()
 
     def _keep_validation(self, learner: FineTuning, report: Report) -> None:
         """Keep what a trial said of the validation split: confirmations choose by it."""
         probabilities_NC = learner.validation_probabilities()
         if not len(probabilities_NC):
             return
-        table = self._predictions("val", probabilities_NC)
-        path = self._context.folder.file("validation", self._wave.key, ".parquet")
-        write_atomically(path, lambda file: table.to_parquet(file, index=False))
-        report.validation = path.name
-        report.checksums[f"validation/{path.name}"] = sha256(path)
+        name, key = self._wave.cell.dataset.name, self._context.ids_key
+        table = prediction_table(self._dataset, name, key, "val", probabilities_NC)
+        folder = self._context.folder
+        report.validation = write_table(folder, report, "validation", self._wave.key, table)
 
     def _throughput(self, network: Network) -> float:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         images = self._dataset.store.rows(self._dataset.rows("test")[:THROUGHPUT_IMAGES])
         return images_per_second(network, images, self._backbone.preprocessing, device)
-
-    def _predictions(self, split: str, probabilities_NC: NDArray[np.float64]) -> pd.DataFrame:
-        """Return what is kept of a split: a row for each unit of scoring, its ids hashed."""
-        dataset, key = self._dataset, self._context.ids_key
-        manifest, name = dataset.manifest, self._wave.cell.dataset.name
-        rows, units_N = dataset.rows(split), dataset.units(split)
-        scored = (dataset.labels[rows], probabilities_NC[None])
-        labels_U, probabilities_KUC = pool(*scored, units_N if dataset.pooled else None)
-        first_U = rows[np.unique(units_N, return_index=True)[1]]
-        ids = manifest.groups if dataset.pooled else manifest.ids
-        columns: dict[str, Any] = {
-            "sample": [hashed_id(key, f"{name}/{ids[row]}") for row in first_U],
-            "group": [hashed_id(key, f"{name}/{dataset.clusters[row]}") for row in first_U],
-            "label": labels_U,
-        }
-        for index, label in enumerate(dataset.classes):
-            columns[f"p_{label}"] = probabilities_KUC[0, :, index]
-        return pd.DataFrame(columns)
 
     def _facts(self) -> dict[str, Any]:
         tuning = self._learner if isinstance(self._learner, FineTuning) else None
@@ -423,5 +373,5 @@ class WaveRun:
             **({"imports": imports} if imports else {}),
             **({"micro_batch": tuning.micro_batch} if tuning else {}),
             **({"images_per_second": self._speed} if self._speed else {}),
-            **({"temperature": self._temperature} if self._temperature else {}),
+            **self._chosen_on_validation,
         }

@@ -86,6 +86,14 @@ def _part(task: Task, features: dict[str, Tensor], name: str) -> tuple[Task, dic
     return replace(task, backbone=task.backbone.giving(name, own["train"].shape[1])), own
 
 
+def own_columns(all_ND: Tensor, backbone: Backbone, own: Backbone) -> Tensor:
+    """Return, of a backbone's features, those that a head with a backbone of its own sees."""
+    of_all, name = backbone.spec.features, own.spec.features
+    if of_all is None or name is None or of_all == name:
+        return all_ND
+    return all_ND[:, columns(of_all, name, backbone.features)]
+
+
 class HeadsByFeatures:
     """Groups of heads, each on its own columns of the features; a Head."""
 

@@ -11,7 +11,6 @@ from sweep.data.dataset import Dataset, DatasetView, open_dataset, samples_hash
 from sweep.data.store.building import describe_pixels
 from sweep.data.store.image_store import Store
 from sweep.errors import BackboneError, DataError
-from sweep.space.specs import DatasetSpec
 from sweep.train.feature_search import backbone_of
 from sweep.train.features import Features, open_features
 from sweep.train.wave import SweepContext, Wave
@@ -20,17 +19,18 @@ from sweep.train.wave import SweepContext, Wave
 _open_dataset = lru_cache(maxsize=2)(open_dataset)
 
 
-class _Progress:
+class DecodingProgress:
     """Progress of decoding, that shows life; equal to any other, so that caches ignore it."""
 
     def __init__(self, show_life: Callable[[], None]) -> None:
         self._show_life = show_life
 
     def __call__(self, done: int, total: int) -> None:
+        """Take note of how many images of how many are decoded."""
         self._show_life()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Progress)
+        return isinstance(other, DecodingProgress)
 
     def __hash__(self) -> int:
         return 0
@@ -62,29 +62,36 @@ def open_inputs(
         cell.train_fraction,
         backbone.preprocessing.crop,
     )
-    dataset = _open_dataset(view, context.data_root, context.node_cache(), _Progress(show_life))
-    pixels = describe_pixels(view.size, view.interpolation, view.crop)
-    _refuse_other_inputs(context, backbone, cell.dataset, dataset, pixels)
+    progress = DecodingProgress(show_life)
+    dataset = _open_dataset(view, context.data_root, context.node_cache(), progress)
+    _refuse_other_weights(context, backbone)
+    refuse_other_pictures(context, view, dataset, cell.dataset.name)
     return backbone, dataset
 
 
-def _refuse_other_inputs(
-    context: SweepContext, backbone: Backbone, spec: DatasetSpec, dataset: Dataset, pixels: str
+def _refuse_other_weights(context: SweepContext, backbone: Backbone) -> None:
+    """Raise BackboneError if the weights are not those that the sweep was launched with."""
+    name, digest = backbone.spec.name, backbone.weights_hash
+    if context.inputs.get(f"weights {name}", digest) != digest:
+        raise BackboneError(f"the weights of {name} are not those the sweep was launched with")
+
+
+def refuse_other_pictures(
+    context: SweepContext, view: DatasetView, dataset: Dataset, name: str
 ) -> None:
-    """Raise SweepError if inputs are not those that the sweep was launched with.
+    """Raise DataError if samples are not those that the sweep was launched with.
 
     They may have changed while it runs, or since a node was asked.
+
+    Args:
+        name: by which the sweep knows the samples.
     """
-    name = backbone.spec.name
+    pixels = describe_pixels(view.size, view.interpolation, view.crop)
     found = {
-        f"weights {name}": backbone.weights_hash,
-        f"samples {spec.name}": samples_hash(spec, context.data_root),
-        f"pixels {spec.name} {pixels}": dataset.store.fingerprint,
+        f"samples {name}": samples_hash(view.spec, context.data_root),
+        f"pixels {name} {pixels}": dataset.store.fingerprint,
     }
-    other = [key for key, digest in found.items() if context.inputs.get(key, digest) != digest]
-    if f"weights {name}" in other:
-        raise BackboneError(f"the weights of {name} are not those the sweep was launched with")
-    if other:
+    if other := [key for key, digest in found.items() if context.inputs.get(key, digest) != digest]:
         raise DataError(", ".join(other))
 
 

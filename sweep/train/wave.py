@@ -116,6 +116,8 @@ class Report:
         seconds: spent in training so far.
         chosen: of a confirmation, the number of the trial that validation chose.
         test, predictions, model: of a confirmation, when it is done.
+        external: of a confirmation, by the names of external test sets: the file of predictions,
+            and test metrics.
         validation: of a trial that is done, the file of its validation predictions.
         paused: the sweep is being stopped; the wave goes on from its checkpoint next time.
         images: that went through a network so far.
@@ -136,6 +138,7 @@ class Report:
     test: dict[str, float] = field(default_factory=dict)
     predictions: str | None = None
     model: str | None = None
+    external: dict[str, Any] = field(default_factory=dict)
     validation: str | None = None
     error: str | None = None
     retry: bool = True

@@ -10,9 +10,12 @@ import pandas as pd
 from sweep.comparison.caveats import caveats
 from sweep.comparison.comparison import Choices, Comparison, Pair, Row
 from sweep.comparison.costs import cheapest_good, cost, pareto
+from sweep.comparison.external import ExternalResult, external_results
+from sweep.comparison.operating import OperatingResult, operating_results
 from sweep.comparison.questions import Question, questions
 from sweep.comparison.ranks import Ranks, ranks
 from sweep.comparison.stats.verdict import Verdict
+from sweep.comparison.subgroups import SubgroupResult, subgroup_results
 from sweep.comparison.text import raw
 
 
@@ -62,6 +65,20 @@ def as_json(comparison: Comparison) -> str:
                     {**_cell(row), "pareto": row in fronts, "cheapest_good": row in cheapest}
                     for row in rows
                 ],
+                "external": [
+                    _external(item)
+                    for name in scored
+                    for results in external_results(comparison, name).values()
+                    for item in results
+                ],
+                "subgroups": [
+                    _subgroup(item)
+                    for results in subgroup_results(comparison).values()
+                    for item in results
+                ],
+                "operating_points": [
+                    _operating(item) for row in rows for item in operating_results(row)
+                ],
                 "differences": [
                     _pair(pair, comparison.choices)
                     for pairs in comparison.pairs.values()
@@ -76,6 +93,49 @@ def as_json(comparison: Comparison) -> str:
         ),
         indent=1,
     )
+
+
+def _external(item: ExternalResult) -> dict[str, Any]:
+    return {
+        **_axes(item.row),
+        "external": item.name,
+        "metrics": {name: vars(interval) for name, interval in item.metrics.items()},
+        "change": vars(item.drop.interval()),
+    }
+
+
+def _subgroup(item: SubgroupResult) -> dict[str, Any]:
+    gap = item.gap
+    return {
+        **_axes(item.row),
+        "column": item.column,
+        "values": [
+            {
+                "value": own.value,
+                "samples": own.counts.samples,
+                **({"metric": vars(own.interval)} if own.interval else {}),
+            }
+            for own in item.subgroups
+        ],
+        "unknown": item.unknown,
+        "largest_gap": None if gap is None else {
+            "first": gap.first.value,
+            "second": gap.second.value,
+            **vars(gap.verdict.interval),
+            "adjusted_p": gap.verdict.adjusted if gap.verdict.gain.judged else None,
+        },
+    }  # fmt: skip
+
+
+def _operating(item: OperatingResult) -> dict[str, Any]:
+    return {
+        **_axes(item.row),
+        "held": item.point.held,
+        "level": item.point.level,
+        "sensitivity": vars(item.sensitivity),
+        "specificity": vars(item.specificity),
+        "thresholds": item.thresholds,
+    }
 
 
 def _record(row: Row) -> dict[str, Any]:

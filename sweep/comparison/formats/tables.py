@@ -10,7 +10,9 @@ from sweep.base.tables import Column, Line, TableStyle, fit_table
 from sweep.comparison.caveats import positive_classes
 from sweep.comparison.comparison import Comparison, Pair, Row
 from sweep.comparison.costs import cheapest_sentence, cost
+from sweep.comparison.external import external_sentences
 from sweep.comparison.questions import questions
+from sweep.comparison.subgroups import subgroup_sentences
 from sweep.comparison.text import (
     TRAINED_HERE,
     count,
@@ -90,6 +92,8 @@ def sentences(comparison: Comparison) -> dict[str, list[str]]:
     found = {"Which cell is best?": [best_sentence(comparison, name) for name in names]}
     if cheapest:
         found["Which is the cheapest that is as good?"] = cheapest
+    found["How do the models do elsewhere?"] = external_sentences(comparison)
+    found["Do they do alike for all subgroups?"] = subgroup_sentences(comparison)
     for item in questions(comparison):
         found[item.asked] = [item.answer, *(finding.text for finding in item.overall)]
     return {heading: lines for heading, lines in found.items() if lines}

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_curve
 from sweep.comparison.budgets import best_values, expected_best
 from sweep.comparison.comparison import Choices, Row
 from sweep.comparison.costs import cost, work
+from sweep.comparison.operating import decision_curve, treat_all
 from sweep.comparison.ranks import Ranks
 from sweep.comparison.report.svg import (
     COLOURS,
@@ -221,6 +222,34 @@ def reliability(dataset: str, rows: list[Row]) -> str:
         figure.supxlabel("confidence", fontsize=8)
         figure.supylabel("share that is right", fontsize=8)
         return as_svg(figure, f"{dataset}: reliability of the predicted probabilities")
+
+
+def decision_curves(dataset: str, rows: list[Row]) -> str | None:
+    """Draw the net benefit over the threshold probability, a line a cell; None for many classes."""
+    rows = [row for row in rows if len(row.cell.classes) == 2]
+    if not rows:
+        return None
+    with style():
+        figure, axes = panel(7, 3)
+        labels_N = np.concatenate([item.labels_N for item in rows[0].cell.predictions()])
+        prevalence = float((labels_N == 1).mean())
+        for place, row in enumerate(rows):
+            curves = [decision_curve(item) for item in row.cell.predictions()]
+            axes.plot(
+                curves[0][0],
+                np.mean([benefit for _, benefit in curves], axis=0),
+                ("-", "--", ":")[place // len(COLOURS) % 3],
+                color=COLOURS[place % len(COLOURS)],
+                linewidth=0.9,
+                label=row.label,
+            )
+        axes.plot(curves[0][0], treat_all(prevalence), color=LINE, linewidth=1)
+        axes.axhline(0, color=LINE, linewidth=1)
+        axes.set_ylim(-0.05, 1.05 * prevalence)
+        axes.set_xlabel("threshold probability")
+        axes.set_ylabel("net benefit")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        return as_svg(figure, f"{dataset}: net benefit over the threshold probability")
 
 
 def expected_scores(dataset: str, rows: list[Row], fewest: int, objective: str) -> str:

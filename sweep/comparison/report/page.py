@@ -18,16 +18,20 @@ from markupsafe import Markup
 from sweep import __version__
 from sweep.comparison import text as wording
 from sweep.comparison.budgets import at_equal_budget
+from sweep.comparison.calibration import CalibrationEffect, calibration_effect
 from sweep.comparison.caveats import caveats, positive_classes
 from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.costs import cheapest_good, cost, pareto
+from sweep.comparison.external import ExternalResult, external_results
 from sweep.comparison.formats.tables import REPORTED, columns, sentences
+from sweep.comparison.operating import OperatingResult, operating_results
 from sweep.comparison.questions import questions
 from sweep.comparison.ranks import ranks
 from sweep.comparison.report import figures
 from sweep.comparison.report.methods import checklist, methods
 from sweep.comparison.report.svg import with_shared_styles
 from sweep.comparison.stats.verdict import ALPHA
+from sweep.comparison.subgroups import LEAST_GROUPS, SubgroupResult, subgroup_results
 from sweep.space.domains import Categorical, Domain, Range, in_words
 from sweep.train.metrics import metric_of
 
@@ -62,6 +66,10 @@ class DatasetPart:
     confusions: list[Confusion]
     fewest: int
     equal_budget: dict[Row, float]
+    operating: list[OperatingResult]
+    calibrated: list[CalibrationEffect]
+    external: dict[str, list[ExternalResult]]
+    subgroups: dict[str, list[SubgroupResult]]
 
     @property
     def positive(self) -> str | None:
@@ -81,11 +89,11 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
     )
     script = _source(environment, "report.js")
     found = ranks(comparison)
-    parts = []
+    parts, by_subgroup = [], subgroup_results(comparison)
     for name, rows in comparison.datasets.items():
         if rows:
             progress(name)
-            parts.append(_part(comparison, name, rows))
+            parts.append(_part(comparison, name, rows, by_subgroup.get(name, [])))
     main = columns(comparison.choices.metric)
     with_seeds = [row for part in parts for row in part.rows]
     page = environment.get_template("report.html.j2").render(
@@ -108,6 +116,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         methods=methods(comparison),
         checklist=checklist(),
         significant=ALPHA,
+        least_groups=LEAST_GROUPS,
         positive=positive_classes(comparison),
         wording=wording,
         version=__version__,
@@ -125,7 +134,9 @@ def _source(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
+def _part(
+    comparison: Comparison, name: str, rows: list[Row], subgroups: list[SubgroupResult]
+) -> DatasetPart:
     choices = comparison.choices
     fewest, equal = at_equal_budget(rows)
     objective = comparison.sweeps[0].space.objective
@@ -137,6 +148,7 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
     searched = [row for row in rows if row.cell.trials]
     away: dict[str, str | None] = {
         "ROC curves": figures.roc_curves(name, rows),
+        "Decision curves": figures.decision_curves(name, rows),
         "Reliability": figures.reliability(name, rows),
     }
     if searched:
@@ -165,7 +177,18 @@ def _part(comparison: Comparison, name: str, rows: list[Row]) -> DatasetPart:
         [_confusion(row) for row in rows],
         fewest,
         equal,
+        [item for row in rows for item in operating_results(row)],
+        [effect for row in rows if (effect := calibration_effect(row))],
+        external_results(comparison, name),
+        _by_column(subgroups),
     )
+
+
+def _by_column(results: list[SubgroupResult]) -> dict[str, list[SubgroupResult]]:
+    found: dict[str, list[SubgroupResult]] = {}
+    for result in results:
+        found.setdefault(result.column, []).append(result)
+    return found
 
 
 def _domains(comparison: Comparison, rows: list[Row]) -> dict[str, Domain]:

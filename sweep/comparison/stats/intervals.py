@@ -73,6 +73,18 @@ def interval(name: str, item: MetricEstimate, counts: Counts) -> Interval:
     return Interval(item.point, low + width * share.low, low + width * share.high)
 
 
+def share_interval(item: MetricEstimate) -> Interval:
+    """Return the 95 % interval (Wilson) of a share of samples, such as the sensitivity."""
+    test = test_variance(item.sums_SG, item.groups_S)
+    if not math.isfinite(test):
+        return Interval(item.point, math.nan, math.nan)
+    training, freedom = 0.0, item.freedom
+    if item.confirmations >= LEAST_CONFIRMATIONS:
+        training, freedom = item.training_variance, satterthwaite([1.0], [item])
+    groups = float(item.groups_S.sum())
+    return _share(item.point, test + training, quantile(freedom), groups, at_most=False)
+
+
 def _independent(metric: Metric, counts: Counts) -> tuple[float, bool]:
     """Return how many observations a metric is worth at its bound, and whether elsewhere too.
 

@@ -115,6 +115,25 @@ def sampled_metric(
     )
 
 
+def share_estimate(hits_FN: Floats, groups_N: Labels, shared: float = 0.0) -> MetricEstimate:
+    """Return the share of samples of one kind that are hits, as an estimate of a metric.
+
+    Args:
+        hits_FN: of each confirmation, 1 for a hit, else 0.
+        groups_N: of the samples.
+        shared: see `MetricEstimate`.
+    """
+    shares_F = hits_FN.mean(axis=1)
+    influence_N = (hits_FN - shares_F[:, None]).mean(axis=0) / hits_FN.shape[1]
+    sums_SG, groups_S = _by_group(influence_N, np.zeros_like(groups_N), groups_N)
+    freedom = float(max(1, int(groups_S[0]) - 1))
+    of_each = shares_F.tolist()
+    return MetricEstimate(
+        float(shares_F.mean()), sums_SG, groups_S, _spread(of_each), len(of_each), freedom,
+        shared=shared,
+    )  # fmt: skip
+
+
 def _by_group(influence_N: Floats, strata_N: Labels, groups_N: Labels) -> tuple[Floats, Labels]:
     strata, groups = int(strata_N.max()) + 1, int(groups_N.max()) + 1
     place_N = strata_N * groups + groups_N

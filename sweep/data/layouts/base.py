@@ -71,6 +71,13 @@ class Layout(ABC):
         Raises DataError, naming the dataset and files, if it is not as the layout says.
         """
 
+    def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
+        """Return what else a table says of samples: of each column its value by sample path.
+
+        Of what is no sample there may be values, too.
+        """
+        return {}
+
     def source(self, spec: DatasetSpec, path: Path) -> Source:
         """Return what opens the images of the samples; by default files below the path."""
         return Files(path)

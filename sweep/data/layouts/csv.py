@@ -61,6 +61,12 @@ class Table(Layout):
         samples = [Sample(*row) for row in zip(*columns, strict=True)]
         return samples if "group" in table else assign_groups(spec, samples)
 
+    def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
+        """Return the table's columns."""
+        table = read_table(spec, path, ["path"])
+        paths = [_find(path.parent, item) for item in table["path"]]
+        return {str(name): dict(zip(paths, table[name], strict=True)) for name in table.columns}
+
     def source(self, spec: DatasetSpec, path: Path) -> Files:
         """Open files beside the table."""
         return Files(path.parent)

@@ -43,13 +43,7 @@ class Ham10000(Layout):
 
     def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
         """Name the images of the metadata, and those of the test set where its truth is there."""
-        root = path
-        metadata = root / METADATA
-        if not metadata.is_file():
-            # The Dataverse serves the file without its suffix.
-            metadata = root / METADATA.removesuffix(".csv")
-        if not metadata.is_file():
-            raise DataError(f"dataset {spec.name}: {root / METADATA} is not there")
+        root, metadata = path, _metadata(spec, path)
         files = {Path(file).stem: file[len(str(root)) + 1 :] for file in images_below(root)}
         table = read_table(spec, metadata, ["image_id", "dx", "lesion_id"])
         truth = next(iter(sorted(root.rglob(_TEST_TRUTH))), None)
@@ -57,6 +51,21 @@ class Ham10000(Layout):
             return _samples(spec, metadata, table, files, None)
         train = _samples(spec, metadata, table, files, "train")
         return train + _samples(spec, truth, _test_table(spec, truth), files, "test")
+
+    def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
+        """Return the columns of the metadata: sex, age, localization."""
+        files = {Path(file).stem: file[len(str(path)) + 1 :] for file in images_below(path)}
+        table = read_table(spec, _metadata(spec, path), ["image_id"])
+        paths = [files.get(name, name) for name in table["image_id"]]
+        return {str(name): dict(zip(paths, table[name], strict=True)) for name in table.columns}
+
+
+def _metadata(spec: DatasetSpec, root: Path) -> Path:
+    # The Dataverse serves the file without its suffix.
+    for place in (root / METADATA, root / METADATA.removesuffix(".csv")):
+        if place.is_file():
+            return place
+    raise DataError(f"dataset {spec.name}: {root / METADATA} is not there")
 
 
 def _samples(

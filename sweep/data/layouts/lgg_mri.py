@@ -100,6 +100,20 @@ class LggMri(Layout):
             )
         return slice_samples(patients, spec.slices)
 
+    def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
+        """Return the columns of data.csv, for every slice of a patient."""
+        table = read_table(spec, path / "data.csv", ["Patient"]).set_index("Patient")
+        folders = {patient: f.name for patient, f in _folders(path).items()}
+        rows = {folders[name]: row for name, row in table.iterrows() if name in folders}
+        return {
+            str(column): {
+                f"{folder}#{rank}": row[column]
+                for folder, row in rows.items()
+                for rank in range(spec.slices)
+            }
+            for column in table.columns
+        }
+
     def source(self, spec: DatasetSpec, path: Path) -> Slices:
         """Open slices of the patients."""
         patients: dict[str, Volume] = {folder.name: _Patient(folder) for folder in subfolders(path)}

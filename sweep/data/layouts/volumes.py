@@ -224,6 +224,21 @@ class Volumes(Layout):
         volumes = [Sample(e.path, e.grade, e.patient, e.split) for e in exams]
         return slice_samples(volumes, spec.slices)
 
+    def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
+        """Return the columns of a clinic's own table, for every slice of a volume."""
+        file = path if path.is_file() else path / "volumes.csv"
+        if not file.is_file():
+            return {}
+        table = read_table(spec, file, ["path"])
+        return {
+            str(column): {
+                f"{name}#{rank}": value
+                for name, value in zip(table["path"], table[column], strict=True)
+                for rank in range(spec.slices)
+            }
+            for column in table.columns
+        }
+
     def source(self, spec: DatasetSpec, path: Path) -> Slices:
         """Open slices of the volumes."""
         root = _root(path)

@@ -97,7 +97,7 @@ def find_near_duplicates(thumbnails: Store, plan: StorePlan) -> NearDuplicates:
         DataError: so many are alike that telling them apart makes no sense.
     """
     count = len(thumbnails)
-    readable = np.setdiff1d(np.arange(count), list(thumbnails.unreadable))
+    readable = _readable(thumbnails)
     signatures_MS = signatures(thumbnails, readable)
     digests = [hashlib.sha256(row.data).hexdigest() for row in signatures_MS]
     _, first, same = np.unique(digests, return_index=True, return_inverse=True)
@@ -106,6 +106,35 @@ def find_near_duplicates(thumbnails: Store, plan: StorePlan) -> NearDuplicates:
     equal = np.stack([readable, readable[first[same]]], axis=1)
     alike = _components(count, np.concatenate([near, equal]))
     return NearDuplicates(_copies(alike, plan), alike)
+
+
+def same_as_any(thumbnails: Store, others: Store) -> NDArray[np.bool_]:
+    """Tell which pictures are the same as any of another store, exactly or nearly, shape (N,).
+
+    Args:
+        thumbnails, others: of two data sets, at `THUMBNAIL` pixels.
+    """
+    found = np.zeros(len(thumbnails), dtype=bool)
+    mine, theirs = _readable(thumbnails), _readable(others)
+    own_MS, other_KS = signatures(thumbnails, mine), signatures(others, theirs)
+    if not len(own_MS) or not len(other_KS):
+        return found
+    digests = {row.tobytes() for row in other_KS}
+    found[mine] = [row.tobytes() in digests for row in own_MS]
+    large = mine[thumbnails.originals[mine].min(axis=1) >= SMALLEST]
+    theirs_large = others.originals[theirs].min(axis=1) >= SMALLEST
+    candidates_KS = other_KS[theirs_large]
+    places = np.searchsorted(mine, large)
+    for start in range(0, len(large), _CHUNK):
+        part = places[start : start + _CHUNK]
+        for first in range(0, len(candidates_KS), _CHUNK):
+            alike = own_MS[part] @ candidates_KS[first : first + _CHUNK].T >= ALIKE
+            found[mine[part]] |= alike.any(axis=1)
+    return found
+
+
+def _readable(store: Store) -> NDArray[np.int64]:
+    return np.setdiff1d(np.arange(len(store)), list(store.unreadable))
 
 
 def _near_pairs(signatures_US: NDArray[np.float32]) -> NDArray[np.int64]:

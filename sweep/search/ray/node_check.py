@@ -159,7 +159,7 @@ def _missing_folders(places: Places) -> list[str]:
 
 
 def _missing_inputs(context: SweepContext) -> list[str]:
-    data = (missing_data(spec, context.data_root) for spec in context.space.datasets)
+    data = (missing_data(spec, context.data_root) for spec in context.space.all_datasets())
     weights = (
         (spec.name, missing_weights(spec, context.weights_dir)) for spec in context.space.backbones
     )

@@ -181,8 +181,9 @@ class MLflowTracker(Tracker):
         return run_id
 
     def _log(self, run_id: str, record: RunRecord) -> None:
-        if record.predictions:
-            path = self.folder.path / "predictions" / record.predictions
+        files = [found["predictions"] for found in record.external.values()]
+        for name in [record.predictions, *files] if record.predictions else ():
+            path = self.folder.path / "predictions" / str(name)
             if path.is_file():
                 self._client.log_artifact(run_id, str(path), PREDICTIONS_FOLDER)
         tags = {**tags_of(record), **source_tags(record, self._command)}
