@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := medical,medmnist,onnx,quickstart,server,test,lint
+EXTRAS := heatmaps,medical,medmnist,onnx,quickstart,server,test,lint
 NOT_LONG := not soak and not chaos and not fuzz and not slurm
 # Tests that start no other process run side by side; the others have all cores to themselves.
 SIDE_BY_SIDE := -n logical --dist worksteal

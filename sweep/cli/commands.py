@@ -15,6 +15,7 @@ from sweep import __version__
 from sweep.base.addresses import without_password
 from sweep.cli.data import data
 from sweep.cli.export import export
+from sweep.cli.mistakes import errors_command
 from sweep.cli.options import (
     CLUSTER,
     DATA_ROOT,
@@ -36,6 +37,7 @@ from sweep.cli.output import forgiving_output
 from sweep.cli.predict import predict
 from sweep.cli.remote import ADDRESS, ask_head, on_the_head
 from sweep.cli.sweeps import living
+from sweep.cli.sync import sync, verify_command
 from sweep.errors import Interrupted, SweepError
 
 _FAULT_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
@@ -182,6 +184,9 @@ def space_check(name_or_path: str, overrides: tuple[str, ...], only: tuple[str, 
 cli.add_command(data)
 cli.add_command(predict)
 cli.add_command(export)
+cli.add_command(errors_command)
+cli.add_command(sync)
+cli.add_command(verify_command)
 for command in living:
     cli.add_command(command)
 

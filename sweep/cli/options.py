@@ -7,6 +7,11 @@ import click
 
 from sweep.base.settings import ADDRESS, default_data_root, default_home, default_weights_dir
 
+REGISTER = click.option(
+    "--register",
+    is_flag=True,
+    help="Put the best model of each data set into MLflow's registry, as SWEEP-DATASET.",
+)
 HOME = click.option(
     "--home",
     type=click.Path(path_type=Path, file_okay=False),

@@ -4,12 +4,16 @@ import csv
 import io
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sweep.base.atomic import write_text
 from sweep.cli.options import HOME, home_of
 from sweep.errors import SweepError, listing
+
+if TYPE_CHECKING:  # these modules take seconds to import
+    from sweep.train.predict import Predictions
 
 
 @click.command()
@@ -20,14 +24,23 @@ from sweep.errors import SweepError, listing
     "--output", required=True, type=click.Path(path_type=Path, dir_okay=False),
     help="CSV file to write: path, class, p_CLASS of each class.",
 )  # fmt: skip
+@click.option(
+    "--ensemble", is_flag=True, help="The mean of all confirmations, not the first alone."
+)
 @HOME
 def predict(
-    name: str, cell: str, images: tuple[Path, ...], output: Path, home: Path | None
+    name: str,
+    cell: str,
+    images: tuple[Path, ...],
+    output: Path,
+    ensemble: bool,
+    home: Path | None,
 ) -> None:
     """Tell the class of IMAGES by the confirmed model of a cell.
 
     IMAGES are pictures, DICOM files, volumes, folders of them, or CSV files with a column path.
-    Exit code 1 if some could not be read.
+    Where the model was calibrated, uncalibrated_CLASS are the probabilities without its
+    temperature. Exit code 1 if some could not be read.
     """
     from sweep.records.home import existing
 
@@ -35,16 +48,17 @@ def predict(
     if output.parent != Path() and not output.parent.is_dir():
         raise SweepError(f"--output {output}: there is no folder {output.parent}")
     from sweep.cli.views.progress import progress_bars
-    from sweep.run.winner import load_winner
+    from sweep.run.winner import load_others, load_winner
     from sweep.train.predict import files_of
     from sweep.train.predict import predict as run
 
     winner = load_winner(folder, cell)
+    others = load_others(folder, winner) if ensemble else ()
     dataset = winner.cell.dataset
     files = files_of(dataset, images)
     with progress_bars() as bars:
-        found = run(winner.model, dataset, files, bars)
-    write_text(output, _as_csv(found.files, winner.model.classes, found.probabilities_FC.tolist()))
+        found = run(winner.model, dataset, files, bars, (other.model for other in others))
+    write_text(output, _as_csv(found, winner.model.classes))
     done = len(files) - len(found.problems)
     click.echo(f"{done} of {len(files)} predicted by {cell}: {output}", err=True)
     if found.problems:
@@ -53,16 +67,22 @@ def predict(
         sys.exit(1)
 
 
-def _as_csv(files: list[Path], classes: list[str], rows: list[list[float]]) -> str:
+def _as_csv(found: "Predictions", classes: list[str]) -> str:
     """Return a line for each file; what cannot be read has no class and no probabilities."""
     from sweep.comparison.formats.frames import no_formula  # its pandas takes a second
+    from sweep.records.predictions import PROBABILITY, UNCALIBRATED
 
-    buffer = io.StringIO()
+    buffer, raw = io.StringIO(), found.uncalibrated_FC
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["path", "class", *(f"p_{label}" for label in classes)])
-    for file, row in zip(map(no_formula, map(str, files)), rows, strict=True):
+    head = [f"{PROBABILITY}{label}" for label in classes]
+    head += [f"{UNCALIBRATED}{label}" for label in classes] if raw is not None else []
+    writer.writerow(["path", "class", *head])
+    for number, file in enumerate(found.files):
+        name = no_formula(str(file))
+        row = found.probabilities_FC[number].tolist()
+        more = raw[number].tolist() if raw is not None else []
         if row[0] != row[0]:  # NaN
-            writer.writerow([file, "", *("" for _ in row)])
+            writer.writerow([name, *[""] * (1 + len(head))])
         else:
-            writer.writerow([file, classes[row.index(max(row))], *row])
+            writer.writerow([name, classes[row.index(max(row))], *row, *more])
     return buffer.getvalue()

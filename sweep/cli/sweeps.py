@@ -1,4 +1,4 @@
-"""`sweep launch` and what comes after it: resume, stop, status, logs, list, sync, remove."""
+"""`sweep launch` and what comes after it: resume, stop, status, logs, list, remove."""
 
 import shlex
 import sys
@@ -14,6 +14,7 @@ from sweep.cli.options import (
     HOME,
     JSON,
     ONLY,
+    REGISTER,
     SET,
     TRACKING,
     WEIGHTS_DIR,
@@ -51,6 +52,7 @@ _RETRIES = click.option(
 @_DETACH
 @_RETRIES
 @_LOCAL
+@REGISTER
 @click.option(
     "--ledger", metavar="URL", help="Database of the search. [default: a file under --home]"
 )
@@ -71,6 +73,7 @@ def launch(
     detach: bool,
     retries: int | None,
     local: bool,
+    register: bool,
     ledger: str | None,
     keep_going: bool,
     dry_run: bool,
@@ -106,7 +109,7 @@ def launch(
     places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
     listener = TerminalListener()
     command = _without_paths(space_name, name, overrides, only)
-    outcome = run(space, places, listener, 2 if retries is None else retries, command)
+    outcome = run(space, places, listener, 2 if retries is None else retries, command, register)
     _end(outcome, listener, left_out)
 
 
@@ -274,60 +277,7 @@ def remove(name: str, yes: bool, home: Path | None, address: str | None) -> None
     click.echo(f"removed; MLflow and {'$SWEEP_CACHE'} are as they were")
 
 
-@click.command()
-@click.argument("name")
-@click.option("--all", "everything", is_flag=True, help="Also what was sent, and is lost there.")
-@HOME
-@ADDRESS
-@on_the_head
-def sync(name: str, everything: bool, home: Path | None) -> None:
-    """Send results to MLflow that could not be sent before."""
-    from sweep.records.home import existing
-
-    folder = existing(home_of(home), name)
-    from sweep.base.addresses import without_password
-    from sweep.tracking.spool import Spool
-
-    folder.refuse_other_name()
-    uri = folder.settings().tracking_uri
-    if everything:
-        folder.mark_all()
-    spool = Spool(folder, uri, folder.space().trackers)
-    before = spool.waiting()
-    spool.send_all()
-    left = spool.waiting()
-    click.echo(f"{before - left} of {before} results sent to {without_password(uri)}")
-    if left:
-        raise SweepError(f"{left} results still wait: {spool.error}")
-
-
-@click.command("verify")
-@click.argument("name")
-@click.option("--tracking-uri", help="MLflow. [default: as launched]")
-@HOME
-@ADDRESS
-@on_the_head
-def verify_command(name: str, tracking_uri: str | None, home: Path | None) -> None:
-    """Tell whether records, ledger, MLflow and predictions of a sweep say the same."""
-    from sweep.records.home import existing
-
-    folder = existing(home_of(home), name)
-    from sweep.run.verify import verify
-
-    found = verify(folder, tracking_uri)
-    if not found.all:
-        click.echo(f"{name}: {found.records} records, and all that belongs to them says the same")
-        return
-    for line in found.all:
-        click.echo(line)
-    if found.files or found.ledger:
-        click.echo(f"to run what is missing again: sweep resume {name}", err=True)
-    if found.tracking:
-        click.echo(f"to send what MLflow lacks: sweep sync {name} --all", err=True)
-    sys.exit(1)
-
-
-living = (launch, resume, stop, status, list_sweeps, logs, sync, verify_command, remove)
+living = (launch, resume, stop, status, list_sweeps, logs, remove)
 
 
 def _without_paths(

@@ -40,6 +40,7 @@ class Settings:
     Attributes:
         local: in one process, without Ray.
         command: what was typed to launch it, without paths.
+        register: the best model of each data set is put into MLflow's registry.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Settings:
     ledger: str | None = None
     local: bool = False
     command: str = "sweep"
+    register: bool = False
 
 
 _LOCK_TIMEOUT_S = 1.0  # readers hold the lock only briefly

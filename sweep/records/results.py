@@ -140,6 +140,12 @@ class CellResult:
         tables = [pa.concat_tables(self._tables)] if self.folded else self._tables
         return [self._as_predictions(table, UNCALIBRATED) for table in tables]
 
+    @cached_property
+    def samples(self) -> list[str]:
+        """The hashed id of each test sample, in the order of the predictions."""
+        tested = self._tables if self.folded else self._tables[:1]
+        return [name for table in tested for name in table["sample"].to_pylist()]
+
     @property
     def external_sets(self) -> list[str]:
         """The names of the external test sets that all confirmations were scored on."""
@@ -161,8 +167,7 @@ class CellResult:
         if table is None:
             return {}
         place = {name: row for row, name in enumerate(table["sample"].to_pylist())}
-        tested = self._tables if self.folded else self._tables[:1]
-        rows = [place.get(name) for own in tested for name in own["sample"].to_pylist()]
+        rows = [place.get(name) for name in self.samples]
         found = {}
         for column in table.column_names:
             if column != "sample":

@@ -69,6 +69,7 @@ def launch(
     listener: Listener = _NOBODY,
     retries: int = 2,
     command: str = "sweep.launch",
+    register: bool = False,
 ) -> "Outcome":
     """Run a new sweep to its end, and compare its cells. Nothing is printed.
 
@@ -76,6 +77,7 @@ def launch(
         listener: is told what happens.
         retries: how often a wave that failed is tried again.
         command: what MLflow shows as the source of the runs; no paths should be in it.
+        register: put the best model of each data set into MLflow's registry.
 
     Raises:
         SweepError: something it needs is missing or wrong; nothing was begun.
@@ -92,6 +94,7 @@ def launch(
         places.ledger,
         places.local,
         command,
+        register,
     )
     return launching.launch(space, places.home or default_home(), settings, listener)
 

@@ -88,7 +88,7 @@ def _to_onnx(winner: Winner, output: Path) -> None:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
             Classifier(winner.model).eval(),
-            (torch.from_numpy(_noise(winner)),),
+            (torch.from_numpy(example_images(winner)),),
             output / "model.onnx",
             input_names=["images"],
             output_names=["probabilities"],
@@ -120,7 +120,7 @@ def _to_mlflow(winner: Winner, output: Path) -> None:
     """Write a model of MLflow, pyfunc and pytorch flavour; its example is noise."""
     from sweep.tracking.model import predict, save_model
 
-    network, images = Classifier(winner.model).eval(), _noise(winner)
+    network, images = Classifier(winner.model).eval(), example_images(winner)
     save_model(network, images, winner.model.about, output)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(images[:1])).numpy()
@@ -132,7 +132,7 @@ def _to_mlflow(winner: Winner, output: Path) -> None:
         raise _for_fixed_batch(winner)
 
 
-def _noise(winner: Winner) -> np.ndarray:
+def example_images(winner: Winner) -> np.ndarray:
     """Return noise in place of images (2, 3, S, S): no patient's picture goes along."""
     side = winner.model.image_size
     rng = np.random.default_rng(0)

@@ -30,6 +30,7 @@ from sweep.run.interruption import LaunchState, how_to_go_on, interruptible
 from sweep.run.listener import Decoding, Listener
 from sweep.run.logfile import log_to_folder
 from sweep.run.plan import Prepared, model_sizes, prepare
+from sweep.run.publish import publish, sentences
 from sweep.run.results import Results
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
@@ -58,6 +59,7 @@ def new_settings(
     ledger: str | None = None,
     local: bool = False,
     command: str = "sweep",
+    register: bool = False,
 ) -> Settings:
     """Return the settings of a sweep that is launched now."""
     return Settings(
@@ -71,6 +73,7 @@ def new_settings(
         ledger=ledger if not ledger or is_database(ledger) else str(Path(ledger).absolute()),
         local=local,
         command=command,
+        register=register,
     )
 
 
@@ -138,7 +141,7 @@ def resume(folder: SweepFolder, listener: Listener, changes: Changes = Changes()
         spool = Spool(folder, settings.tracking_uri, space.trackers)
         if spool.waiting():
             spool.send_all()
-    return _outcome(_compared(folder), space, spool, settings)
+    return _outcome(compared(folder), space, spool, settings)
 
 
 def _repair(folder: SweepFolder, settings: Settings, listener: Listener) -> bool:
@@ -296,11 +299,15 @@ def _run(
             log.info("the search begins: %d cells", len(space.cells()))
             if not run_waves(context, watch=watch):
                 raise Interrupted(f"stopped; go on with: sweep resume {folder.name}")
-        comparison = _compared(folder)
+        comparison = compared(folder)
         for row in comparison.rows:
             _conclude(folder, space, settings, row)
         folder.write_answer(answer(comparison))
     spool.delete_strays()
+    if "mlflow" in space.trackers and not spool.error:
+        sent = publish(folder, comparison, settings.register)
+        for text in sentences(sent, settings.register):
+            listener.note(text)
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
     log.info("finished")
     return _outcome(comparison, space, spool, settings)
@@ -375,7 +382,8 @@ def _failures(rows: list[Row], space: Space) -> list[str]:
     return lines
 
 
-def _compared(folder: SweepFolder) -> Comparison:
+def compared(folder: SweepFolder) -> Comparison:
+    """Return the comparison of a sweep whose search is over, as its space asks for it."""
     results = replace(home_results(folder), finished=True)
     return compare([results], Choices(results.space.objective, results.space.margin))
 

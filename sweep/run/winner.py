@@ -1,5 +1,6 @@
-"""The confirmed model of a cell: finding it in a sweep's folder."""
+"""The confirmed models of a cell: finding them in a sweep's folder."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sweep.errors import SweepError, nearest
@@ -10,7 +11,7 @@ from sweep.train.kept import KeptModel, load_kept
 
 
 class Winner(NamedTuple):
-    """A cell, the model that its first confirmation has kept, and that confirmation."""
+    """A cell, a model that a confirmation of it has kept, and that confirmation."""
 
     cell: Cell
     model: KeptModel
@@ -27,30 +28,52 @@ def load_winner(folder: SweepFolder, name: str) -> Winner:
         SweepError: the sweep has no such cell, or it is not confirmed.
         DamagedError: the model's files are gone or damaged.
     """
-    cells = {cell.name: cell for cell in folder.space().cells()}
-    if name not in cells:
-        known = "\n  ".join(cells)
+    cell = _cell(folder, name)
+    return _load(folder, cell, _with_model(folder, name)[0])
+
+
+def load_others(folder: SweepFolder, winner: Winner) -> Iterator[Winner]:
+    """Load, one after the other, the models of a cell's other confirmations.
+
+    Raises:
+        SweepError: they were not kept.
+        DamagedError: the files of one are gone or damaged.
+    """
+    found = _with_model(folder, winner.cell.name)
+    if len(found) < 2:
         raise SweepError(
-            f"the sweep {folder.name} has no cell {name!r}{nearest(name, cells)}; it has\n  {known}"
+            f"of {winner.cell.name} the first confirmation alone has kept its model: an ensemble "
+            "needs 'keep_models: all' in the space, before the launch"
         )
-    cell = cells[name]
-    record = _with_model(folder, name)
+    return (_load(folder, winner.cell, record) for record in found[1:])
+
+
+def _load(folder: SweepFolder, cell: Cell, record: RunRecord) -> Winner:
     features = record.params.get("features", cell.backbone.features)
     backbone = cell.backbone.model_copy(update={"features": features})
     kept = folder.path / "models" / str(record.model)
     return Winner(cell, load_kept(kept, backbone, cell.freeze), record)
 
 
-def _with_model(folder: SweepFolder, name: str) -> RunRecord:
-    """Return the newest of a cell's confirmations that have kept their model."""
-    found = [
-        record
-        for record in folder.records()
-        if record.cell == name and record.kind == "confirmation" and record.model
-    ]
-    if not found:
+def _cell(folder: SweepFolder, name: str) -> Cell:
+    cells = {cell.name: cell for cell in folder.space().cells()}
+    if name not in cells:
+        known = "\n  ".join(cells)
+        raise SweepError(
+            f"the sweep {folder.name} has no cell {name!r}{nearest(name, cells)}; it has\n  {known}"
+        )
+    return cells[name]
+
+
+def _with_model(folder: SweepFolder, name: str) -> list[RunRecord]:
+    """Return a cell's confirmations that have kept their model, the newest of each number."""
+    newest: dict[int, RunRecord] = {}
+    for record in sorted(folder.records(), key=lambda record: (record.round, record.ended)):
+        if record.cell == name and record.kind == "confirmation" and record.model:
+            newest[record.number] = record
+    if not newest:
         raise SweepError(
             f"{name} of {folder.name} has no model yet, as it is not confirmed; see how far it is "
             f"with: sweep status {folder.name}"
         )
-    return max(found, key=lambda record: (record.round, record.ended))
+    return [record for _, record in sorted(newest.items())]

@@ -1,4 +1,4 @@
-"""The model that the first confirmation of a cell has kept: loading it again."""
+"""The models that confirmations of a cell have kept: loading them again."""
 
 import json
 from dataclasses import dataclass
@@ -45,6 +45,16 @@ class KeptModel:
     preprocessing: Preprocessing
     folder: Path
     about: dict[str, Any]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its logits are divided by a temperature."""
+        return "temperature" in self.about
+
+    @property
+    def temperature(self) -> float:
+        """By what its logits are divided."""
+        return float(self.about.get("temperature", 1.0))
 
 
 class Classifier(nn.Module):

@@ -4,9 +4,10 @@ Dimensions: P pictures, B of them at once, C classes, F files.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, listing, nearest
 from sweep.space.specs import DatasetSpec
+from sweep.train.calibration import with_temperature
 from sweep.train.features import BATCH, trunk_outputs
 from sweep.train.kept import KeptModel
 
@@ -32,12 +34,15 @@ class Predictions:
 
     Attributes:
         files: pictures, or volumes.
-        probabilities_FC: of their classes, the mean over slices; NaN of what cannot be read.
+        probabilities_FC: of their classes, the mean over slices and models; NaN of what cannot be
+            read.
+        uncalibrated_FC: the same without the models' temperatures; None where they have none.
         problems: number of a file -> why it cannot be read.
     """
 
     files: list[Path]
     probabilities_FC: NDArray[np.float64]
+    uncalibrated_FC: NDArray[np.float64] | None
     problems: dict[int, str]
 
 
@@ -101,6 +106,7 @@ def predict(
     dataset: DatasetSpec,
     files: list[Path],
     progress: Progress = lambda _: lambda *_: None,
+    others: Iterable[KeptModel] = (),
 ) -> Predictions:
     """Return the class probabilities of pictures, or of volumes where the data set is of those.
 
@@ -110,30 +116,34 @@ def predict(
     Args:
         dataset: the data set of the model's cell.
         progress: called with what is done, returns what is called with how many, of how many.
+        others: models of the same cell; the mean of all is returned.
 
     Raises:
         SweepError: the disk is full, or a package is missing that reads such files.
     """
     names_FP = [_pictures(dataset, file) for file in files]
     names = [name for own in names_FP for name in own]
+    files_P = np.repeat(np.arange(len(files)), [len(own) for own in names_FP])
     with tempfile.TemporaryDirectory(prefix="sweep-predict-") as folder:
         plan = StorePlan(
             names, [""] * len(names), partial(_source, dataset, files), model.image_size,
             model.preprocessing.interpolation, crop=model.preprocessing.crop,
         )  # fmt: skip
         store = open_store(Path(folder), plan, progress("decoding"))
-        found_PC = _probabilities(model, store, progress("predicting"))
-    found_PC[list(store.unreadable)] = np.nan
-    means_FC = np.empty((len(files), len(model.classes)))
+        sums, models = [np.zeros((len(files), len(model.classes))) for _ in range(2)], 0
+        for one in chain([model], others):
+            found_PC = _probabilities(one, store, progress("predicting"))
+            found_PC[list(store.unreadable)] = np.nan
+            raw_PC = with_temperature(found_PC, 1 / one.temperature)
+            for total_FC, values_PC in zip(sums, (found_PC, raw_PC), strict=True):
+                np.add.at(total_FC, files_P, values_PC)
+            models += 1
+    slices_F1 = np.bincount(files_P, minlength=len(files))[:, None]
+    means_FC, raw_FC = (total_FC / models / slices_F1 for total_FC in sums)
     problems: dict[int, str] = {}
-    start = 0
-    for number, own in enumerate(names_FP):
-        rows = range(start, start + len(own))
-        means_FC[number] = found_PC[rows.start : rows.stop].mean(axis=0)
-        if reasons := [store.unreadable[row] for row in rows if row in store.unreadable]:
-            problems[number] = reasons[0]
-        start = rows.stop
-    return Predictions(files, means_FC, problems)
+    for row, reason in sorted(store.unreadable.items()):
+        problems.setdefault(int(files_P[row]), reason)
+    return Predictions(files, means_FC, raw_FC if model.calibrated else None, problems)
 
 
 def _pictures(dataset: DatasetSpec, file: Path) -> list[str]:

@@ -130,6 +130,12 @@ def with_shared_styles(page: str) -> tuple[str, str]:
     return shorter, "\n".join(f".{name} {{ {style} }}" for style, name in names.items())
 
 
+def standalone(svg: str) -> str:
+    """Return a figure as a file of its own, in the colours of a light page."""
+    coloured = svg.replace("var(--ink)", "#1b1f24").replace("var(--line)", "#6e7781")
+    return coloured.replace('style="max-width', 'style="background: #ffffff; max-width', 1)
+
+
 def _change_tags(svg: str, change: Callable[[str], str]) -> str:
     """Change the tags and leave the text alone: it may come from the data."""
     return re.sub(r"<[^<>]+>", lambda tag: change(tag[0]), svg)

@@ -1,0 +1,126 @@
+"""The test pictures that the confirmed models of a cell get wrong, by the names of their files.
+
+Records know samples by keyed hashes alone: their names are found by whoever has the key of the
+home, and the data.
+
+Dimensions: N samples, F confirmations, C classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sweep.data.dataset import read_manifest
+from sweep.data.layouts import location
+from sweep.data.manifest import Manifest
+from sweep.errors import SweepError, nearest
+from sweep.records.folder import SweepFolder
+from sweep.records.home import hashed_id, hashing_key
+from sweep.records.results import CellResult, home_results
+from sweep.space.model import Cell
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test picture, or a group of pooled ones, that the mean of the confirmations gets wrong.
+
+    Attributes:
+        rows: of its pictures in the manifest.
+        names: of its pictures, as the layout calls them.
+        label, predicted: classes.
+        probability: of the predicted class, the mean over the confirmations.
+        wrong, of: how many confirmations get it wrong, and how many there are.
+    """
+
+    rows: tuple[int, ...]
+    names: tuple[str, ...]
+    label: str
+    predicted: str
+    probability: float
+    wrong: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What the confirmed models of a cell get wrong, the most certain mistake first.
+
+    Attributes:
+        tested: how many pictures, or groups of them, were scored.
+        place: the folder that names are relative to.
+    """
+
+    cell: Cell
+    found: list[Mistake]
+    tested: int
+    place: Path
+
+
+def mistakes(folder: SweepFolder, name: str, data_root: Path | None = None) -> Mistakes:
+    """Return what the confirmed models of a cell get wrong on the test split.
+
+    Args:
+        name: of the cell, ``dataset/backbone/freeze``.
+        data_root: where the data is now; by default where it was at the launch.
+
+    Raises:
+        SweepError: there is no such cell, it is not confirmed, or the samples of its predictions
+            are not those of the data: other data, or another key.
+    """
+    sweep = home_results(folder)
+    by_name = dict(zip((cell.name for cell in sweep.space.cells()), sweep.cells, strict=True))
+    cells = {cell.name: cell for cell in sweep.space.cells()}
+    if name not in cells:
+        known = "\n  ".join(cells)
+        raise SweepError(
+            f"the sweep {folder.name} has no cell {name!r}{nearest(name, cells)}; it has\n  {known}"
+        )
+    cell, result = cells[name], by_name[name]
+    if not result.confirmations:
+        raise SweepError(
+            f"{name} of {folder.name} has no test predictions yet, as it is not confirmed; see how "
+            f"far it is with: sweep status {folder.name}"
+        )
+    root = data_root or Path(folder.settings().data_root)
+    manifest = read_manifest(cell.dataset, sweep.space.split, root)
+    rows = _rows_by_hash(folder, cell, manifest)
+    found, tested = _wrong(result, rows, manifest)
+    return Mistakes(cell, found, tested, location(cell.dataset, root))
+
+
+def _rows_by_hash(folder: SweepFolder, cell: Cell, manifest: Manifest) -> dict[str, list[int]]:
+    """Return the rows of the pictures, or of the pooled groups, behind each hash."""
+    key, found = hashing_key(folder.home), dict[str, list[int]]()
+    ids = manifest.groups if cell.dataset.pooled else manifest.ids
+    for row, name in enumerate(ids):
+        found.setdefault(hashed_id(key, f"{cell.dataset.name}/{name}"), []).append(row)
+    return found
+
+
+def _wrong(
+    result: CellResult, rows: dict[str, list[int]], manifest: Manifest
+) -> tuple[list[Mistake], int]:
+    predictions, samples = result.predictions(), result.samples
+    if absent := sum(sample not in rows for sample in samples):
+        raise SweepError(
+            f"{absent} of {len(samples)} test samples of {result.name} are not in the data: it has "
+            "changed since the launch, or the home has another key (.ids.key) than at the launch"
+        )
+    probabilities_FNC = np.stack([item.probabilities_NC for item in predictions])
+    labels_N, mean_NC = predictions[0].labels_N, probabilities_FNC.mean(axis=0)
+    predicted_N, classes = mean_NC.argmax(axis=1), result.classes
+    wrong_N = (probabilities_FNC.argmax(axis=2) != labels_N).sum(axis=0)
+    found = [
+        Mistake(
+            tuple(rows[samples[place]]),
+            tuple(manifest.paths[row] for row in rows[samples[place]]),
+            classes[labels_N[place]],
+            classes[predicted_N[place]],
+            float(mean_NC[place, predicted_N[place]]),
+            int(wrong_N[place]),
+            len(predictions),
+        )
+        for place in np.flatnonzero(predicted_N != labels_N).tolist()
+    ]
+    return sorted(found, key=lambda item: -item.probability), len(samples)
