@@ -43,6 +43,7 @@ def shared_weights() -> Path:
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test's cache, sweeps and tracking store to itself."""
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SWEEP_MLFLOW_MODELS", "none")  # they take seconds for each launch
     for name in ("SWEEP_HOME", "SWEEP_DATA", "SWEEP_WEIGHTS", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
 

@@ -8,6 +8,8 @@
 | SWEEP_WEIGHTS | where files of weights are |
 | SWEEP_ADDRESS | the Ray cluster; else this machine |
 | MLFLOW_TRACKING_URI | MLflow; else ``./mlflow.db`` |
+| SWEEP_MLFLOW_MODELS | what MLflow gets at a sweep's end besides its runs: ``best``, the figures
+of every cell and the model of the best one of each data set; ``all`` models; or ``none`` of both |
 | SWEEP_MAX_NODES | how many nodes an autoscaler may start |
 | SWEEP_WAIT_FOR_NODES | how long a sweep waits for a node, in seconds |
 | SWEEP_MAX_SILENCE | after how many seconds without a sign a worker is taken for stalled |
@@ -26,6 +28,7 @@ DATA = "SWEEP_DATA"
 WEIGHTS = "SWEEP_WEIGHTS"
 ADDRESS = "SWEEP_ADDRESS"
 TRACKING = "MLFLOW_TRACKING_URI"
+MODELS = "SWEEP_MLFLOW_MODELS"
 MAX_NODES = "SWEEP_MAX_NODES"
 WAIT_FOR_NODES = "SWEEP_WAIT_FOR_NODES"
 MAX_SILENCE = "SWEEP_MAX_SILENCE"
@@ -68,6 +71,17 @@ def given_tracking_uri() -> str:
 def default_tracking_uri() -> str:
     """Return ``$MLFLOW_TRACKING_URI``, else MLflow's own default in the current folder."""
     return given_tracking_uri() or f"sqlite:///{Path('mlflow.db').absolute()}"
+
+
+def models_for_mlflow() -> str:
+    """Return ``$SWEEP_MLFLOW_MODELS``, else ``best``.
+
+    Raises SweepError if it is none of ``best``, ``all`` and ``none``.
+    """
+    text = os.environ.get(MODELS) or "best"
+    if text not in ("best", "all", "none"):
+        raise SweepError(f"{MODELS} is {text!r}: it must be best, all or none")
+    return text
 
 
 def whole_number(variable: str, what: str, default: float) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweep.base.addresses import kept_address, without_password
 from sweep.base.atomic import write_atomically, write_text
-from sweep.base.settings import default_cache, default_tracking_uri
+from sweep.base.settings import default_cache, default_tracking_uri, models_for_mlflow
 from sweep.comparison.api import answer
 from sweep.comparison.comparison import Choices, Comparison, Row, compare
 from sweep.data.inputs import refuse_changes, write_inputs
@@ -181,6 +181,7 @@ def _prepare_and_run(
     forget_failures: bool = False,
 ) -> Outcome:
     """Find everything that stands in the way before anything of the sweep is written."""
+    models_for_mlflow()  # it raises an error for a value that it does not know
     _refuse_places(folder, space, settings, listener)
     prepared = _prepare(folder, space, settings, listener)
     if folder.exists():
@@ -304,8 +305,9 @@ def _run(
             _conclude(folder, space, settings, row)
         folder.write_answer(answer(comparison))
     spool.delete_strays()
-    if "mlflow" in space.trackers and not spool.error:
-        sent = publish(folder, comparison, settings.register)
+    models = "best" if settings.register else models_for_mlflow()
+    if "mlflow" in space.trackers and models != "none" and not spool.error:
+        sent = publish(folder, comparison, settings.register, models == "all")
         for text in sentences(sent, settings.register):
             listener.note(text)
     write_text(folder.path / "finished", datetime.now(UTC).isoformat(timespec="seconds"))
