@@ -17,6 +17,7 @@ from sweep.cli.data import data
 from sweep.cli.export import export
 from sweep.cli.mistakes import errors_command
 from sweep.cli.options import (
+    AGAINST,
     CLUSTER,
     DATA_ROOT,
     FROM_URI,
@@ -62,6 +63,7 @@ def cli() -> None:
     help="table, markdown, latex, csv, json or parquet.",
 )
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file.")
+@AGAINST
 @FROM_URI
 @HOME
 @ADDRESS
@@ -72,6 +74,7 @@ def compare(
     margin: float | None,
     style: str,
     output: Path | None,
+    against: Path | None,
     tracking_uri: str | None,
     home: Path | None,
 ) -> None:
@@ -81,7 +84,8 @@ def compare(
     from sweep.run.api import compare as run
 
     require_format(style, output)
-    found = run(*names, metric=metric, margin=margin, places=Places(home, None, None, tracking_uri))
+    places = Places(home, None, None, tracking_uri)
+    found = run(*names, metric=metric, margin=margin, places=places, against=against)
     if output:
         found.write(output, style)
     else:
@@ -101,6 +105,7 @@ def compare(
 )
 @METRIC
 @MARGIN
+@AGAINST
 @click.option("--track/--no-track", default=True, help="Keep it in MLflow, too. [default: track]")
 @FROM_URI
 @HOME
@@ -111,6 +116,7 @@ def report(
     output: Path,
     metric: str | None,
     margin: float | None,
+    against: Path | None,
     track: bool,
     tracking_uri: str | None,
     home: Path | None,
@@ -123,7 +129,7 @@ def report(
 
     places = Places(home, None, None, tracking_uri)
     with Console(stderr=True).status("comparing") as status:
-        found = run(*names, metric=metric, margin=margin, places=places)
+        found = run(*names, metric=metric, margin=margin, places=places, against=against)
         found.write_report(output, lambda name: status.update(f"drawing {name}"))
         notes = found.notes()
         if track:

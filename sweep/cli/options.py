@@ -51,6 +51,10 @@ MARGIN = click.option(
     type=float,
     help="A difference that would not matter, if another than the space's. [default: the space's]",
 )
+AGAINST = click.option(
+    "--against", metavar="FILE.csv", type=click.Path(path_type=Path, dir_okay=False),
+    help="Published numbers to show beside these, in grey: see docs/published.",
+)  # fmt: skip
 FROM_URI = click.option(
     "--tracking-uri",
     help="Read from MLflow. [default: where a sweep is not under --home, as for launch]",

@@ -36,6 +36,9 @@ def caveats(comparison: Comparison) -> list[str]:
     notes += _refitted(comparison)
     notes += [*few_complete(comparison), *find_less_searched(comparison)]
     notes += rates_at_an_edge(comparison.sweeps)
+    elsewhere = {p.dataset for p in comparison.published} - set(comparison.datasets)
+    if elsewhere:
+        notes.append(f"published numbers of {shorten(sorted(elsewhere))} are of no data set here")
     if comparison.choices.chosen_after:
         notes.append(
             f"the margin of {comparison.choices.margin:g} was chosen after the run; the space has "

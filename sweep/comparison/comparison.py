@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from sweep.comparison.comparable import find_odd_tests, require_comparable
+from sweep.comparison.published import PublishedResult
 from sweep.comparison.stats.difference import (
     LEAST_CONFIRMATIONS,
     Difference,
@@ -131,12 +132,14 @@ class Comparison:
     Attributes:
         rows: of every cell; datasets in the order of the grid, in each the best first.
         notes: what to know before trusting a number.
+        published: numbers of others to show beside ours; nothing is tested against them.
     """
 
     sweeps: list[SweepResults]
     choices: Choices
     rows: list[Row]
     notes: list[str]
+    published: tuple[PublishedResult, ...] = ()
 
     @property
     def several(self) -> bool:
@@ -151,6 +154,11 @@ class Comparison:
             if row.metrics:
                 found[row.cell.dataset].append(row)
         return found
+
+    def published_of(self, dataset: str) -> list[PublishedResult]:
+        """Return the published numbers of a data set in the metric that ranks."""
+        metric = self.choices.metric
+        return [p for p in self.published if p.dataset == dataset and p.metric == metric]
 
     @cached_property
     def paired(self) -> dict[str, list[Row]]:

@@ -6,7 +6,7 @@ outcome.results.trials()
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from sweep.base.addresses import kept_address
 from sweep.base.settings import default_data_root, default_home, default_weights_dir
 from sweep.comparison.api import check_choices, require_scores
 from sweep.comparison.comparison import compare as compare_results
+from sweep.comparison.published import read_published
 from sweep.comparison.sources import find_results
 from sweep.errors import SweepError
 from sweep.records.home import existing
@@ -143,18 +144,22 @@ def compare(
     metric: str | None = None,
     margin: float | None = None,
     places: Places = Places(),
+    against: Path | str | None = None,
 ) -> ComparisonResult:
     """Compare the cells of one or several sweeps.
 
     Args:
         metric: what to rank by; the first sweep's objective.
         margin: a difference that would not matter; the first space's.
+        against: CSV table of published numbers to show beside ours; nothing is tested against
+            them.
 
     Raises SweepError for sweeps that are not there or cannot be compared.
     """
     if not names:
         raise SweepError("name at least one sweep to compare")
+    published = tuple(read_published(Path(against))) if against else ()
     sweeps = find_results(names, places.home or default_home(), places.tracking_uri)
     comparison = compare_results(sweeps, check_choices(sweeps, metric, margin))
     require_scores(comparison)
-    return ComparisonResult(comparison)
+    return ComparisonResult(replace(comparison, published=published))

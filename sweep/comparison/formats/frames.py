@@ -65,6 +65,7 @@ def as_json(comparison: Comparison) -> str:
                     {**_cell(row), "pareto": row in fronts, "cheapest_good": row in cheapest}
                     for row in rows
                 ],
+                "published": [vars(item) for item in comparison.published],
                 "external": [
                     _external(item)
                     for name in scored

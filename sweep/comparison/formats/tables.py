@@ -11,7 +11,9 @@ from sweep.comparison.caveats import positive_classes
 from sweep.comparison.comparison import Comparison, Pair, Row
 from sweep.comparison.costs import cheapest_sentence, cost
 from sweep.comparison.external import external_sentences
+from sweep.comparison.published import PublishedResult
 from sweep.comparison.questions import questions
+from sweep.comparison.stats.difference import Interval
 from sweep.comparison.subgroups import subgroup_sentences
 from sweep.comparison.text import (
     TRAINED_HERE,
@@ -94,9 +96,17 @@ def sentences(comparison: Comparison) -> dict[str, list[str]]:
         found["Which is the cheapest that is as good?"] = cheapest
     found["How do the models do elsewhere?"] = external_sentences(comparison)
     found["Do they do alike for all subgroups?"] = subgroup_sentences(comparison)
+    found["What have others published? (nothing is tested against it)"] = [
+        _published(item) for name in names for item in comparison.published_of(name)
+    ]
     for item in questions(comparison):
         found[item.asked] = [item.answer, *(finding.text for finding in item.overall)]
     return {heading: lines for heading, lines in found.items() if lines}
+
+
+def _published(item: PublishedResult) -> str:
+    score = interval(Interval(item.value, item.low, item.high))
+    return f"{item.dataset}: {item.label} {title(item.metric)} {score} ({item.source})."
 
 
 def describe_test(rows: list[Row]) -> str:

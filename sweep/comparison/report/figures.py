@@ -1,6 +1,6 @@
 """The figures of the report: one function a kind, from rows to SVG."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from sweep.comparison.budgets import best_values, expected_best
 from sweep.comparison.comparison import Choices, Row
 from sweep.comparison.costs import cost, work
 from sweep.comparison.operating import decision_curve, treat_all
+from sweep.comparison.published import PublishedResult
 from sweep.comparison.ranks import Ranks
 from sweep.comparison.report.svg import (
     COLOURS,
@@ -34,11 +35,18 @@ _ROC_POINTS = 60
 _MOST_CURVES = 20
 
 
-def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
-    """Draw each cell's metric with its interval, and a mark for each confirmation."""
-    metric = choices.metric
+def forest(
+    dataset: str, rows: list[Row], choices: Choices, published: Sequence[PublishedResult] = ()
+) -> str:
+    """Draw each cell's metric with its interval, and a mark for each confirmation.
+
+    Published numbers are grey diamonds: on the line of the cell of that name, else on their own.
+    """
+    metric, labels = choices.metric, [row.label for row in rows]
+    lines = labels + [f"{p.label} ({p.source})" for p in published if p.label not in labels]
+    places = {name: place for place, name in enumerate(dict.fromkeys(lines))}
     with style():
-        figure, axes = panel(7, 0.5 + 0.24 * len(rows))
+        figure, axes = panel(7, 0.5 + 0.24 * len(places))
         for place, row in enumerate(rows):
             item = row.metrics[metric]
             axes.plot([item.low, item.high], [place, place], color=COLOURS[0], linewidth=2)
@@ -46,9 +54,14 @@ def forest(dataset: str, rows: list[Row], choices: Choices) -> str:
             seeds = [record.test.get(metric) for record in row.cell.confirmations]
             found = [value for value in seeds if value is not None]
             axes.plot(found, [place] * len(found), "|", color=INK, markersize=7)
-        axes.set_yticks(range(len(rows)), [row.label for row in rows])
+        for other in published:
+            own = other.label if other.label in labels else f"{other.label} ({other.source})"
+            axes.plot([other.low, other.high], [places[own]] * 2, color=LINE, linewidth=1)
+            axes.plot(other.value, places[own], "D", color=LINE, markersize=4)
+        axes.set_yticks(range(len(places)), list(places))
         axes.invert_yaxis()
-        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a confirmation")
+        grey = "; grey: published, not tested against" if published else ""
+        axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a confirmation{grey}")
         return as_svg(figure, f"{dataset}: {title(metric)} of each cell with its interval")
 
 

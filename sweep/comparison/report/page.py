@@ -141,7 +141,9 @@ def _part(
     fewest, equal = at_equal_budget(rows)
     objective = comparison.sweeps[0].space.objective
     shown: dict[str, str | None] = {
-        "Scores with their intervals": figures.forest(name, rows, choices),
+        "Scores with their intervals": figures.forest(
+            name, rows, choices, comparison.published_of(name)
+        ),
         "Quality and cost": figures.cost_and_quality(name, rows, pareto(comparison, name), choices),
         "Learning curves": figures.learning_curves(name, rows, choices),
     }
