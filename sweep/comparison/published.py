@@ -13,7 +13,6 @@ from sweep.errors import SweepError, listing, nearest
 from sweep.train.metrics import all_metrics
 
 COLUMNS = ("source", "dataset", "backbone", "mode", "metric", "value")
-_ENDS = ("low", "high")
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,7 @@ def read_published(path: Path) -> list[PublishedResult]:
     found, problems = [], []
     for index, row in table.iterrows():
         try:
-            texts = [str(row[name]) for name in COLUMNS[:5]]
-            ends = [_number(str(row[name])) if name in table else math.nan for name in _ENDS]
-            item = PublishedResult(*texts, _number(str(row["value"])), *ends)
+            item = _result({str(name): str(value) for name, value in row.items()})
             _check(item)
             found.append(item)
         except ValueError as error:
@@ -68,6 +65,13 @@ def read_published(path: Path) -> list[PublishedResult]:
     if problems:
         raise SweepError(f"--against {path}: {len(problems)} rows are wrong:\n{listing(problems)}")
     return found
+
+
+def _result(row: dict[str, str]) -> PublishedResult:
+    return PublishedResult(
+        row["source"], row["dataset"], row["backbone"], row["mode"], row["metric"],
+        _number(row["value"]), _number(row.get("low", "")), _number(row.get("high", "")),
+    )  # fmt: skip
 
 
 def _number(text: str) -> float:

@@ -35,6 +35,7 @@ from sweep.run.results import Results
 from sweep.search.agreement import disagreements
 from sweep.search.ledger import refuse_ledger
 from sweep.search.local import search_here
+from sweep.search.order import known_flops
 from sweep.search.ray.connection import cluster, plan_resources
 from sweep.search.ray.node_check import unwritable
 from sweep.search.ray.tuner import search
@@ -238,6 +239,7 @@ def _context(
         retries=settings.retries,
         ledger=settings.ledger or folder.ledger,
         inputs=prepared.inputs.identities(),
+        flops=known_flops({plan.cell.name: plan.flops for plan in prepared.plans}),
         modules=imported(space.imports),
     )
 

@@ -17,6 +17,7 @@ from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import trials_to_confirm
 from sweep.search.ledger import Ledger
+from sweep.search.order import WorkOrder
 from sweep.search.repair import repair_study
 from sweep.search.running import RunningWave, as_record, describe_wave
 from sweep.search.stalls import forget_signs
@@ -44,6 +45,7 @@ class Scheduler:
         self._context, self._changed = context, changed
         self._folder, self._space = context.folder, context.space
         self._waves = WaveMaker(context.sweep_id, context.space)
+        self._order = WorkOrder(context.flops)
         self._draining = False
         self._running_waves: dict[str, RunningWave] = {}
         self._work: dict[str, CellWork] = {}
@@ -101,7 +103,7 @@ class Scheduler:
         ready = [work for work in self._work.values() if self._next(work) is not None]
         if not ready:
             return None
-        work = min(ready, key=CellWork.share_begun)
+        work = min(ready, key=self._order.key)
         build = self._next(work)
         assert build is not None
         wave = build()

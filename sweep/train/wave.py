@@ -25,6 +25,7 @@ class SweepContext:
         retries: how often a wave that failed is tried again.
         ledger: URL of the Optuna storage.
         inputs: hashes of what the sweep learns from; see `sweep.data.inputs.Inputs.identities`.
+        flops: work of each cell by its name, for the order in which they run; may be empty.
         modules: that the space imports. Where a context arrives, in whatever process, they are
             imported, too, and the weights folder is searched for repositories.
     """
@@ -40,6 +41,7 @@ class SweepContext:
     retries: int = 2
     ledger: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
+    flops: Mapping[str, float] = field(default_factory=dict)
     modules: tuple[ImportedModule, ...] = ()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
