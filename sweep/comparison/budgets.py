@@ -85,6 +85,22 @@ def find_less_searched(comparison: Comparison) -> list[str]:
     ]
 
 
+def ended_in_time(comparison: Comparison) -> list[str]:
+    """Say which trials were left out, so that a sweep was over in the hours that it had."""
+    notes = []
+    for sweep in comparison.sweeps:
+        hours, lacking = sweep.space.budget.hours, dict[str, list[str]]()
+        planned = {cell.name: cell.trials for cell in sweep.space.cells()}
+        for cell in sweep.cells:
+            done, wanted = cell.states.total(), planned[cell.name]
+            if done < wanted:
+                lacking.setdefault(f"{done} of {wanted} trials", []).append(cell.name)
+        if hours is not None and sweep.finished and lacking:
+            found = "; ".join(f"{what}: {join_names(names)}" for what, names in lacking.items())
+            notes.append(f"{sweep.name}: budget.hours of {hours:g} has ended the search: {found}")
+    return notes
+
+
 def few_complete(comparison: Comparison) -> list[str]:
     """Name the cells of which fewer than three trials were completed."""
     found = [

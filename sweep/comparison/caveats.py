@@ -5,7 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sweep.comparison.budgets import few_complete, find_less_searched, rates_at_an_edge
+from sweep.comparison.budgets import (
+    ended_in_time,
+    few_complete,
+    find_less_searched,
+    rates_at_an_edge,
+)
 from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.costs import describe_unlike_devices
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
@@ -35,6 +40,7 @@ def caveats(comparison: Comparison) -> list[str]:
     notes += _confirmed_again(comparison)
     notes += _refitted(comparison)
     notes += [*few_complete(comparison), *find_less_searched(comparison)]
+    notes += ended_in_time(comparison)
     notes += rates_at_an_edge(comparison.sweeps)
     elsewhere = {p.dataset for p in comparison.published} - set(comparison.datasets)
     if elsewhere:

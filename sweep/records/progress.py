@@ -17,10 +17,12 @@ class CellProgress:
 
     Attributes:
         beyond: trials beyond an edge of the ranges, on top of the cell's budget.
+        left_out: trials that were not begun, as the sweep has to end in time.
     """
 
     cell: Cell
     beyond: int = 0
+    left_out: int = 0
     trials: Counter[str] = field(default_factory=Counter)
     confirmations: Counter[str] = field(default_factory=Counter)
     running: int = 0
@@ -77,7 +79,7 @@ class CellProgress:
     @property
     def trials_total(self) -> int:
         """Trials that the cell has in all, as far as that is known."""
-        return self.cell.trials + self.beyond
+        return self.cell.trials + self.beyond - self.left_out
 
     @property
     def seeds(self) -> int:

@@ -1,5 +1,6 @@
 """A sweep that is resumed with more to do: its space with a larger budget."""
 
+import math
 from typing import Any
 
 from sweep.errors import SweepError
@@ -7,7 +8,7 @@ from sweep.records.folder import SweepFolder
 from sweep.space.file import load_space
 from sweep.space.model import Space
 
-MAY_GROW = ("budget.trials", "budget.frozen.trials", "seeds")
+MAY_GROW = ("budget.trials", "budget.frozen.trials", "budget.hours", "seeds")
 
 
 def extend(folder: SweepFolder, overrides: list[str]) -> Space:
@@ -32,7 +33,8 @@ def extend(folder: SweepFolder, overrides: list[str]) -> Space:
             f"{', '.join(MAY_GROW)}; launch another one under its own --name"
         )
     pairs = zip(before.cells(), after.cells(), strict=True)
-    if any(b.trials < a.trials or b.confirmations < a.confirmations for a, b in pairs):
+    fewer = any(b.trials < a.trials or b.confirmations < a.confirmations for a, b in pairs)
+    if fewer or (after.budget.hours or math.inf) < (before.budget.hours or 0):
         raise SweepError(
             f"--set {', '.join(changed)}: what is done cannot be taken back: give more than "
             f"{', '.join(f'{key}={old.get(key)}' for key in changed)}"

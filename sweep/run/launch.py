@@ -240,8 +240,16 @@ def _context(
         ledger=settings.ledger or folder.ledger,
         inputs=prepared.inputs.identities(),
         flops=known_flops({plan.cell.name: plan.flops for plan in prepared.plans}),
+        deadline=_deadline(space, settings),
         modules=imported(space.imports),
     )
+
+
+def _deadline(space: Space, settings: Settings) -> float | None:
+    """Return the Unix time at which a sweep is to be over; None if it has all time."""
+    if space.budget.hours is None:
+        return None
+    return datetime.fromisoformat(settings.created).timestamp() + 3600 * space.budget.hours
 
 
 def _write_subgroups(context: SweepContext) -> None:

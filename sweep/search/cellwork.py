@@ -46,6 +46,11 @@ class CellWork:
         """Whether nothing of the budget is left to begin or under way."""
         return not (self.left or self.searching or self.again)
 
+    def end_search(self) -> None:
+        """Begin no more trials, as the sweep has to end in time."""
+        self.progress.left_out += self.left
+        self.left = 0
+
     def share_begun(self) -> float:
         """Return the share of the cell's trials and confirmations that have begun."""
         trials = self.cell.trials - self.left - sum(len(wave.trials) for wave in self.again)
@@ -55,7 +60,7 @@ class CellWork:
     @property
     def left_beyond(self) -> int:
         """How many trials beyond an edge of the ranges are left, once the budget is spent."""
-        if self.left or self.again or self.progress.given_up:
+        if self.left or self.again or self.progress.given_up or self.progress.left_out:
             return 0
         if self.searching and not self.study.beyond():
             return 0  # a running trial may still become the best

@@ -20,10 +20,11 @@ class WorkOrder:
     Args:
         flops: floating-point operations of all of a cell's trials and confirmations, by its name.
             Where they are not known of every cell, all cells advance alike.
+        fair: all cells but the cheap ones advance alike, as the search may have to end early.
     """
 
-    def __init__(self, flops: Mapping[str, float]) -> None:
-        self._flops = flops
+    def __init__(self, flops: Mapping[str, float], fair: bool = False) -> None:
+        self._flops, self._fair = flops, fair
         self._cheap: set[str] = set()
         room = _CHEAP * sum(flops.values())
         for name in sorted(flops, key=flops.__getitem__):
@@ -38,7 +39,8 @@ class WorkOrder:
         if name not in self._flops:
             return (0, 0, 0, share)
         is_cheap, is_searched = name in self._cheap, work.searched
-        return (not is_cheap, not is_searched, -self._flops[name] * (1 - share), share)
+        left = 0.0 if self._fair else self._flops[name] * (1 - share)
+        return (not is_cheap, not is_searched, -left, share)
 
 
 def known_flops(flops: Mapping[str, float | None]) -> dict[str, float]:

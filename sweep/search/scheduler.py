@@ -16,6 +16,7 @@ from sweep.records.progress import CellProgress
 from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import trials_to_confirm
+from sweep.search.deadline import Deadline
 from sweep.search.ledger import Ledger
 from sweep.search.order import WorkOrder
 from sweep.search.repair import repair_study
@@ -45,7 +46,8 @@ class Scheduler:
         self._context, self._changed = context, changed
         self._folder, self._space = context.folder, context.space
         self._waves = WaveMaker(context.sweep_id, context.space)
-        self._order = WorkOrder(context.flops)
+        self._deadline = Deadline(context.deadline)
+        self._order = WorkOrder(context.flops, fair=self._deadline.is_set)
         self._draining = False
         self._running_waves: dict[str, RunningWave] = {}
         self._work: dict[str, CellWork] = {}
@@ -100,6 +102,7 @@ class Scheduler:
 
     def next_wave(self) -> Wave | None:
         """Return the next wave, or None if all there is to do is under way."""
+        self._end_search_in_time()
         ready = [work for work in self._work.values() if self._next(work) is not None]
         if not ready:
             return None
@@ -123,6 +126,17 @@ class Scheduler:
         log.info("%s: %s", wave.cell.name, describe_wave(wave, "begins"))
         self._changed()
         return wave
+
+    def _end_search_in_time(self) -> None:
+        """Begin no more trials once there is just enough time left to confirm what is searched."""
+        works = [work for work in self._work.values() if work.left]
+        running = len(self._running_waves)
+        if not works or not self._deadline.is_due(self._work.values(), running, time.time()):
+            return
+        for work in works:
+            log.warning("%s: %d trials are left out, in time to confirm", work.cell.name, work.left)
+            work.end_search()
+        self._changed()
 
     def on_report(self, key: str, report: Report) -> tuple[list[int], bool]:
         """Take a report of a wave under way.

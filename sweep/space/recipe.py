@@ -40,6 +40,11 @@ class Budget(Part):
     trials: Count = 16
     epochs: Count = 100
     pruner: Literal["hyperband", "median", "none"] = "hyperband"
+    # Hours from the launch on, after which the sweep is over: all cells then have the same share of
+    # their trials, and are confirmed. By default it takes as long as it takes.
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, exclude_if=lambda hours: hours is None
+    )
     frozen: ModeBudget = ModeBudget()
 
 

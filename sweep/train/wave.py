@@ -26,6 +26,7 @@ class SweepContext:
         ledger: URL of the Optuna storage.
         inputs: hashes of what the sweep learns from; see `sweep.data.inputs.Inputs.identities`.
         flops: work of each cell by its name, for the order in which they run; may be empty.
+        deadline: Unix time at which the sweep is to be over, if it has not all time.
         modules: that the space imports. Where a context arrives, in whatever process, they are
             imported, too, and the weights folder is searched for repositories.
     """
@@ -42,6 +43,7 @@ class SweepContext:
     ledger: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     flops: Mapping[str, float] = field(default_factory=dict)
+    deadline: float | None = None
     modules: tuple[ImportedModule, ...] = ()
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+from sweep.search.deadline import Deadline
 from sweep.search.order import WorkOrder, known_flops
 
 FLOPS = {"tiny": 1.0, "small": 100.0, "large": 900.0}
@@ -37,3 +38,33 @@ def test_cells_of_unknown_work_advance_alike() -> None:
     assert known_flops({"a": 1.0, "b": None}) == {}
     order = WorkOrder({})
     assert first(order, work("a", 0.5), work("b", 0.2)) == "b"
+
+
+def test_where_time_is_short_all_cells_but_the_cheap_advance_alike() -> None:
+    order = WorkOrder(FLOPS, fair=True)
+    assert first(order, work("large", 0.5), work("small", 0.4)) == "small"
+    assert first(order, work("large"), work("tiny", 0.9)) == "tiny"
+
+
+def timed(left: int, seconds: float, confirmations: int = 5, **of_cell: bool) -> SimpleNamespace:
+    """Return as much of a cell's work as the deadline looks at: two trials that took so long."""
+    cell = SimpleNamespace(**{"fused": False, "repeated": False, **of_cell})
+    trials = {number: SimpleNamespace(seconds=seconds) for number in range(2)}
+    progress = SimpleNamespace(seeds=confirmations)
+    return SimpleNamespace(
+        cell=cell, left=left, again=[], searched_trials=trials, confirmed={}, progress=progress
+    )
+
+
+def test_the_search_ends_when_the_time_left_is_needed_to_confirm() -> None:
+    deadline = Deadline(1000.0)
+    # Five confirmations of 100 s, one after the other, and a trial of 100 s.
+    assert not deadline.is_due([timed(3, 100.0)], 1, now=399.0)
+    assert deadline.is_due([timed(3, 100.0)], 1, now=400.0)
+    assert not deadline.is_due([timed(3, 100.0)], 5, now=750.0)  # five side by side
+    assert not Deadline(None).is_due([timed(3, 100.0)], 1, now=1e12)
+
+
+def test_confirmations_that_are_trained_already_take_little_time() -> None:
+    assert not Deadline(1000.0).is_due([timed(3, 100.0, repeated=True)], 1, now=870.0)
+    assert Deadline(1000.0).is_due([timed(3, 100.0, fused=True)], 1, now=0.0)
