@@ -35,8 +35,7 @@ def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
         "only where the data set names patients.",
         f"## Metrics\n\n{_metrics(folder, cell.name)}",
         "## Intended use\n\nResearch: to repeat and to extend the comparison that it comes from. "
-        "It is no medical device, and was tested on no patients of another hospital, scanner or "
-        "time than those of the data set.",
+        f"It is no medical device, and {_tested(winner)}.",
         "## Limits\n\nIt answers one of its classes for any picture, also for one that shows "
         "something else. Its probabilities are calibrated at most on the validation split.",
         f"## Preprocessing\n\n{about['resize']}. image_size {about['image_size']}, interpolation "
@@ -44,6 +43,14 @@ def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
         f"## Use\n\n```python\n{_USES[style]}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tested(winner: Winner) -> str:
+    """Say on whose patients it was tested besides those of the data set."""
+    names = ", ".join(winner.confirmation.external)
+    if names:
+        return f"besides the data set's own patients it was tested on those of {names} alone"
+    return "was tested on no patients of another hospital, scanner or time than the data set's"
 
 
 def _metrics(folder: SweepFolder, name: str) -> str:

@@ -4,7 +4,7 @@ The paragraphs say only what was recorded. The checklists are those points of CL
 al. 2020) and TRIPOD+AI (Collins et al. 2024) on which a comparison has something to say.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.text import count, title
@@ -42,9 +42,21 @@ def methods(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def checklist() -> list[Point]:
-    """Return the points of the guidelines, in their order."""
-    return [Point(guideline, *point) for guideline, points in _POINTS.items() for point in points]
+def checklist(comparison: Comparison) -> list[Point]:
+    """Return the points of the guidelines, in their order, as far as these results answer them."""
+    cells = [row.cell for row in _rows(comparison)]
+    answered = dict[tuple[str, str], str]()
+    if any(cell.external_sets for cell in cells):
+        answered["CLAIM", "32"] = "External test set (of each data set that has one)"
+    if any(cell.subgroups for cell in cells):
+        answered["CLAIM", "34"] = answered["TRIPOD+AI", "14"] = "Subgroups"
+    found = [Point(guideline, *point) for guideline, points in _POINTS.items() for point in points]
+    return [
+        replace(point, answered="in part" if point.item == "34" else "yes", where=where)
+        if (where := answered.get((point.guideline, point.item)))
+        else point
+        for point in found
+    ]
 
 
 def _rows(comparison: Comparison) -> list[Row]:
@@ -317,9 +329,11 @@ def _software(comparison: Comparison) -> str:
 
 def _limits(comparison: Comparison) -> str:
     one = " and one train-test split each" if not any(_is_folded(comparison)) else ""
+    outside = list(dict.fromkeys(n for row in _rows(comparison) for n in row.cell.external_sets))
+    known = f"is known of {', '.join(outside)} alone" if outside else "is not known"
     return (
         f"The test data come from where the training data come from{one}: how the models do "
-        "elsewhere is not known. The best cell was found on the test split, so that its own "
+        f"elsewhere {known}. The best cell was found on the test split, so that its own "
         "score is a little too good; the comparison between cells is not the worse for it. "
         "A verdict is about models trained on these patients: other training patients may give "
         "another order, which no confirmation shows. A rate and an epoch were chosen; "
@@ -348,13 +362,13 @@ _POINTS = {
         ("28", "Metrics", "yes", "Methods: Statistics"),
         ("29", "Significance and uncertainty", "yes", "Methods: Statistics; Differences"),
         ("30", "Robustness", "in part", "spread over confirmations, learning rates, equal budget"),
-        ("31", "Explainability", "no", "not looked at"),
+        ("31", "Explainability", "in part", "sweep errors --gallery: heat maps of mistakes"),
         ("32", "External test data", "no", "Methods: What this does not show"),
         ("33", "Flow of participants", "in part", "Methods: Data (numbers by split)"),
         ("34", "Demographics", "no", "yours to write"),
         ("35", "Performance on all partitions", "in part", "validation and test"),
         ("36", "Accuracy with intervals", "yes", "Results"),
-        ("37", "Failure analysis", "in part", "Confusion matrices; Reliability"),
+        ("37", "Failure analysis", "yes", "Confusion matrices; Reliability; sweep errors"),
         ("41", "Code", "yes", "sweep and the space file"),
     ],
     "TRIPOD+AI": [
@@ -365,7 +379,7 @@ _POINTS = {
         ("11", "Missing data", "in part", "pictures that cannot be read are named by data check"),
         ("12", "Analytical methods", "yes", "Methods: Data, Models, Search, Statistics"),
         ("14", "Fairness", "no", "subgroups are not looked at"),
-        ("15", "Model output", "yes", "class probabilities; Reliability"),
+        ("15", "Model output", "yes", "class probabilities; Reliability; Operating points"),
         ("16", "Training against evaluation", "yes", "Methods: Data"),
         ("18", "Code", "in part", "sweep and the space file; data are yours"),
         ("20", "Participants", "in part", "Methods: Data (numbers by split)"),
