@@ -136,7 +136,7 @@ def test_predictions_that_are_not_numbers_leave_their_cell_out_in_words() -> Non
     cell = sweep.cells[0]
     item = classifier(300, 0.8, 0)
     item.probabilities_NC[7, 1] = np.nan
-    sweep.cells[0] = broken(cell, read=lambda record: as_table(item))
+    sweep.cells[0] = broken(cell, read=lambda *_: as_table(item))
     comparison = compare(sweep)
     assert comparison.rows[-1].cell is sweep.cells[0]
     assert "eyes/small/frozen of s predicted probabilities that are not numbers" in " ".join(
@@ -149,7 +149,7 @@ def test_damaged_predictions_leave_their_cell_out_in_words(damage: str) -> None:
     sweep = sweep_of(SIX)
     table = as_table(classifier(300, 0.8, 0))
     damaged = table.slice(0, 0) if damage == "rows" else table.drop_columns([damage])
-    sweep.cells[0] = broken(sweep.cells[0], read=lambda record: damaged)
+    sweep.cells[0] = broken(sweep.cells[0], read=lambda *_: damaged)
     assert "eyes/small/frozen of s are empty or damaged" in " ".join(compare(sweep).notes)
 
 
@@ -157,7 +157,7 @@ def test_constant_predictions_are_named_and_have_chance() -> None:
     sweep = sweep_of(SIX)
     constant = classifier(300, 0.8, 0)
     constant.probabilities_NC[:] = 0.5
-    sweep.cells[0] = broken(sweep.cells[0], read=lambda record: as_table(constant))
+    sweep.cells[0] = broken(sweep.cells[0], read=lambda *_: as_table(constant))
     comparison = compare(sweep)
     row = next(row for row in comparison.rows if row.cell is sweep.cells[0])
     assert row.metrics["auroc"].mean == 0.5
@@ -263,8 +263,8 @@ def test_groups_are_paired_though_each_home_hashes_their_names_otherwise() -> No
     here, there = sweep_of(SIX, "here", groups=60), sweep_of(SIX, "there", groups=60)
 
     def renamed(cell: CellResult) -> CellResult:
-        def read(record):  # type: ignore[no-untyped-def]
-            table = cell.read(record)
+        def read(record, file):  # type: ignore[no-untyped-def]
+            table = cell.read(record, file)
             names = [f"x{hash(name) % 97}{name}" for name in table["group"].to_pylist()]
             return table.set_column(1, "group", [names])
 
