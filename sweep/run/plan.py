@@ -134,6 +134,18 @@ def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool
     return [text for text in lacking if text]
 
 
+def what_is_there(space: Space, data_root: Path) -> str | None:
+    """Say how to launch with the data sets that are there, if some are and some are not."""
+    there = [
+        dataset.name
+        for dataset in space.datasets
+        if not any(missing_data(one, data_root) for one in (dataset, *dataset.external))
+    ]
+    if not there or len(there) == len(space.datasets):
+        return None
+    return f"To launch with the data sets that are there: --only dataset={','.join(there)}"
+
+
 def all_problems(lacking: list[str], of_cells: str) -> str:
     """Say what a space lacks, and what else is wrong with its cells, each once."""
     others = [line for line in of_cells.splitlines() if line not in lacking]
@@ -280,7 +292,8 @@ def prepare(
     except SweepError as error:
         plans, of_cells = [], str(error)
     if lacking or of_cells:
-        raise SweepError(all_problems(lacking, of_cells))
+        hint = what_is_there(space, data_root)
+        raise SweepError("\n".join([all_problems(lacking, of_cells), *([hint] if hint else [])]))
     inputs = Inputs()
 
     def load(backbone: BackboneSpec) -> list[str]:

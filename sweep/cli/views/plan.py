@@ -21,6 +21,7 @@ from sweep.run.plan import (
     missing,
     plan_cells,
     split_summaries,
+    what_is_there,
 )
 from sweep.space.backbone import BackboneSpec
 from sweep.space.model import Space
@@ -79,6 +80,8 @@ def print_plan(
     _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
     _print_list(console, "To decode", _to_decode(space, data_root))
     _print_list(console, "Missing, or to be downloaded", lacking)
+    if hint := what_is_there(space, data_root):
+        console.print(hint, highlight=False, soft_wrap=True)
     uri = tracking_uri or default_tracking_uri()
     silence = refuse_tracking(uri)
     answers = "answers, or is made" if silence is None else f"does not answer now: {silence}"
