@@ -14,10 +14,11 @@ import numpy as np
 from sweep.data.dataset import read_manifest
 from sweep.data.layouts import location
 from sweep.data.manifest import Manifest
-from sweep.errors import SweepError, nearest
+from sweep.errors import SweepError
 from sweep.records.folder import SweepFolder
 from sweep.records.home import hashed_id, hashing_key
 from sweep.records.results import CellResult, home_results
+from sweep.run.winner import cell_of
 from sweep.space.model import Cell
 
 
@@ -68,15 +69,8 @@ def mistakes(folder: SweepFolder, name: str, data_root: Path | None = None) -> M
         SweepError: there is no such cell, it is not confirmed, or the samples of its predictions
             are not those of the data: other data, or another key.
     """
-    sweep = home_results(folder)
-    by_name = dict(zip((cell.name for cell in sweep.space.cells()), sweep.cells, strict=True))
-    cells = {cell.name: cell for cell in sweep.space.cells()}
-    if name not in cells:
-        known = "\n  ".join(cells)
-        raise SweepError(
-            f"the sweep {folder.name} has no cell {name!r}{nearest(name, cells)}; it has\n  {known}"
-        )
-    cell, result = cells[name], by_name[name]
+    cell, sweep = cell_of(folder, name), home_results(folder)
+    result = next(found for found in sweep.cells if found.name == name)
     if not result.confirmations:
         raise SweepError(
             f"{name} of {folder.name} has no test predictions yet, as it is not confirmed; see how "

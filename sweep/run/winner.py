@@ -28,7 +28,7 @@ def load_winner(folder: SweepFolder, name: str) -> Winner:
         SweepError: the sweep has no such cell, or it is not confirmed.
         DamagedError: the model's files are gone or damaged.
     """
-    cell = _cell(folder, name)
+    cell = cell_of(folder, name)
     return _load(folder, cell, _with_model(folder, name)[0])
 
 
@@ -55,7 +55,8 @@ def _load(folder: SweepFolder, cell: Cell, record: RunRecord) -> Winner:
     return Winner(cell, load_kept(kept, backbone, cell.freeze), record)
 
 
-def _cell(folder: SweepFolder, name: str) -> Cell:
+def cell_of(folder: SweepFolder, name: str) -> Cell:
+    """Return a cell of a sweep by its name; raises SweepError, with the nearest, for none."""
     cells = {cell.name: cell for cell in folder.space().cells()}
     if name not in cells:
         known = "\n  ".join(cells)
