@@ -262,7 +262,7 @@ def test_the_report_is_written_and_shown_by_mlflow(here: Here) -> None:
     assert "written to out/report.html" in done.stdout
     text = (here.folder / "out" / "report.html").read_text("utf-8")
     assert "brain: lite0/frozen has the highest test score" in text
-    assert text.count("<figure>") == 2 * 8  # this many kinds for each dataset
+    assert text.count("<figure>") == 8 + 9  # of two classes decision curves, too
     client = MlflowClient(f"sqlite:///{here.folder / 'mlflow.db'}")
     (run,) = (r for r in here.runs() if r.data.tags["sweep.kind"] == "comparison")
     (artifact,) = client.list_artifacts(run.info.run_id)
