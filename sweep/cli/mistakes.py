@@ -80,7 +80,7 @@ def _print(found: "Mistakes", most: int) -> None:
     from rich.table import Table
 
     what = "groups" if found.cell.dataset.pooled else "pictures"
-    summary = f"{len(found.found)} of {found.tested} test {what} are told wrongly"
+    summary = f"{len(found.found)} of {found.tested} test {what} are misclassified"
     click.echo(f"{found.cell.name}: {summary} by the mean of the confirmations")
     if not found.found:
         return

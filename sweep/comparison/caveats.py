@@ -13,6 +13,7 @@ from sweep.comparison.budgets import (
 )
 from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.costs import describe_unlike_devices
+from sweep.comparison.external import external_problems
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, can_be_equivalent
 from sweep.comparison.text import join_names, number, title
 from sweep.errors import shorten
@@ -40,7 +41,8 @@ def caveats(comparison: Comparison) -> list[str]:
     notes += _confirmed_again(comparison)
     notes += _refitted(comparison)
     notes += [*few_complete(comparison), *find_less_searched(comparison)]
-    notes += ended_in_time(comparison)
+    notes += [*ended_in_time(comparison), *external_problems(comparison)]
+    notes += _unknown_subgroups(comparison)
     notes += rates_at_an_edge(comparison.sweeps)
     elsewhere = {p.dataset for p in comparison.published} - set(comparison.datasets)
     if elsewhere:
@@ -53,6 +55,17 @@ def caveats(comparison: Comparison) -> list[str]:
     if text := describe_unlike_devices(comparison):
         notes.append(text)
     return notes
+
+
+def _unknown_subgroups(comparison: Comparison) -> list[str]:
+    """Say where the subgroups that a space asks for are not known."""
+    asked = {(s.name, d.name) for s in comparison.sweeps for d in s.space.datasets if d.subgroups}
+    cells = [row.cell for row in comparison.rows if row.metrics and not row.cell.subgroups]
+    lacking = {cell.dataset for cell in cells if (cell.sweep, cell.dataset) in asked}
+    return [
+        f"{name}: its subgroups are not known here: they lie in the home where it was launched"
+        for name in sorted(lacking)
+    ]
 
 
 def _few_groups(comparison: Comparison, dataset: str, rows: list[Row]) -> str | None:

@@ -1,5 +1,6 @@
 """External test sets: how the confirmed models of each cell do on data of other places."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -41,23 +42,31 @@ def external_results(comparison: Comparison, dataset: str) -> dict[str, list[Ext
     """Return, by external test set, the cells of a data set that were scored on it.
 
     They stand in the order of the test split: an order by the external scores would choose a
-    winner by them.
-
-    Raises:
-        SweepError: predictions are gone or damaged.
+    winner by them. Cells whose predictions cannot be read are left out: see `external_problems`.
     """
     found: dict[str, list[ExternalResult]] = {}
     for row in comparison.datasets.get(dataset, []):
         for name in row.cell.external_sets:
-            found.setdefault(name, []).append(_result(row, name, comparison.choices.metric))
-    return found
+            with suppress(SweepError):
+                found.setdefault(name, []).append(_result(row, name, comparison.choices.metric))
+    return {name: results for name, results in found.items() if results}
+
+
+def external_problems(comparison: Comparison) -> list[str]:
+    """Say which predictions on external test sets cannot be read, so that a cell is left out."""
+    problems = []
+    for row in comparison.rows:
+        for name in row.cell.external_sets if row.metrics else ():
+            try:
+                row.cell.external(name)
+            except SweepError as error:
+                problems.append(f"{error}: {row.cell.name} is left out of {name}")
+    return problems
 
 
 def _result(row: Row, name: str, metric: str) -> ExternalResult:
     predictions, records = row.cell.external(name), row.cell.confirmations
     first = predictions[0]
-    if any(len(item.labels_N) != len(first.labels_N) for item in predictions):
-        raise SweepError(f"confirmations of {row.cell.name} were scored on other samples of {name}")
     inside = row.estimates[metric]
     estimates = estimate(predictions, shared=inside.shared)
     values = [(r.external[name]["test"][metric], r.test[metric]) for r in records]
@@ -72,6 +81,8 @@ def external_sentences(comparison: Comparison) -> list[str]:
     for dataset in comparison.datasets:
         for name, results in external_results(comparison, dataset).items():
             best = results[0]
+            if best.row is not comparison.datasets[dataset][0]:
+                continue  # the best of the test split was not scored there, or cannot be read
             drop, metric = best.drop.interval(), best.metric
             lines.append(
                 f"{dataset}: {best.row.label}, the best on the test split, has {title(metric)} "

@@ -57,6 +57,8 @@ def _files(folder: SweepFolder, record: RunRecord, with_model: bool) -> Iterator
     """Yield the files that a run has left and that are still to be there."""
     if record.predictions:
         yield folder.path / "predictions" / record.predictions
+    for found in record.external.values():
+        yield folder.path / "predictions" / str(found["predictions"])
     if record.validation:
         yield folder.path / "validation" / record.validation
     if with_model:

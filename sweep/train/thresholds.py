@@ -25,7 +25,7 @@ class OperatingPoint:
         return f"{self.held}_{self.level:.0%}".rstrip("%")
 
     @property
-    def told(self) -> str:
+    def scored(self) -> str:
         """What is of interest there: the other one of the two."""
         return "sensitivity" if self.held == "specificity" else "specificity"
 

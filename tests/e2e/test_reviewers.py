@@ -18,7 +18,7 @@ MODES = ["frozen", "logreg", "full"]
 
 
 def write_pictures(folder: Path, count: int, brightness: float, seed: int) -> list[str]:
-    """Write pictures whose brightness varies, so that some are told wrongly; return their names."""
+    """Write pictures whose brightness varies, so that some are misclassified; return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, names = np.random.default_rng(seed), []
     for i in range(count):
@@ -121,6 +121,13 @@ def test_the_winner_goes_to_the_reader_and_the_reviewer(done: Command, tmp_path:
         "<!-- This file holds pictures of patients: keep it where the data may be kept. -->"
     )
     assert gallery.count("data:image/jpeg") == 2 * min(50, int(wrong.sum()))  # with heat maps
+
+    damaged = confirmations("full")[0]["external"]["b"]["predictions"]
+    stored(damaged).write_bytes(b"nothing")
+    other = done("compare", "s")
+    assert (other.code, "cells/small/full is left out of b" in other.err) == (0, True)
+    other = done("verify", "s")
+    assert (other.code, damaged in other.out) == (1, True)
 
     other = done("errors", "s", "cells/small/frozn")
     assert (other.code, "did you mean cells/small/frozen" in other.err) == (2, True)

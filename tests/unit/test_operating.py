@@ -37,8 +37,8 @@ def test_a_threshold_holds_its_level_and_no_better_one_does(seed: int) -> None:
         held = rates(chosen[point.name])
         assert held[point.held] >= point.level
         others = [rates(threshold) for threshold in [*np.unique(scores), 2.0]]
-        best = max(other[point.told] for other in others if other[point.held] >= point.level)
-        assert held[point.told] == pytest.approx(best)
+        best = max(other[point.scored] for other in others if other[point.held] >= point.level)
+        assert held[point.scored] == pytest.approx(best)
 
 
 def test_names_of_operating_points() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sweep.comparison.caveats import caveats
 from sweep.comparison.comparison import Choices, compare
 from sweep.comparison.formats.tables import sentences
 from sweep.comparison.stats.across_samples import difference_across
@@ -128,3 +129,10 @@ def test_groups_keep_their_patients_together() -> None:
     values = np.where(one.groups_N < 20, "A", "B").astype(object)
     first, second = split_by(values, [one] * 3, "auroc")
     assert first.counts.groups == second.counts.groups == 20
+
+
+def test_subgroups_that_are_not_known_here_are_said_to_be_missing() -> None:
+    eyes = {"name": "eyes", "layout": "csv", "path": "eyes.csv", "subgroups": ["sex"]}
+    found = compare([sweep_of({"small/frozen": 0.9}, datasets=[eyes])], Choices("auroc"))
+    assert any("eyes: its subgroups are not known here" in note for note in caveats(found))
+    assert "Do they do alike for all subgroups?" not in sentences(found)
