@@ -79,7 +79,7 @@ def gallery(
     )
     return environment.get_template("gallery.html.j2").render(
         warning=WARNING, found=found, cards=cards, sweep=folder.name, version=__version__,
-        heated=any(heated for _, heated in pictures),
+        heated=any(heated for _, heated in pictures), asked=with_heat_maps,
     )  # fmt: skip
 
 

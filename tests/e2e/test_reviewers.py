@@ -18,7 +18,7 @@ MODES = ["frozen", "logreg", "full"]
 
 
 def write_pictures(folder: Path, count: int, brightness: float, seed: int) -> list[str]:
-    """Write pictures whose brightness varies, so that some are misclassified; return their names."""
+    """Write pictures of varying brightness, some to be misclassified; return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, names = np.random.default_rng(seed), []
     for i in range(count):
