@@ -60,7 +60,7 @@ def forest(
             axes.plot(other.value, places[own], "D", color=LINE, markersize=4)
         axes.set_yticks(range(len(places)), list(places))
         axes.invert_yaxis()
-        grey = "; grey: published, not tested against" if published else ""
+        grey = "; grey: published" if published else ""
         axes.set_xlabel(f"{title(metric)} on test, 95 % interval; | a confirmation{grey}")
         return as_svg(figure, f"{dataset}: {title(metric)} of each cell with its interval")
 
