@@ -59,7 +59,17 @@ _RETRIES = click.option(
 @click.option(
     "--keep-going", is_flag=True, help="Leave out backbones that cannot be used; exit code 1."
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Print what would be done, and do nothing; with --address, ask the nodes as well.",
+)
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    help="In a dry run with --address, run each backbone for 20 seconds there, to tell the hours. "
+    "[default: measure]",
+)
 def launch(
     space_name: str,
     name: str | None,
@@ -77,6 +87,7 @@ def launch(
     ledger: str | None,
     keep_going: bool,
     dry_run: bool,
+    measure: bool,
 ) -> None:
     """Run a sweep to its end: search, confirm, compare."""
     from sweep.remote.request import is_remote
@@ -90,10 +101,12 @@ def launch(
         space, left_out = without_unusable(space, weights_dir)
         for text in left_out:
             click.echo(f"left out: {text}", err=True)
-    if dry_run:
+    if dry_run and not is_remote(address):
+        from sweep.cli.views.doctor import absolute_places
         from sweep.cli.views.plan import print_plan
 
-        print_plan(space, data_root, weights_dir, tracking_uri, console())
+        places = absolute_places(home_of(home), data_root, weights_dir)
+        print_plan(space, places, tracking_uri, console(), address, measure)
         if left_out:
             sys.exit(1)
         return
@@ -106,10 +119,10 @@ def launch(
     from sweep.run.api import Places
     from sweep.run.api import launch as run
 
-    places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
+    run_places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
     listener = TerminalListener()
     command = _without_paths(space_name, name, overrides, only)
-    outcome = run(space, places, listener, 2 if retries is None else retries, command, register)
+    outcome = run(space, run_places, listener, 2 if retries is None else retries, command, register)
     _end(outcome, listener, left_out)
 
 

@@ -34,6 +34,7 @@ from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
 from sweep.data.subgroups import read_subgroups
 from sweep.errors import BackboneError, SweepError, collect, shorten
+from sweep.run.work import Work, work_of
 from sweep.search.ray.resources import ModelSize
 from sweep.space.backbone import BackboneSpec
 from sweep.space.datasets import known_dataset
@@ -44,8 +45,6 @@ from sweep.space.recipe import Split
 from sweep.space.specs import DatasetSpec
 from sweep.train.flops import forward_flops, step_flops
 
-_TRAIN_STEP = 3  # a training step costs as much as this many forward passes
-
 
 @dataclass(frozen=True)
 class CellPlan:
@@ -55,9 +54,8 @@ class CellPlan:
         size: side in pixels of the images its backbone sees.
         classes: of its dataset; None if that is not known.
         parameters, trainable: numbers in the network, and those of them that are trained.
-        passes: forward passes of one image, or their worth, if no trial is pruned; None if
-            the number of images is not known.
-        flops: floating-point operations of all passes; None likewise.
+        features: numbers in the trunk's output for an image.
+        work: None if the number of images is not known.
     """
 
     cell: Cell
@@ -65,8 +63,13 @@ class CellPlan:
     classes: int | None
     parameters: int
     trainable: int
-    passes: int | None
-    flops: float | None
+    features: int
+    work: Work | None
+
+    @property
+    def flops(self) -> float | None:
+        """Floating-point operations of its work."""
+        return None if self.work is None else self.work.flops
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,10 @@ def missing(space: Space, data_root: Path, weights_dir: Path | None, fetch: bool
     Args:
         fetch: download weights that timm's hub has.
     """
-    lacking = [missing_data(dataset, data_root) for dataset in space.all_datasets()]
     find = fetch_weights if fetch else missing_weights
-    for backbone in space.backbones:
-        if text := find(backbone, weights_dir):
-            lacking.append(f"backbone {backbone.name}: {text}")
+    lacking = [missing_data(dataset, data_root) for dataset in space.all_datasets()]
+    of_weights = [(spec.name, find(spec, weights_dir)) for spec in space.backbones]
+    lacking += [f"backbone {name}: {text}" for name, text in of_weights if text]
     return [text for text in lacking if text]
 
 
@@ -240,10 +242,13 @@ def decodings(space: Space) -> list[Decoding]:
     return list(dict.fromkeys(wanted))
 
 
-def split_summaries(space: Space, data_root: Path) -> list[str]:
-    """Return the numbers of images by split and class of each dataset that is there."""
+def split_summaries(space: Space, data_root: Path) -> dict[str, str]:
+    """Return the numbers of images by split and class of each dataset that is there, by its name.
+
+    Samples that leak are still among them.
+    """
     manifests = _manifests(space, data_root)
-    return [f"{name}: {manifest.summary()}" for name, manifest in manifests.items()]
+    return {name: manifest.summary() for name, manifest in manifests.items()}
 
 
 def left_to_decode(
@@ -367,22 +372,7 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     _refuse_other_features(space, cell.backbone)
     network = bare_network(cell.backbone, size, classes or 2)
     parameters = sum(item.numel() for item in network.parameters())
-    passes = None if images is None else _passes(space, cell, images, manifest)
-    flops_of_a_pass = forward_flops(cell.backbone, size)  # this fails for an unsuitable image size
-    if not cell.fused:
-        step_flops(cell.backbone, size, cell.freeze)
-    flops = None if passes is None else passes * flops_of_a_pass
+    work = work_of(space, cell, size, images, manifest)
     trainable = count_trainable(network, cell.freeze)
-    return CellPlan(cell, size, classes, parameters, trainable, passes, flops)
-
-
-def _passes(space: Space, cell: Cell, images: int, manifest: Manifest | None) -> int:
-    if cell.fused:
-        return images  # features are computed once for all trials, epochs and confirmations
-    test, val = (round(images * share) for share in (space.split.test, space.split.val_fraction))
-    if manifest is not None:
-        test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
-    epoch = _TRAIN_STEP * round(cell.train_fraction * (images - test - val)) + val
-    # With repeated confirmations the search's trainings are the confirmations' own.
-    trainings = cell.trials + (0 if cell.repeated else cell.confirmations)
-    return trainings * cell.epochs * epoch + cell.confirmations * test
+    features = network.head.state_dict()["weight"].shape[1]
+    return CellPlan(cell, size, classes, parameters, trainable, features, work)

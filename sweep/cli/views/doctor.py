@@ -36,8 +36,7 @@ class Diagnosis:
 
     def refuse(self) -> None:
         """Raise SweepError, with all that is lacking, if anything is."""
-        if self.lacks:
-            raise SweepError(f"something is lacking:\n{listing(self.lacks, 30)}")
+        refuse(self.lacks)
 
 
 def diagnose(
@@ -53,8 +52,7 @@ def diagnose(
         SweepError: Ray does not start, or the cluster cannot be reached.
         OSError: the home cannot be written to.
     """
-    weights = weights_dir.absolute() if weights_dir else None
-    places = Places(data_root.absolute(), weights, home.absolute(), default_cache().absolute())
+    places = absolute_places(home, data_root, weights_dir)
     uri = tracking_uri or default_tracking_uri()
     with marked(places.home) as mark, cluster(address):
         nodes = check_cluster(places, mark)
@@ -62,6 +60,18 @@ def diagnose(
     if reason := trouble(uri):
         lacks.append(f"MLflow at {without_password(uri)}: {reason}")
     return Diagnosis(places, without_password(uri), nodes, lacks, _notes(places))
+
+
+def refuse(lacks: list[str]) -> None:
+    """Raise SweepError, with all that is lacking, if anything is."""
+    if lacks:
+        raise SweepError(f"something is lacking:\n{listing(lacks, 30)}")
+
+
+def absolute_places(home: Path, data_root: Path, weights_dir: Path | None) -> Places:
+    """Return where a sweep looks and writes, on every node alike."""
+    weights = weights_dir.absolute() if weights_dir else None
+    return Places(data_root.absolute(), weights, home.absolute(), default_cache().absolute())
 
 
 def as_json(found: Diagnosis) -> str:
@@ -92,16 +102,21 @@ def show(found: Diagnosis, out: Console) -> None:
         ("MLflow", found.tracking_uri),
     ):
         out.print(f"{name:8} {place}", highlight=False, markup=False, soft_wrap=True)
-    table = Table()
-    for name in ("Node", "CPUs", "Memory", "GPUs", "Free for home", "for cache", "Versions"):
-        table.add_column(name, overflow="fold")
-    for item in found.nodes:
-        table.add_row(item.node.host, *_row(item))
-    out.print(table)
+    out.print(node_table(found.nodes))
     for note in found.notes:
         out.print(f"Note: {note}", highlight=False, markup=False, soft_wrap=True)
     if not found.lacks:
         out.print("Nothing is lacking that every sweep needs.", highlight=False)
+
+
+def node_table(nodes: list[CheckedNode]) -> Table:
+    """Return a table of what each node has."""
+    table = Table()
+    for name in ("Node", "CPUs", "Memory", "GPUs", "Free for home", "for cache", "Versions"):
+        table.add_column(name, overflow="fold")
+    for item in nodes:
+        table.add_row(item.node.host, *_row(item))
+    return table
 
 
 def _notes(places: Places) -> list[str]:

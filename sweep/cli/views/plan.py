@@ -1,5 +1,6 @@
 """What a sweep would do, in words and a table: `--dry-run` and `sweep space show`."""
 
+from itertools import groupby
 from pathlib import Path
 
 from rich.console import Console
@@ -9,11 +10,15 @@ from sweep.backbones.backbone import input_size, note_on_preprocessing, preproce
 from sweep.backbones.families.base import family_of
 from sweep.backbones.hub import search_folder
 from sweep.base.addresses import without_password
-from sweep.base.processes import cpu_count
 from sweep.base.settings import default_tracking_uri
+from sweep.cli.views.doctor import refuse
+from sweep.cli.views.estimate import print_estimate
+from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError
+from sweep.run.disk import disk_needs
 from sweep.run.plan import (
     CellPlan,
+    Decoding,
     all_problems,
     check_networks,
     decodings,
@@ -23,31 +28,24 @@ from sweep.run.plan import (
     split_summaries,
     what_is_there,
 )
+from sweep.search.ray.node_check import Places
 from sweep.space.backbone import BackboneSpec
 from sweep.space.model import Space
 from sweep.tracking.store import refuse_tracking
-
-# Typical throughput of convolutions and transformers, used to estimate hours.
-_GPU_FLOPS, _CPU_CORE_FLOPS = 20e12, 15e9
 
 
 def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPlan]:
     """Print the cells of a space with what learns in each; return them."""
     plans = plan_cells(space, data_root)
     table = Table(title=_title(space), title_justify="left")
-    table.add_column("Cell", overflow="fold")
+    for name in ("Data set", "Cell"):
+        table.add_column(name, overflow="fold")
     for name in ("Pixels", "Parameters", "Trainable", "Trials", "Epochs", "Image passes"):
         table.add_column(name, justify="right")
-    for plan in plans:
-        table.add_row(
-            plan.cell.name,
-            str(plan.size),
-            f"{plan.parameters:,}",
-            f"{plan.trainable:,}",
-            str(plan.cell.trials),
-            str(plan.cell.epochs),
-            "?" if plan.passes is None else f"{plan.passes:,}",
-        )
+    for dataset, group in groupby(plans, lambda plan: plan.cell.dataset.name):
+        table.add_section()
+        for number, plan in enumerate(group):
+            table.add_row("" if number else dataset, *_row(plan))
     console.print(table)
     described = [line for backbone in space.backbones for line in _describe(space, backbone)]
     _print_list(console, "Backbones", described)
@@ -57,17 +55,30 @@ def print_cells(space: Space, data_root: Path, console: Console) -> list[CellPla
     return plans
 
 
+def _row(plan: CellPlan) -> list[str]:
+    numbers = plan.parameters, plan.trainable, plan.cell.trials, plan.cell.epochs
+    passes = "?" if plan.work is None else f"{plan.work.passes:,}"
+    name = plan.cell.name.removeprefix(f"{plan.cell.dataset.name}/")
+    return [name, str(plan.size), *(f"{number:,}" for number in numbers), passes]
+
+
 def print_plan(
     space: Space,
-    data_root: Path,
-    weights_dir: Path | None,
+    places: Places,
     tracking_uri: str | None,
     console: Console,
+    address: str | None = None,
+    measured: bool = True,
 ) -> None:
     """Print everything a launch would do, and what it lacks.
 
-    Raises SweepError for what would refuse the launch.
+    Args:
+        address: of a Ray cluster, whose nodes are asked what they have and lack.
+        measured: run every backbone there, to tell how long the sweep takes.
+
+    Raises SweepError for what would refuse the launch, and for what nodes lack.
     """
+    data_root, weights_dir = places.data_root, places.weights_dir
     search_folder(weights_dir)
     lacking = missing(space, data_root, weights_dir, fetch=False)
     try:
@@ -77,16 +88,47 @@ def print_plan(
         raise SweepError(all_problems(lacking, str(error))) from None
     if notes:
         _print_list(console, "Weights", notes)
-    _print_list(console, "Splits, leaks still in", split_summaries(space, data_root))
-    _print_list(console, "To decode", _to_decode(space, data_root))
-    _print_list(console, "Missing, or to be downloaded", lacking)
+    left = left_to_decode(decodings(space), space.split, data_root)
+    _print_list(
+        console,
+        "Data sets, before samples that leak are left out",
+        _describe_datasets(space, data_root, left),
+    )
+    console.print(f"To decode: {sum(count for _, count in left) or 'nothing'}", highlight=False)
+    weights = [text for text in lacking if text.startswith("backbone ")]
+    _print_list(console, "Weights that are missing, or to be downloaded", weights)
     if hint := what_is_there(space, data_root):
         console.print(hint, highlight=False, soft_wrap=True)
     uri = tracking_uri or default_tracking_uri()
     silence = refuse_tracking(uri)
     answers = "answers, or is made" if silence is None else f"does not answer now: {silence}"
     console.print(f"MLflow at {without_password(uri)}: {answers}", highlight=False, soft_wrap=True)
-    console.print(_estimate(plans), highlight=False, soft_wrap=True)
+    needs = disk_needs(plans, left, space.keep_models)
+    console.print(f"Disk: {needs}", highlight=False, soft_wrap=True)
+    if address is None:
+        print_estimate(plans, console)
+        return
+    from sweep.cli.views.nodes import print_nodes
+
+    refuse(print_nodes(space, places, address, plans, needs, measured, console))
+
+
+def _describe_datasets(
+    space: Space, data_root: Path, left: list[tuple[Decoding, int]]
+) -> list[str]:
+    """Return a line for each data set, and each external one: its splits, what is to be decoded."""
+    summaries, lines = split_summaries(space, data_root), []
+    for dataset in space.datasets:
+        for images in (dataset, *dataset.external):
+            name = dataset.name if images is dataset else f"{dataset.name}.{images.name}"
+            if text := missing_data(images, data_root):
+                lines.append(text)
+                continue
+            sizes = [f"{item.size} px" for item, _ in left if item.name == name]
+            about = summaries[name] if images is dataset else "external test set"
+            to_decode = f"; to decode at {', '.join(sizes)}" if sizes else ""
+            lines.append(f"{name}: {about}{to_decode}")
+    return lines
 
 
 def _describe(space: Space, backbone: BackboneSpec) -> list[str]:
@@ -113,41 +155,7 @@ def _title(space: Space) -> str:
     )
 
 
-def _to_decode(space: Space, data_root: Path) -> list[str]:
-    return [
-        f"{item.title}: {count:,} images, {count * item.size**2 * 3 / 2**20:,.0f} MiB"
-        for item, count in left_to_decode(decodings(space), space.split, data_root)
-    ]
-
-
 def _print_list(console: Console, title: str, lines: list[str]) -> None:
     console.print(f"{title}: {'nothing' if not lines else ''}", highlight=False)
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _estimate(plans: list[CellPlan]) -> str:
-    flops, passes, unknown = 0.0, 0, 0
-    features = set()
-    for plan in plans:
-        of_features = plan.cell.dataset.name, plan.cell.backbone.name
-        if plan.flops is None or plan.passes is None:
-            unknown += 1
-        elif not plan.cell.fused or of_features not in features:
-            flops, passes = flops + plan.flops, passes + plan.passes
-        if plan.cell.fused:  # all frozen modes have the same features, which are computed once
-            features.add(of_features)
-    without = f", without {unknown} cells of unknown size" if unknown else ""
-    cores = cpu_count()
-    return (
-        f"Work, if no trial is pruned{without}: {passes:,} image passes, {flops / 1e15:,.2f} "
-        f"PFLOP. About {_duration(flops / _GPU_FLOPS)} on a GPU that sustains 20 TFLOP/s, "
-        f"{_duration(flops / (_CPU_CORE_FLOPS * cores))} on the {cores} CPU cores here."
-    )
-
-
-def _duration(seconds: float) -> str:
-    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
-        if seconds < limit:
-            return f"{max(1, round(seconds / unit))} {name}"
-    return f"{seconds / 86400:,.0f} days"

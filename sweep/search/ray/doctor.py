@@ -1,4 +1,4 @@
-"""What the nodes of a cluster have and lack, whatever sweep is launched: `sweep doctor`."""
+"""What the nodes of a cluster have and lack, for any sweep or one: `sweep doctor`, `--dry-run`."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.search.ray.node_check import HomeMark, NodeQuestion, NodeReport, Places, own_versions
-from sweep.search.ray.nodes import Unanswered, ask_all, by_problem, working_nodes
+from sweep.search.ray.nodes import (
+    Unanswered,
+    ask_all,
+    by_problem,
+    problems_of_all,
+    with_report,
+    working_nodes,
+)
 from sweep.search.ray.resources import Node
+from sweep.train.wave import SweepContext
 
 
 @dataclass(frozen=True)
@@ -20,11 +28,18 @@ class CheckedNode:
     lacks: list[str]
 
 
-def check_cluster(places: Places, mark: HomeMark) -> list[CheckedNode]:
-    """Ask every node of the connected cluster."""
+def check_cluster(
+    places: Places, mark: HomeMark, sweep: SweepContext | None = None
+) -> list[CheckedNode]:
+    """Ask every node of the connected cluster.
+
+    Args:
+        sweep: that is to run there: nodes are asked for its data sets and weights, too.
+    """
     nodes = working_nodes()
-    answers = ask_all(nodes, NodeQuestion(places, mark, own_versions()))
-    return [_check(node, answers[node.id]) for node in nodes]
+    answers = ask_all(nodes, NodeQuestion(places, mark, own_versions(), sweep))
+    problems = problems_of_all(nodes, answers)
+    return [_check(node, answers[node.id], problems[node.id]) for node in nodes]
 
 
 def lacking(checked: list[CheckedNode]) -> list[str]:
@@ -34,16 +49,16 @@ def lacking(checked: list[CheckedNode]) -> list[str]:
     return by_problem([item.node for item in checked], {c.node.id: c.lacks for c in checked})
 
 
-def _check(node: Node, answer: NodeReport | Unanswered) -> CheckedNode:
+def _check(node: Node, answer: NodeReport | Unanswered, problems: list[str]) -> CheckedNode:
     if isinstance(answer, Unanswered):
-        return CheckedNode(node, None, [answer.why])
-    lacks = list(answer.lacks)
+        return CheckedNode(node, None, problems)
+    lacks = list(problems)
     if node.gpus and not answer.gpus:
         lacks.append(
             f"Ray counts {node.gpus:g} GPUs, and torch {answer.versions['torch']} sees none: it is "
             "built for CPUs, or does not fit the driver of the GPUs"
         )
-    return CheckedNode(node, answer, lacks)
+    return CheckedNode(with_report(node, answer), answer, lacks)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def check_nodes(context: SweepContext, shared: bool) -> list[Node]:
     answers = ask_all(working, NodeQuestion.of_sweep(context))
     if shared:
         _refuse(working, answers)
-    return [_with_report(node, answers[node.id]) for node in working]
+    return [with_report(node, answers[node.id]) for node in working]
 
 
 def working_nodes() -> list[Node]:
@@ -118,7 +118,7 @@ class NodeWatcher:
         if problems:
             self.unfit.add(node.id)
             return None
-        return _with_report(node, answer)
+        return with_report(node, answer)
 
 
 def _node(entry: dict[str, Any]) -> Node:
@@ -135,7 +135,7 @@ def _node(entry: dict[str, Any]) -> Node:
     )
 
 
-def _with_report(node: Node, answer: NodeReport | Unanswered) -> Node:
+def with_report(node: Node, answer: NodeReport | Unanswered) -> Node:
     """Return a node with what it said of itself; what its label says of its GPUs comes first."""
     if isinstance(answer, Unanswered):
         return node
@@ -175,12 +175,20 @@ def _answer(reference: Any) -> NodeReport | Unanswered:
 
 def _refuse(nodes: list[Node], answers: dict[str, NodeReport | Unanswered]) -> None:
     """Raise SweepError with all that is missing on any node."""
-    reference = _with_report(nodes[0], answers[nodes[0].id])
-    problems = {node.id: _problems(answers[node.id], reference) for node in nodes}
-    if lines := by_problem(nodes, problems):
+    if lines := by_problem(nodes, problems_of_all(nodes, answers)):
         raise SweepError(
             f"the nodes of the cluster lack what the sweep needs:\n{listing(lines, 30)}"
         )
+
+
+def problems_of_all(
+    nodes: list[Node], answers: dict[str, NodeReport | Unanswered]
+) -> dict[str, list[str]]:
+    """Return what keeps waves from each node, by its id."""
+    if not nodes:
+        return {}
+    reference = with_report(nodes[0], answers[nodes[0].id])
+    return {node.id: _problems(answers[node.id], reference) for node in nodes}
 
 
 def by_problem(nodes: list[Node], lacks: dict[str, list[str]]) -> list[str]:
