@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.base.processes import cpu_count
+from sweep.comparison import text
 from sweep.run.plan import CellPlan
 from sweep.run.work import seconds_by_dataset, shares
 from sweep.search.ray.speeds import MeasuredKind, speed_of_all
@@ -36,8 +37,9 @@ def print_estimate(
     console.print(work_table(plans, places))
     unknown = list(dict.fromkeys(p.cell.dataset.name for p in plans if p.work is None))
     if unknown:
-        text = f"The number of images is not known, and not counted, of: {', '.join(unknown)}."
-        console.print(text, highlight=False, soft_wrap=True)
+        line = f"The number of images is not known, and not counted, of: {', '.join(unknown)}."
+        console.print(line, highlight=False, soft_wrap=True)
+    console.print("Decoding, and the heads of frozen trunks, are not counted.", highlight=False)
 
 
 def work_table(plans: list[CellPlan], places: Mapping[str, Mapping[str, Speed]]) -> Table:
@@ -49,7 +51,7 @@ def work_table(plans: list[CellPlan], places: Mapping[str, Mapping[str, Speed]])
     work = shares((plan.cell, plan.work) for plan in plans)
     table = Table(title="Work, if no trial is pruned", title_justify="left")
     table.add_column("Data set", overflow="fold")
-    for name in ("Image passes", "PFLOP", *(f"Time {place}" for place in places)):
+    for name in ("Image passes", "Operations", *(f"Time {place}" for place in places)):
         table.add_column(name, justify="right")
     columns = [seconds_by_dataset(work, speeds) for speeds in places.values()]
 
@@ -57,7 +59,7 @@ def work_table(plans: list[CellPlan], places: Mapping[str, Mapping[str, Speed]])
         own = [share.work for share in work if share.dataset in datasets]
         times = [sum(seconds[name] for name in datasets) for seconds in columns]
         passes, flops = sum(item.passes for item in own), sum(item.flops for item in own)
-        cells = [f"{passes:,}", f"{flops / 1e15:,.2f}", *map(duration, times)]
+        cells = [f"{passes:,}", text.flops(flops), *map(duration, times)]
         table.add_row(title, *cells, end_section=end_section)
 
     datasets = list(dict.fromkeys(share.dataset for share in work))
