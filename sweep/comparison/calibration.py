@@ -38,5 +38,5 @@ def calibration_effect(row: Row) -> CalibrationEffect | None:
 
 
 def _errors(predictions: list[Predictions]) -> dict[str, float]:
-    scores = [score(item.labels_N, item.probabilities_NC) for item in predictions]
+    scores = [score(item.labels_N, item.probabilities_NC, item.target) for item in predictions]
     return {name: float(np.mean([own[name] for own in scores])) for name in _ERRORS}

@@ -236,6 +236,7 @@ def compare(sweeps: list[SweepResults], choices: Choices) -> Comparison:
     """
     cells = [cell for sweep in sweeps for cell in sweep.cells]
     require_comparable(sweeps)
+    _require_meaning(cells, choices.metric)
     notes = [
         f"{sweep.name} is not finished; its cells without seeds are missing or provisional"
         for sweep in sweeps
@@ -249,6 +250,16 @@ def compare(sweeps: list[SweepResults], choices: Choices) -> Comparison:
         found = _rows(dataset, own, labels, choices, notes)
         rows += sorted(found, key=lambda row: -_rank(row, choices))
     return Comparison(sweeps, choices, rows, notes)
+
+
+def _require_meaning(cells: list[CellResult], metric: str) -> None:
+    """Raise SweepError if a data set has no such metric, as its labels are of another kind."""
+    targets = metric_of(metric).targets
+    if odd := dict.fromkeys(cell.dataset for cell in cells if cell.target not in targets):
+        raise SweepError(
+            f"--metric {metric} is for {' or '.join(sorted(targets))} labels, and those of "
+            f"{', '.join(odd)} are not"
+        )
 
 
 def _rows(

@@ -159,7 +159,7 @@ def _scored(item: Predictions, metric: str) -> tuple[float, Floats]:
 
 def _part(item: Predictions, mask: NDArray[np.bool_]) -> Predictions:
     """Return the predictions of some samples; groups keep their numbers."""
-    return Predictions(item.labels_N[mask], item.groups_N[mask], item.probabilities_NC[mask])
+    return item.of_samples(mask)
 
 
 def _order(value: str) -> tuple[int, float, str]:

@@ -105,7 +105,8 @@ def classes_of(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
 
     Raises DataError if its entry names a positive class that is none.
     """
-    return ordered_classes(spec.name, [sample.label for sample in samples], spec.positive)
+    labels = [sample.label for sample in samples]
+    return ordered_classes(spec.name, labels, spec.positive, spec.ordered)
 
 
 @lru_cache(maxsize=16)

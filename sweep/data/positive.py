@@ -14,7 +14,12 @@ _NEGATIVE = re.compile(
 )
 
 
-def ordered_classes(name: str, labels: Sequence[str], positive: str | None = None) -> list[str]:
+def ordered_classes(
+    name: str,
+    labels: Sequence[str],
+    positive: str | None = None,
+    ordered: bool | Sequence[str] = False,
+) -> list[str]:
     """Return the class names in the order of their indices; of two the second is positive.
 
     It is the one that the dataset's entry names; else the one beside a name such as normal,
@@ -24,9 +29,13 @@ def ordered_classes(name: str, labels: Sequence[str], positive: str | None = Non
     Args:
         name: of the dataset.
         labels: of every sample.
+        ordered: classes that have an order, in that order; True for numbers.
 
-    Raises DataError if `positive` is no class, or there are not two.
+    Raises DataError if `positive` is no class, or there are not two; or if `ordered` does not
+    name the classes, or says True of classes that are no numbers.
     """
+    if ordered:
+        return _in_order(name, set(labels), ordered)
     counts = Counter(labels)
     classes = sorted(counts, key=_natural)
     if positive is not None and (len(classes) != 2 or positive not in classes):
@@ -39,6 +48,23 @@ def ordered_classes(name: str, labels: Sequence[str], positive: str | None = Non
         return classes
     chosen = positive or _find_by_name(classes) or min(reversed(classes), key=counts.__getitem__)
     return sorted(classes, key=lambda label: label == chosen)
+
+
+def _in_order(name: str, classes: set[str], ordered: bool | Sequence[str]) -> list[str]:
+    found = sorted(classes, key=_natural)
+    if isinstance(ordered, Sequence):
+        if set(ordered) != classes or len(ordered) != len(classes):
+            raise DataError(
+                f"dataset {name}: ordered: {', '.join(ordered)} must be its classes, each once: "
+                f"{', '.join(found)}"
+            )
+        return list(ordered)
+    if words := [label for label in found if not label.isdecimal()]:
+        raise DataError(
+            f"dataset {name}: 'ordered: true' is for classes that are numbers, and {words[0]!r} is "
+            f"none: write the order, ordered: [{', '.join(found)}], from the lowest"
+        )
+    return found
 
 
 def _find_by_name(classes: list[str]) -> str | None:

@@ -1,6 +1,7 @@
 """Predictions of a model on a split, as a run has left them in a Parquet file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,18 @@ class Predictions:
         labels_N: class indices.
         groups_N: group of each sample, as integers from 0 in the order they appear.
         probabilities_NC: class probabilities.
+        target: the kind of target; see `sweep.space.specs.Target`.
     """
 
     labels_N: NDArray[np.int64]
     groups_N: NDArray[np.int64]
     probabilities_NC: NDArray[np.float64]
+    target: str = "multiclass"
 
     @classmethod
-    def of_table(cls, table: pa.Table, prefix: str = PROBABILITY) -> "Predictions":
+    def of_table(
+        cls, table: pa.Table, prefix: str = PROBABILITY, target: str = "multiclass"
+    ) -> "Predictions":
         """Read a table; raises ValueError if it has no rows, or lacks a column.
 
         Args:
@@ -44,6 +49,16 @@ class Predictions:
             table["label"].to_numpy().astype(np.int64),
             pd.factorize(groups)[0].astype(np.int64),
             np.stack(probabilities, axis=1).astype(np.float64),
+            target,
+        )
+
+    def of_samples(self, rows: NDArray[Any]) -> "Predictions":
+        """Return what it said of some samples, by a mask or their places."""
+        return replace(
+            self,
+            labels_N=self.labels_N[rows],
+            groups_N=self.groups_N[rows],
+            probabilities_NC=self.probabilities_NC[rows],
         )
 
 

@@ -45,6 +45,7 @@ class CellResult:
         fetch_subgroups: fetches the subgroups of the test samples, if they are known: a column
             ``sample`` of hashed ids, and one for each column of the data set's table.
         error: why the last of its runs failed, if one did.
+        target: what the labels of its data set are.
     """
 
     sweep: str
@@ -66,6 +67,7 @@ class CellResult:
     fetch_history: Callable[[RunRecord], History]
     fetch_subgroups: Callable[[], pa.Table | None] = lambda: None
     error: str | None = None
+    target: str = "multiclass"
 
     @property
     def name(self) -> str:
@@ -189,7 +191,7 @@ class CellResult:
 
     def _as_predictions(self, table: pa.Table, prefix: str = PROBABILITY) -> Predictions:
         try:
-            found = Predictions.of_table(table, prefix)
+            found = Predictions.of_table(table, prefix, self.target)
         except ValueError:
             raise SweepError(
                 f"predictions of {self.name} of {self.sweep} are empty or damaged"
@@ -307,6 +309,7 @@ def cell_result(
         fetch_history or (lambda record: record.history),
         fetch_subgroups,
         next((r.error for r in reversed(records) if r.error), None),
+        cell.dataset.target,
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from sweep.base.identity import canonical_hash
 from sweep.space.backbone import BackboneSpec
-from sweep.space.domains import Domain, LearningRate, Part
+from sweep.space.domains import Categorical, Domain, LearningRate, Part
 from sweep.space.freeze import freeze_mode
 from sweep.space.names import (
     Count,
@@ -24,6 +24,7 @@ from sweep.space.names import (
     is_frozen,
 )
 from sweep.space.recipe import Budget, ModeBudget, Recipe, Search, Split
+from sweep.space.registries import LOSSES, METRICS
 from sweep.space.specs import DatasetSpec
 
 _LEAST_RATES = 4  # a repeated confirmation chooses among at least this many trials
@@ -77,6 +78,13 @@ def cell_name(dataset: str, backbone: str, freeze: str, train_fraction: float) -
     """
     suffix = "" if train_fraction == 1 else f"@{float(train_fraction)!r}"
     return f"{dataset}/{backbone}/{freeze}{suffix}"
+
+
+# What makes labels another kind of target.
+_HINTS = {
+    "multiclass": "; if its classes have an order, say so in its entry: ordered: [lowest, ...]",
+    "ordinal": "",
+}
 
 
 class Space(Part):
@@ -157,6 +165,23 @@ class Space(Part):
         for index, dataset in enumerate(self.datasets):
             if dataset.leaks is None:
                 self.datasets[index] = dataset.model_copy(update={"leaks": self.leaks})
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_targets(self) -> Self:
+        """Refuse an objective or a loss that has no meaning for a data set's labels."""
+        named: dict[str, Any] = {f"objective {self.objective}": METRICS.get(self.objective)}
+        searched = self.search.domains().get("loss")
+        losses = searched.root if isinstance(searched, Categorical) else ()
+        for loss in {self.recipe.loss, self.recipe.for_frozen().loss, *map(str, losses)}:
+            named[f"loss {loss}"] = LOSSES.get(loss)
+        for dataset in self.datasets:
+            for name, own in named.items():
+                if dataset.target not in own.targets:
+                    raise ValueError(
+                        f"dataset {dataset.name!r}: its labels are {dataset.target}, and {name} is "
+                        f"for {' or '.join(sorted(own.targets))} ones{_HINTS[dataset.target]}"
+                    )
         return self
 
     def all_datasets(self) -> list[DatasetSpec]:

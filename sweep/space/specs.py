@@ -18,6 +18,10 @@ from sweep.space.registries import LAYOUTS
 KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "modality", "slices"})
 
 
+# What a data set's labels are: one class of several, or one of several in an order.
+Target = Literal["multiclass", "ordinal"]
+
+
 class Subgroups(Part):
     """A column of a dataset's table by whose values its test samples are looked at one by one.
 
@@ -87,6 +91,8 @@ class DatasetSpec(Part):
     slices: Count = 3  # slices taken of each volume
     # Positive class of a binary dataset, for AUPRC, ROC and precision-recall; see data/positive.py.
     positive: str | None = None
+    # The classes in their order, from the lowest, or true for the order of their numbers.
+    ordered: bool | tuple[str, ...] = Field(default=False, exclude_if=lambda order: not order)
     unreadable: Literal["error", "skip"] = "error"
     leaks: Leaks | None = None  # overrides the space's own setting
     # The augmentation that fits these images, for recipes with augment: auto.
@@ -133,6 +139,11 @@ class DatasetSpec(Part):
             raise ValueError(f"dataset {self.name!r} needs a path (its layout is {self.layout})")
         if (self.val or self.test) and not self.train:
             raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
+        if self.ordered and self.positive:
+            raise ValueError(
+                f"dataset {self.name!r}: positive and ordered exclude each other; of two ordered "
+                "classes the last is positive"
+            )
         names = [item.name for item in self.external]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"dataset {self.name!r} has two external sets {twice[0]!r}")
@@ -141,6 +152,11 @@ class DatasetSpec(Part):
                 f"dataset {self.name!r}: an external set has no external sets or subgroups itself"
             )
         return self
+
+    @property
+    def target(self) -> Target:
+        """What its labels are."""
+        return "ordinal" if self.ordered else "multiclass"
 
     @property
     def pooled(self) -> bool:

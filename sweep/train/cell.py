@@ -236,6 +236,7 @@ class WaveRun:
             self._wave.seed,
             device,
             self._dataset.units("val") if self._dataset.pooled else None,
+            cell.dataset.target,
         )
         store = self._dataset.store
         if cell.fused:

@@ -123,7 +123,7 @@ class Confirmation:
         table = prediction_table(dataset, name, secret, "test", scaled_NC, uncalibrated_NC)
         scores_NC = table[[f"{PROBABILITY}{label}" for label in dataset.classes]].to_numpy()
         file = write_table(self.context.folder, report, "predictions", key, table)
-        return file, score(table["label"].to_numpy(), scores_NC)
+        return file, score(table["label"].to_numpy(), scores_NC, self.wave.cell.dataset.target)
 
 
 def write_table(

@@ -59,6 +59,7 @@ class Task:
         objective: the metric that chooses.
         seed: of the initial weights and of the order of the samples.
         units: which unit of scoring each validation sample belongs to, where they are pooled.
+        target: what the labels are; see `sweep.space.specs.Target`.
     """
 
     backbone: Backbone
@@ -70,6 +71,7 @@ class Task:
     seed: int
     device: torch.device
     units: NDArray[np.int64] | None = None
+    target: str = "multiclass"
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def validation(
     losses_K = zip(losses, train_losses or losses, strict=True)
     sound = [math.isfinite(own) and math.isfinite(train) for own, train in losses_K]
     probabilities_KNC = logits_KNC[sound].softmax(dim=2).numpy()
-    metrics = score_each(*pool(labels_N.numpy(), probabilities_KNC, task.units))
+    metrics = score_each(*pool(labels_N.numpy(), probabilities_KNC, task.units), task.target)
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []
     for index, number in enumerate(numbers):

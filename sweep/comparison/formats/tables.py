@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -29,13 +30,15 @@ from sweep.comparison.text import (
 
 # The usual order in a paper's table; the metric that ranks is put first.
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
+ORDINAL = ("quadratic_kappa", "mae")  # where classes have an order
 _LOSSES_SHOWN = 4
 _PIPE_WIDTH = 1000  # a file or a pipe has room for all columns
 
 
-def columns(metric: str) -> list[str]:
-    """Return the metrics that a table for people shows."""
-    return [metric, *(name for name in REPORTED if name != metric)]
+def columns(comparison: Comparison, reported: Sequence[str] = REPORTED) -> list[str]:
+    """Return the metrics that a table for people shows: the one that ranks first."""
+    of_order = [name for name in ORDINAL if any(name in row.metrics for row in comparison.rows)]
+    return list(dict.fromkeys([comparison.choices.metric, *of_order, *reported]))
 
 
 def best_rows(comparison: Comparison) -> list[Row]:
@@ -121,9 +124,9 @@ def describe_test(rows: list[Row]) -> str:
 
 def terminal(comparison: Comparison, width: int | None) -> str:
     """Return a table for the terminal, coloured if it has a width, and the sentences."""
-    metric, rows = comparison.choices.metric, comparison.rows
+    rows = comparison.rows
     # A terminal has room for the metric that ranks and the two best known ones.
-    shown = [metric] + [name for name in ("accuracy", "f1") if name != metric]
+    shown = columns(comparison, ("accuracy", "f1"))
     heads = (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]
     columns_shown = [Column(name, justify="left") for name in heads]
     columns_shown += [Column(title(name), place) for place, name in enumerate(shown)]
@@ -154,7 +157,7 @@ def terminal(comparison: Comparison, width: int | None) -> str:
 def markdown(comparison: Comparison) -> str:
     """Return a Markdown table of quality and cost, and the sentences as a list."""
     metric = comparison.choices.metric
-    shown = columns(metric)
+    shown = columns(comparison)
     heads = (["Sweep"] if comparison.several else []) + ["Dataset", "Backbone", "Freeze"]
     heads += [title(name) for name in shown]
     heads += [f"{title(metric)} SD over confirmations", "Learning rate"]

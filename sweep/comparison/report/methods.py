@@ -294,10 +294,17 @@ def _confirmations(sweep: SweepResults) -> str:
 
 def _statistics(comparison: Comparison) -> str:
     choices = comparison.choices
+    ordered = ""
+    if any(row.cell.target == "ordinal" for row in comparison.rows):
+        ordered = (
+            "Of ordered classes there are Cohen's kappa with quadratic weights (1968) and the mean "
+            "absolute error in places, of the most probable class. "
+        )
     when = "after the run" if choices.chosen_after else "in the space file, before the run"
     return (
         "Scores are means over confirmations; AUROC and AUPRC are macro averages of one class "
-        "against the rest. The variance of a difference between cells has two parts: that of "
+        "against the rest. "
+        f"{ordered}The variance of a difference between cells has two parts: that of "
         "sampling the test groups, for the AUROC DeLong's by the mean placements over the "
         "confirmations, clustered by group (DeLong 1988, Obuchowski 1997), for other metrics the "
         "infinitesimal jackknife over groups; and that of the training, the variance over each "

@@ -94,7 +94,7 @@ def report(comparison: Comparison, progress: Callable[[str], None] = lambda name
         if rows:
             progress(name)
             parts.append(_part(comparison, name, rows, by_subgroup.get(name, [])))
-    main = columns(comparison.choices.metric)
+    main = columns(comparison)
     with_seeds = [row for part in parts for row in part.rows]
     page = environment.get_template("report.html.j2").render(
         comparison=comparison,

@@ -66,11 +66,11 @@ def estimate(
             error of their test samples, too, so that it errs on the safe side.
         shared: see `MetricEstimate`.
     """
-    scores = [score(item.labels_N, item.probabilities_NC) for item in cell]
+    scores = [score(item.labels_N, item.probabilities_NC, item.target) for item in cell]
     of_each = scores if by_fold is None else [
-        score(item.labels_N, item.probabilities_NC) for item in by_fold
+        score(item.labels_N, item.probabilities_NC, item.target) for item in by_fold
     ]  # fmt: skip
-    found = [influences(item.labels_N, item.probabilities_NC) for item in cell]
+    found = [influences(item.labels_N, item.probabilities_NC, item.target) for item in cell]
     nowhere_N = np.full(len(cell[0].labels_N), np.nan)
     return {
         name: sampled_metric(

@@ -39,11 +39,16 @@ _NAMES = (
 
 _AUGMENT = {"pneumoniamnist": "xray", "retinamnist": "fundus", "dermamnist": "dermoscopy"}
 
+_ORDERED = {"retinamnist"}  # grades of diabetic retinopathy, 0 to 4
+
 
 def _known(name: str) -> KnownDataset:
-    keys = {"path": f"{name}.npz"}
-    if augment := _AUGMENT.get(name.partition("_")[0]):
+    keys: dict[str, Any] = {"path": f"{name}.npz"}
+    base = name.partition("_")[0]
+    if augment := _AUGMENT.get(base):
         keys["augment"] = augment
+    if base in _ORDERED:
+        keys["ordered"] = True
     return KnownDataset(keys, f"with a network: sweep data prepare {name}")
 
 

@@ -12,7 +12,13 @@ from sweep.space.registries import LOSSES
 
 
 class Loss(ABC):
-    """What training makes small: a function of the logits and the class of each sample."""
+    """What training makes small: a function of the logits and the class of each sample.
+
+    Attributes:
+        targets: kinds of target that it has a meaning for; see `sweep.space.specs.Target`.
+    """
+
+    targets: frozenset[str] = frozenset({"multiclass", "ordinal"})
 
     @abstractmethod
     def of_each(self, logits_NC: Tensor, labels_N: Tensor) -> Tensor:

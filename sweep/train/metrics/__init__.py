@@ -12,14 +12,19 @@ from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions
 # The order in reports; metrics from outside follow.
 _ORDER = (
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "precision_macro",
-    "recall_macro", "f1_macro", "mcc", "auroc", "auprc", "ece", "brier",
+    "recall_macro", "f1_macro", "mcc", "quadratic_kappa", "auroc", "auprc", "ece", "brier", "mae",
 )  # fmt: skip
 
 
-def all_metrics() -> dict[str, Metric]:
-    """Return every metric by its name, in the order in which they are shown."""
+def all_metrics(target: str | None = None) -> dict[str, Metric]:
+    """Return every metric by its name, in the order in which they are shown.
+
+    Args:
+        target: leave out those without a meaning for this kind of target.
+    """
     found: dict[str, Metric] = METRICS.items()
-    return {name: found[name] for name in dict.fromkeys([*_ORDER, *found])}
+    ordered = {name: found[name] for name in dict.fromkeys([*_ORDER, *found])}
+    return {n: own for n, own in ordered.items() if target is None or target in own.targets}
 
 
 def metric_of(name: str) -> Metric:
@@ -28,27 +33,34 @@ def metric_of(name: str) -> Metric:
     return found
 
 
-def score(labels_N: Labels, probabilities_NC: Floats) -> dict[str, float]:
+def score(
+    labels_N: Labels, probabilities_NC: Floats, target: str = "multiclass"
+) -> dict[str, float]:
     """Return every metric of one prediction; NaN for what one class alone leaves undefined.
 
     Args:
         labels_N: class indices.
         probabilities_NC: class probabilities.
+        target: the kind of target; see `sweep.space.specs.Target`.
     """
-    values = score_each(labels_N, probabilities_NC[None])
+    values = score_each(labels_N, probabilities_NC[None], target)
     return {name: float(value_K[0]) for name, value_K in values.items()}
 
 
-def score_each(labels_N: Labels, probabilities_KNC: Floats) -> dict[str, Floats]:
+def score_each(
+    labels_N: Labels, probabilities_KNC: Floats, target: str = "multiclass"
+) -> dict[str, Floats]:
     """Return every metric of each of K predictions of the same samples: metric -> (K,)."""
     given = WeightedPredictions.of_weight_1(labels_N, probabilities_KNC)
-    return {name: metric.score(given) for name, metric in all_metrics().items()}
+    return {name: metric.score(given) for name, metric in all_metrics(target).items()}
 
 
-def influences(labels_N: Labels, probabilities_NC: Floats) -> dict[str, Floats]:
+def influences(
+    labels_N: Labels, probabilities_NC: Floats, target: str = "multiclass"
+) -> dict[str, Floats]:
     """Return the influence of each sample on each metric that has a variance: metric -> (N,)."""
     given = WeightedPredictions.of_weight_1(labels_N, probabilities_NC[None])
-    metrics = all_metrics().items()
+    metrics = all_metrics(target).items()
     return {name: metric.influences(given) for name, metric in metrics if metric.has_variance}
 
 

@@ -77,6 +77,7 @@ class Metric(ABC):
         low, high: the values between which it lies.
         mean_over_classes: a mean over classes, so that the rarest of them decides how well it is
             known.
+        targets: kinds of target that it has a meaning for; see `sweep.space.specs.Target`.
         has_variance: whether the variance over the test groups is that of its influences. Not of
             a metric that the noise of the predictions biases.
         interval: which interval it gets: that of a share of samples (Wilson), of an area under
@@ -88,6 +89,7 @@ class Metric(ABC):
     low = 0.0
     high = 1.0
     mean_over_classes = False
+    targets: frozenset[str] = frozenset({"multiclass", "ordinal"})
     has_variance = True
     interval: Literal["share", "area", "error"] = "share"
 
