@@ -39,8 +39,8 @@ def score(
     """Return every metric of one prediction; NaN for what one class alone leaves undefined.
 
     Args:
-        labels_N: class indices.
-        probabilities_NC: class probabilities.
+        labels_N: class indices; of several labels a matrix (N, C) of 0 and 1.
+        probabilities_NC: class probabilities, or of each label.
         target: the kind of target; see `sweep.space.specs.Target`.
     """
     values = score_each(labels_N, probabilities_NC[None], target)
@@ -70,12 +70,13 @@ def pool(
     """Return the label (U,) and the mean probabilities (K, U, C) of each unit of samples.
 
     Args:
-        units_N: which unit each sample belongs to, from 0; all samples of a unit have one label.
+        units_N: which unit each sample belongs to, from 0; all samples of a unit have the same
+            label, or labels.
             None leaves everything as it is.
     """
     if units_N is None:
         return labels_N, probabilities_KNC
-    labels_U = np.empty(int(units_N.max()) + 1, dtype=labels_N.dtype)
+    labels_U = np.empty((int(units_N.max()) + 1, *labels_N.shape[1:]), dtype=labels_N.dtype)
     labels_U[units_N] = labels_N
     sums_UKC = np.zeros((len(labels_U), *probabilities_KNC.shape[::2]))
     np.add.at(sums_UKC, units_N, probabilities_KNC.swapaxes(0, 1))

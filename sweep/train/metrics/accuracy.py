@@ -1,4 +1,7 @@
-"""Accuracy: the share of the samples that were predicted rightly."""
+"""Accuracy: the share of the samples that were predicted rightly.
+
+Of several labels the mean of their accuracies, which is one less the Hamming loss.
+"""
 
 import numpy as np
 
@@ -14,6 +17,8 @@ class Accuracy(ConfusionMetric):
 
     def of_counts(self, counts: Counts) -> Floats:
         """Return the share of the hits."""
+        if counts.samples is not None:
+            return np.asarray(((counts.hits + counts.rejected) / counts.samples).mean(axis=-1))
         return np.asarray(counts.hits.sum(axis=-1) / counts.true.sum(axis=-1))
 
 

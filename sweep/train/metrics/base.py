@@ -1,6 +1,8 @@
 """What a metric is, and what every metric is computed from.
 
-Dimensions: N samples, C classes, K predictions of the same samples (the members of a wave).
+Dimensions: N samples, C classes, K predictions of the same samples (the members of a wave). Labels
+are class indices (N,); where a sample may have several, or none, they are a matrix (N, C) of 0 and
+1, and the probabilities are those of each label alone. Their metrics are means over the labels.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
+ALL_TARGETS = frozenset({"multiclass", "ordinal", "multilabel"})
+
 Result = TypeVar("Result")
 
 _STEP = 1e-3  # step of a sample's weight for numerical differentiation
@@ -26,7 +30,7 @@ class WeightedPredictions:
     """Class probabilities of the same samples, with what each sample weighs.
 
     Attributes:
-        labels_N: class indices.
+        labels_N: class indices, or a matrix of 0 and 1.
         probabilities_KNC: of each of K predictions.
         weights_N: 1 for each sample, where they are not weighted.
         computed: what several metrics need, so that it is computed once; see `computed_once`.
@@ -47,9 +51,19 @@ class WeightedPredictions:
         return WeightedPredictions(self.labels_N, self.probabilities_KNC, weights_N)
 
     @property
+    def multilabel(self) -> bool:
+        """Whether a sample may have several labels."""
+        return self.labels_N.ndim == 2
+
+    @property
     def classes(self) -> int:
         """C, whether each class has samples or not."""
         return int(self.probabilities_KNC.shape[2])
+
+
+def positives(labels_N: Labels, place: int) -> NDArray[np.bool_]:
+    """Return which samples have the class, or the label, at a place: mask (N,)."""
+    return np.asarray(labels_N == place if labels_N.ndim == 1 else labels_N[:, place] == 1)
 
 
 def computed_once(
@@ -119,6 +133,6 @@ class Metric(ABC):
             found_N[part] = (up - down) / (2 * _STEP)
         return found_N
 
-    def most(self, classes: int) -> float:
-        """Return the largest value that the metric can have with so many classes."""
+    def most(self, classes: int, multilabel: bool = False) -> float:
+        """Return the largest value that the metric can have with so many classes, or labels."""
         return self.high

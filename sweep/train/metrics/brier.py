@@ -1,9 +1,12 @@
-"""Brier score: the mean squared error of the probabilities; of two classes the second's."""
+"""Brier score: the mean squared error of the probabilities; of two classes the second's.
+
+Of several labels the mean of their Brier scores.
+"""
 
 import numpy as np
 
 from sweep.space.registries import METRICS
-from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions
+from sweep.train.metrics.base import ALL_TARGETS, Floats, Labels, Metric, WeightedPredictions
 
 
 class Brier(Metric):
@@ -12,6 +15,7 @@ class Brier(Metric):
     title = "Brier score"
     lower_is_better = True
     interval = "error"
+    targets = ALL_TARGETS
 
     def score(self, given: WeightedPredictions) -> Floats:
         """Return the mean squared error of each prediction (K,)."""
@@ -23,13 +27,15 @@ class Brier(Metric):
         errors_N = _squared_errors(given.labels_N, given.probabilities_KNC[0])
         return np.asarray((errors_N - errors_N.mean()) / len(errors_N))
 
-    def most(self, classes: int) -> float:
-        """Return 1 for two classes, of which one counts, and 2 for more."""
-        return 1.0 if classes == 2 else 2.0
+    def most(self, classes: int, multilabel: bool = False) -> float:
+        """Return 1 for labels and for two classes, of which one counts, and 2 for more."""
+        return 1.0 if multilabel or classes == 2 else 2.0
 
 
 def _squared_errors(labels_N: Labels, probabilities_NC: Floats) -> Floats:
     """Return each sample's part of the Brier score, shape (N,)."""
+    if labels_N.ndim == 2:
+        return np.asarray(((probabilities_NC - labels_N) ** 2).mean(axis=1))
     one_hot_NC = np.eye(probabilities_NC.shape[1])[labels_N]
     errors_N = ((probabilities_NC - one_hot_NC) ** 2).sum(axis=1)
     return np.asarray(errors_N / 2 if probabilities_NC.shape[1] == 2 else errors_N)

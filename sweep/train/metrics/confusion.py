@@ -2,18 +2,28 @@
 
 Precision, recall and F1 are averaged with the classes' frequencies, or alike (``_macro``) over the
 classes that are there or predicted, as scikit-learn does; what has no samples or predictions
-counts zero.
+counts zero. Of several labels, each of which is predicted where its probability is above a half,
+the counts are those of the samples that have it.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions, computed_once
+from sweep.train.metrics.base import (
+    ALL_TARGETS,
+    Floats,
+    Labels,
+    Metric,
+    WeightedPredictions,
+    computed_once,
+)
 
 _STEP = 1e-3  # step of a count for numerical differentiation
+_HALF = 0.5  # a label is predicted above it
 _MOST_COUNTS = 1 << 22  # counts held in memory at once
 
 
@@ -25,16 +35,26 @@ class Counts:
         hits: weight of the samples of each class that were predicted as it, shape (..., C).
         true: of the samples of each class, shape (..., C).
         predicted: of the samples predicted as each class, shape (..., C).
+        samples: of several labels, the weight of all samples for each, shape (..., C); else None.
     """
 
     hits: Floats
     true: Floats
     predicted: Floats
+    samples: Floats | None = None
+
+    @property
+    def rejected(self) -> Floats:
+        """Of several labels, the weight of the samples rightly predicted not to have each."""
+        assert self.samples is not None
+        return np.asarray(self.samples - self.true - self.predicted + self.hits)
 
 
 @computed_once
 def count(given: WeightedPredictions) -> Counts:
     """Count what each of K predictions of the same samples says: arrays (K, C)."""
+    if given.multilabel:
+        return _count_labels(given)
     predictions, _, classes = given.probabilities_KNC.shape
     predicted_KN = given.probabilities_KNC.argmax(axis=2)
     offsets_K1 = np.arange(predictions)[:, None] * classes
@@ -54,8 +74,23 @@ def count(given: WeightedPredictions) -> Counts:
     )
 
 
+def _count_labels(given: WeightedPredictions) -> Counts:
+    weights_N1, has_NC = given.weights_N[:, None], given.labels_N == 1
+    predicted_KNC = given.probabilities_KNC > _HALF
+    hits_KC = ((predicted_KNC & has_NC) * weights_N1).sum(axis=1)
+    true_C = (has_NC * weights_N1).sum(axis=0)
+    return Counts(
+        np.asarray(hits_KC),
+        np.broadcast_to(true_C, hits_KC.shape),
+        np.asarray((predicted_KNC * weights_N1).sum(axis=1)),
+        np.full(hits_KC.shape, given.weights_N.sum()),
+    )
+
+
 class ConfusionMetric(Metric):
     """A metric of the counts of a confusion matrix."""
+
+    targets = ALL_TARGETS
 
     @abstractmethod
     def of_counts(self, counts: Counts) -> Floats:
@@ -68,11 +103,36 @@ class ConfusionMetric(Metric):
 
     def influences(self, given: WeightedPredictions) -> Floats:
         """Differentiate by the counts that have samples."""
+        if given.multilabel:
+            return self._influences_of_labels(given)
         steps = _steps(given)
         with np.errstate(invalid="ignore", divide="ignore"):
             slopes = [(self.of_counts(up) - self.of_counts(down)) / (2 * _STEP)
                       for up, down in steps.moved]  # fmt: skip
         return np.asarray(np.concatenate(slopes)[steps.of_there_N])
+
+    def _influences_of_labels(self, given: WeightedPredictions) -> Floats:
+        """Sum over the labels: a sample moves the counts of each by what it is of it."""
+        now, one_hot_CC = count(given), np.eye(given.classes)
+        has_NC, predicted_NC = given.labels_N == 1, given.probabilities_KNC[0] > _HALF
+        found_N = np.zeros(len(has_NC))
+        for has, predicted in product((False, True), repeat=2):
+            step = (has and predicted, has, predicted, True)
+            there = (now.hits[:1], now.true[:1], now.predicted[:1], now.samples[:1])  # type: ignore[index]
+            up, down = (
+                self.of_counts(
+                    Counts(
+                        *(
+                            c + side * _STEP * s * one_hot_CC
+                            for c, s in zip(there, step, strict=True)
+                        )
+                    )
+                )
+                for side in (1, -1)
+            )
+            slope_C = (up - down) / (2 * _STEP)
+            found_N += ((has_NC == has) & (predicted_NC == predicted)) @ slope_C
+        return found_N
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,12 @@
-"""ECE: the expected calibration error of the predicted class (Guo et al. 2017)."""
+"""ECE: the expected calibration error of the predicted class (Guo et al. 2017).
+
+Of several labels the mean of their errors; what is predicted of each is that it is there, or not.
+"""
 
 import numpy as np
 
 from sweep.space.registries import METRICS
-from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions
+from sweep.train.metrics.base import ALL_TARGETS, Floats, Labels, Metric, WeightedPredictions
 
 CALIBRATION_BINS = 15
 
@@ -13,6 +16,7 @@ class ECE(Metric):
 
     title = "ECE"
     lower_is_better = True
+    targets = ALL_TARGETS
     has_variance = False  # the noise of the predictions biases this metric upwards
 
     def score(self, given: WeightedPredictions) -> Floats:
@@ -20,9 +24,22 @@ class ECE(Metric):
         return np.array([self._of_one(given, p_NC) for p_NC in given.probabilities_KNC])
 
     def _of_one(self, given: WeightedPredictions, probabilities_NC: Floats) -> float:
+        if given.multilabel:
+            labels = range(given.classes)
+            return float(np.mean([self._of_label(given, probabilities_NC, c) for c in labels]))
         gaps_N, bins_N = calibration_gaps(given.labels_N, probabilities_NC)
         gaps = np.bincount(bins_N, weights=gaps_N * given.weights_N)
         return float(np.abs(gaps).sum() / given.weights_N.sum())
+
+    def _of_label(self, given: WeightedPredictions, probabilities_NC: Floats, place: int) -> float:
+        of_label_NC = two_sided(probabilities_NC[:, place])
+        one = WeightedPredictions(given.labels_N[:, place], of_label_NC[None], given.weights_N)
+        return self._of_one(one, of_label_NC)
+
+
+def two_sided(probabilities_N: Floats) -> Floats:
+    """Return the probabilities (N, 2) that a label is not there, and that it is."""
+    return np.stack([1 - probabilities_N, probabilities_N], axis=1)
 
 
 def calibration_gaps(labels_N: Labels, probabilities_NC: Floats) -> tuple[Floats, Labels]:

@@ -26,7 +26,7 @@ class MeanAbsoluteError(Metric):
         distance_N = np.abs(predicted_N - given.labels_N).astype(np.float64)
         return np.asarray((distance_N - distance_N.mean()) / len(distance_N))
 
-    def most(self, classes: int) -> float:
+    def most(self, classes: int, multilabel: bool = False) -> float:
         """Return the distance of the first class from the last."""
         return float(classes - 1)
 

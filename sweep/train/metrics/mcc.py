@@ -1,4 +1,7 @@
-"""MCC: Matthews' correlation of true and predicted classes; of several Gorodkin's (2004)."""
+"""MCC: Matthews' correlation of true and predicted classes; of several Gorodkin's (2004).
+
+Of several labels the mean of their correlations.
+"""
 
 import numpy as np
 
@@ -16,12 +19,23 @@ class MCC(ConfusionMetric):
 
     def of_counts(self, counts: Counts) -> Floats:
         """Return the correlation; 0 where one side does not vary."""
+        if counts.samples is not None:
+            return np.asarray(_of_labels(counts).mean(axis=-1))
         true, predicted = counts.true, counts.predicted
         total = true.sum(axis=-1)
         covariance = counts.hits.sum(axis=-1) * total - (true * predicted).sum(axis=-1)
         spread_true = total**2 - (true**2).sum(axis=-1)
         spread_predicted = total**2 - (predicted**2).sum(axis=-1)
         return np.asarray(np.nan_to_num(covariance / np.sqrt(spread_true * spread_predicted)))
+
+
+def _of_labels(counts: Counts) -> Floats:
+    """Return the correlation of each label (..., C); 0 where one side does not vary."""
+    assert counts.samples is not None
+    samples, true, predicted = counts.samples, counts.true, counts.predicted
+    covariance = counts.hits * samples - true * predicted
+    spread = true * (samples - true) * predicted * (samples - predicted)
+    return np.asarray(np.nan_to_num(covariance / np.sqrt(np.maximum(spread, 0))))
 
 
 METRICS.register("mcc", MCC())

@@ -1,7 +1,7 @@
 """Metrics of how the samples of a class rank among the others by its probability.
 
 Macro-averaged one-vs-rest over the classes that have samples on both sides, as scikit-learn does;
-of two classes the second against the first.
+of two classes the second against the first. Of several labels the mean of those of each.
 """
 
 from abc import abstractmethod
@@ -10,12 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.train.metrics.base import Floats, Labels, Metric, WeightedPredictions, computed_once
+from sweep.train.metrics.base import (
+    ALL_TARGETS,
+    Floats,
+    Labels,
+    Metric,
+    WeightedPredictions,
+    computed_once,
+    positives,
+)
 
 
-def sided(classes: int) -> range:
+def sided(classes: int, multilabel: bool = False) -> range:
     """Return the classes to rank against the rest: of two, the second is the positive one."""
-    return range(1, 2) if classes == 2 else range(classes)
+    return range(1, 2) if classes == 2 and not multilabel else range(classes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,8 @@ class Ranked:
 class RankMetric(Metric):
     """A metric of the order of the samples, averaged over the classes."""
 
+    targets = ALL_TARGETS
+
     @abstractmethod
     def of_ranks(self, ranked: Ranked) -> Floats:
         """Return the metric of one class against the rest for each prediction, (K,)."""
@@ -55,7 +65,7 @@ class RankMetric(Metric):
     def influences(self, given: WeightedPredictions) -> Floats:
         """Return those of the classes, averaged; NaN if the labels are of one class."""
         found = [
-            self.influences_of_class(given.labels_N == c, given.probabilities_KNC[0, :, c])
+            self.influences_of_class(positives(given.labels_N, c), given.probabilities_KNC[0, :, c])
             for c in _two_sided(given)
         ]
         if not found:
@@ -67,14 +77,14 @@ class RankMetric(Metric):
 def rank(given: WeightedPredictions) -> list[Ranked]:
     """Rank the samples by each class that has samples on both sides."""
     return [
-        _rank(given.labels_N == c, given.probabilities_KNC[:, :, c], given.weights_N)
+        _rank(positives(given.labels_N, c), given.probabilities_KNC[:, :, c], given.weights_N)
         for c in _two_sided(given)
     ]
 
 
 def _two_sided(given: WeightedPredictions) -> list[int]:
-    labels_N = given.labels_N
-    return [c for c in sided(given.classes) if 0 < (labels_N == c).sum() < len(labels_N)]
+    counts = {c: positives(given.labels_N, c).sum() for c in sided(given.classes, given.multilabel)}
+    return [c for c, count in counts.items() if 0 < count < len(given.labels_N)]
 
 
 def _rank(positive_N: NDArray[np.bool_], scores_KN: Floats, weights_N: Floats) -> Ranked:
