@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sweep.base.identity import canonical_hash
 from sweep.base.settings import default_cache
 from sweep.data.layouts import read_samples, source
-from sweep.data.manifest import SPLITS, UNUSED, Manifest, Sample
+from sweep.data.manifest import SPLITS, UNUSED, Manifest, Sample, positives
+from sweep.data.multilabel import label_names
 from sweep.data.positive import ordered_classes
 from sweep.data.quality.duplicate_groups import merged_groups, several_labels
 from sweep.data.quality.leaks import find_leaks, settle_leaks
@@ -69,7 +70,7 @@ class Dataset:
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Class indices of all samples, shape (N,)."""
+        """Class indices of all samples, shape (N,); of several labels 0 and 1, shape (N, C)."""
         return self.manifest.labels
 
     @property
@@ -96,8 +97,9 @@ def read_manifest(
     Raises DataError if it is not there, not in its layout, or cannot be split.
     """
     samples = samples_of(spec, data_root)
-    splits = assign_splits(spec.name, samples, split, fold, partition)
-    return Manifest.of(samples, splits.tolist(), classes_of(spec, samples))
+    several = bool(spec.multilabel)
+    splits = assign_splits(spec.name, samples, split, fold, partition, multilabel=several)
+    return Manifest.of(samples, splits.tolist(), classes_of(spec, samples), several)
 
 
 def classes_of(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
@@ -105,6 +107,8 @@ def classes_of(spec: DatasetSpec, samples: Sequence[Sample]) -> list[str]:
 
     Raises DataError if its entry names a positive class that is none.
     """
+    if spec.multilabel:
+        return label_names(spec.name, samples, spec.multilabel)
     labels = [sample.label for sample in samples]
     return ordered_classes(spec.name, labels, spec.positive, spec.ordered)
 
@@ -217,11 +221,12 @@ def samples_of_one_group(
     samples = samples_of(spec, data_root)
     clusters = merged_groups(manifest.groups, near_duplicates.alike)
     own_test = np.asarray([sample.split == "test" for sample in samples])
-    unclear = several_labels(manifest.labels, near_duplicates.alike) & ~own_test
+    unclear = several_labels(manifest.label_sets, near_duplicates.alike) & ~own_test
     if clusters == manifest.groups and not unclear.any():
         return Together(manifest.splits, clusters, unclear)
     together = [replace(s, group=c) for s, c in zip(samples, clusters, strict=True)]
-    splits = assign_splits(spec.name, together, split, fold, partition, unclear)
+    several = manifest.multilabel
+    splits = assign_splits(spec.name, together, split, fold, partition, unclear, several)
     return Together(splits, clusters, unclear)
 
 
@@ -270,8 +275,13 @@ def _with_fraction(spec: DatasetSpec, dataset: Dataset, fraction: float, seed: i
 
 def _require_every_class(spec: DatasetSpec, dataset: Dataset) -> None:
     rows = np.concatenate([dataset.rows(split) for split in SPLITS])
-    labels = [dataset.classes[label] for label in dataset.labels[rows]]
-    require_every_class(spec.name, labels, dataset.manifest.splits[rows], dataset.classes)
+    splits = dataset.manifest.splits[rows]
+    labels, parts = [], []
+    for place, name in enumerate(dataset.classes):
+        of_class = splits[positives(dataset.labels[rows], place)]
+        labels += [name] * len(of_class)
+        parts.append(of_class)
+    require_every_class(spec.name, labels, np.concatenate(parts), dataset.classes)
 
 
 def store_plan(

@@ -13,7 +13,8 @@ from sweep.base.atomic import write_atomically
 from sweep.base.identity import canonical_hash
 from sweep.base.settings import default_cache
 from sweep.data.dataset import Dataset, DatasetView, classes_of, samples_of, store_plan
-from sweep.data.manifest import UNUSED, Manifest
+from sweep.data.manifest import UNUSED, Manifest, positives
+from sweep.data.multilabel import labels_of
 from sweep.data.quality.near_duplicates import THUMBNAIL, same_as_any
 from sweep.data.store.building import Progress, StorePlan
 from sweep.data.store.image_store import open_store
@@ -33,7 +34,9 @@ def external_manifest(spec: DatasetSpec, of: DatasetSpec, data_root: Path) -> Ma
         DataError: it has a class that the data set has not, or lacks one.
     """
     samples, classes = samples_of(spec, data_root), classes_of(of, samples_of(of, data_root))
-    own = list(dict.fromkeys(sample.label for sample in samples))
+    several = bool(of.multilabel)
+    each = (labels_of(sample, several) for sample in samples)
+    own = list(dict.fromkeys(label for labels in each for label in labels))
     if unknown := [label for label in own if label not in classes]:
         hints = "".join(nearest(label, classes) for label in unknown[:1])
         raise DataError(
@@ -45,7 +48,7 @@ def external_manifest(spec: DatasetSpec, of: DatasetSpec, data_root: Path) -> Ma
             f"external set {spec.name} of {of.name} has no sample of {shorten(absent)}: metrics "
             "over all classes cannot be compared with those of the test split"
         )
-    return Manifest.of(samples, ["test"] * len(samples), classes)
+    return Manifest.of(samples, ["test"] * len(samples), classes, several)
 
 
 def external_store(view: DatasetView, of: DatasetSpec, data_root: Path) -> StorePlan:
@@ -101,8 +104,8 @@ def open_external(
         raise DataError(f"external set {spec.name} of {of.name}: {text}; 'leaks' refuses them")
     splits = np.where(known, UNUSED, manifest.splits)
     kept = Dataset(manifest.resplit(splits), store, manifest.groups, spec.pooled, (text,))
-    present = {kept.classes[label] for label in kept.labels[kept.rows("test")]}
-    if absent := [label for label in kept.classes if label not in present]:
+    left = kept.labels[kept.rows("test")]
+    if absent := [n for i, n in enumerate(kept.classes) if not positives(left, i).any()]:
         raise DataError(f"external set {spec.name} of {of.name}: {text}; none is left of {absent}")
     return kept
 

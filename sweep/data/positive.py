@@ -37,7 +37,7 @@ def ordered_classes(
     if ordered:
         return _in_order(name, set(labels), ordered)
     counts = Counter(labels)
-    classes = sorted(counts, key=_natural)
+    classes = sorted(counts, key=natural)
     if positive is not None and (len(classes) != 2 or positive not in classes):
         hint = "" if positive in classes else nearest(positive, classes)
         raise DataError(
@@ -51,7 +51,7 @@ def ordered_classes(
 
 
 def _in_order(name: str, classes: set[str], ordered: bool | Sequence[str]) -> list[str]:
-    found = sorted(classes, key=_natural)
+    found = sorted(classes, key=natural)
     if isinstance(ordered, Sequence):
         if set(ordered) != classes or len(ordered) != len(classes):
             raise DataError(
@@ -74,6 +74,11 @@ def _find_by_name(classes: list[str]) -> str | None:
     return next(label for label in classes if label != negative[0])
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+def is_negative(label: str) -> bool:
+    """Tell a name of the class without the finding, by a word and not by a number."""
+    return _NEGATIVE.fullmatch(label.strip()) is not None and not label.strip("-").isdecimal()
+
+
+def natural(name: str) -> tuple[int, int, str]:
     """Sort '2' before '10', numbers before words."""
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)

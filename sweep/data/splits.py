@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.data.manifest import SPLITS, UNUSED, Sample
+from sweep.data.multilabel import labels_of
 from sweep.errors import DataError, listing
 from sweep.space.recipe import Split
 
@@ -18,6 +19,7 @@ def assign_splits(
     fold: int = 0,
     partition: int = 0,
     left_out: NDArray[np.bool_] | None = None,
+    multilabel: bool = False,
 ) -> NDArray[np.str_]:
     """Return the split of every sample; those the dataset does not bring are carved from train.
 
@@ -31,6 +33,7 @@ def assign_splits(
             and val anew in each. A dataset's own val split is part of what remains, unless
             `split.val` is ``own``: then it is the val split of every partition.
         left_out: mask of samples that no split may have, shape (N,).
+        multilabel: samples have sets of labels, each of which is kept in proportion.
 
     Raises DataError if a class is too small to be in every split.
     """
@@ -40,8 +43,9 @@ def assign_splits(
     if left_out is not None:
         given = [UNUSED if out else part for part, out in zip(given, left_out, strict=True)]
     missing = [part for part in ("test", "val") if part not in given]
-    _refuse_small_classes(name, samples, given, _needed(split, missing))
-    labels = np.unique([sample.label for sample in samples], return_inverse=True)[1]
+    each = [labels_of(sample, multilabel) for sample in samples]
+    _refuse_small_classes(name, samples, each, given, _needed(split, missing))
+    labels = _indicator(each) if multilabel else np.unique(each, return_inverse=True)[1].ravel()
     groups = np.unique([sample.group for sample in samples], return_inverse=True)[1]
     assigned = np.asarray(given, dtype="<U6")
     whole = int((assigned == "train").sum())
@@ -60,14 +64,26 @@ def assign_splits(
             carved = carve(labels[train], groups[train], count / len(train), rng)
         assigned[train[carved]] = part
     used = [index for index, part in enumerate(given) if part != UNUSED]
-    every = {sample.label for sample in samples}
+    every = {label for own in each for label in own}
+    seen = [(label, assigned[i]) for i in used for label in each[i]]
     try:
-        require_every_class(name, [samples[i].label for i in used], assigned[used], sorted(every))
+        require_every_class(
+            name, [label for label, _ in seen], np.array([part for _, part in seen]), sorted(every)
+        )
     except DataError as error:
         out = 0 if left_out is None else int(left_out.sum())
         why = f"\n({out:,} samples are left out: the same pictures have other labels, too.)"
         raise DataError(f"{error}{why if out else ''}") from None
     return assigned
+
+
+def _indicator(each: Sequence[Sequence[str]]) -> NDArray[np.int64]:
+    """Return 1 for each label that a sample has (N, C), and for samples without any one column."""
+    places = {name: i for i, name in enumerate(sorted({label for own in each for label in own}))}
+    found = np.zeros((len(each), len(places) + 1), dtype=np.int64)
+    for row, own in enumerate(each):
+        found[row, [places[label] for label in own] or [len(places)]] = 1
+    return found
 
 
 def _needed(split: Split, missing: list[str]) -> int:
@@ -102,9 +118,11 @@ def nested(
         Mask of the chosen samples, shape (N,).
     """
     units, unit_of = np.unique(groups, return_inverse=True)
-    counts_GC = np.zeros((len(units), int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(counts_GC, (unit_of, labels), 1)
+    counts_GC = _counts(labels, unit_of, len(units))
     class_G, size_G = counts_GC.argmax(axis=1), counts_GC.sum(axis=1)
+    if labels.ndim == 2:  # a group stands within its rarest label
+        rarity_C = np.argsort(np.argsort(-counts_GC.sum(axis=0), kind="stable"))
+        class_G = np.where(counts_GC > 0, rarity_C, -1).argmax(axis=1)
     chosen = np.zeros(len(units), dtype=bool)
     order = np.random.default_rng([seed, len(units)]).permutation(len(units))
     for index in np.unique(class_G):
@@ -128,7 +146,7 @@ def carve(
     on one side. Then classes that are only on one side get their smallest group moved.
 
     Args:
-        labels: class indices, shape (N,).
+        labels: class indices, shape (N,); of several labels a sample 1 for those it has, (N, C).
         groups: group indices, shape (N,).
         fraction: share wanted, between 0 and 1.
         rng: decides among equals.
@@ -137,8 +155,7 @@ def carve(
         Mask of the chosen samples, shape (N,).
     """
     units, unit_of = np.unique(groups, return_inverse=True)
-    counts_GC = np.zeros((len(units), int(labels.max()) + 1), dtype=np.int64)
-    np.add.at(counts_GC, (unit_of, labels), 1)
+    counts_GC = _counts(labels, unit_of, len(units))
     totals_C = np.maximum(counts_GC.sum(axis=0), 1)
     shuffled = rng.permutation(len(units))
     order = shuffled[np.argsort(-counts_GC[shuffled].sum(axis=1), kind="stable")]
@@ -158,6 +175,17 @@ def carve(
             surplus[classes[i]] = value
     _mend(taken, counts_GC)
     return np.asarray(taken[unit_of])
+
+
+def _counts(labels: NDArray[np.int64], unit_of: NDArray[np.int64], units: int) -> NDArray[np.int64]:
+    """Return how many samples of each class, or with each label, each group has (G, C)."""
+    if labels.ndim == 2:
+        counts_GC = np.zeros((units, labels.shape[1]), dtype=np.int64)
+        np.add.at(counts_GC, unit_of, labels)
+        return counts_GC
+    counts_GC = np.zeros((units, int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(counts_GC, (unit_of, labels), 1)
+    return counts_GC
 
 
 def _mend(taken: NDArray[np.bool_], counts_GC: NDArray[np.int64]) -> None:
@@ -191,13 +219,17 @@ def require_every_class(
 
 
 def _refuse_small_classes(
-    name: str, samples: Sequence[Sample], given: list[str], need: int
+    name: str,
+    samples: Sequence[Sample],
+    each: Sequence[Sequence[str]],
+    given: list[str],
+    need: int,
 ) -> None:
     groups_of: dict[str, set[str]] = defaultdict(set)
-    for sample, part in zip(samples, given, strict=True):
-        if part == "train":
-            groups_of[sample.label].add(sample.group)
-    labels = {sample.label for sample in samples}
+    for sample, own, part in zip(samples, each, given, strict=True):
+        for label in own if part == "train" else ():
+            groups_of[label].add(sample.group)
+    labels = {label for own in each for label in own}
     if len(labels) < 2:
         only = "".join(labels) or "none"
         raise DataError(f"dataset {name}: two classes at least are needed, found: {only}")

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from sweep.backbones.backbone import (
     bare_network,
     features_of,
@@ -29,7 +27,7 @@ from sweep.data.dataset import (
 from sweep.data.external import external_store, open_external
 from sweep.data.inputs import Inputs
 from sweep.data.layouts import missing as missing_data
-from sweep.data.manifest import Manifest
+from sweep.data.manifest import Manifest, positives
 from sweep.data.quality.remarks import remarks
 from sweep.data.store.building import Progress, StorePlan
 from sweep.data.subgroups import read_subgroups
@@ -345,7 +343,7 @@ def _excluded(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:
 def _of_external(name: str, dataset: Dataset) -> list[str]:
     """Tell how many samples of each class an external set has, and what was left out."""
     rows = dataset.labels[dataset.rows("test")]
-    counts = np.bincount(rows, minlength=len(dataset.classes)).tolist()
+    counts = [int(positives(rows, place).sum()) for place in range(len(dataset.classes))]
     found = zip(dataset.classes, counts, strict=True)
     of_class = shorten([f"{label} {count:,}" for label, count in found])
     lines = [f"{name}: external test set, {len(rows):,} ({of_class})"]

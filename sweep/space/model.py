@@ -84,6 +84,7 @@ def cell_name(dataset: str, backbone: str, freeze: str, train_fraction: float) -
 _HINTS = {
     "multiclass": "; if its classes have an order, say so in its entry: ordered: [lowest, ...]",
     "ordinal": "",
+    "multilabel": "",
 }
 
 

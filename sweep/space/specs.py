@@ -18,8 +18,8 @@ from sweep.space.registries import LAYOUTS
 KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "modality", "slices"})
 
 
-# What a data set's labels are: one class of several, or one of several in an order.
-Target = Literal["multiclass", "ordinal"]
+# What a data set's labels are: one class of several, one of several in an order, or any of several.
+Target = Literal["multiclass", "ordinal", "multilabel"]
 
 
 class Subgroups(Part):
@@ -91,6 +91,9 @@ class DatasetSpec(Part):
     slices: Count = 3  # slices taken of each volume
     # Positive class of a binary dataset, for AUPRC, ROC and precision-recall; see data/positive.py.
     positive: str | None = None
+    # Each sample has any of several labels, or none: true where a text has them, Effusion|Nodule,
+    # or the names of a table's columns of 0 and 1.
+    multilabel: bool | tuple[str, ...] = Field(default=False, exclude_if=lambda names: not names)
     # The classes in their order, from the lowest, or true for the order of their numbers.
     ordered: bool | tuple[str, ...] = Field(default=False, exclude_if=lambda order: not order)
     unreadable: Literal["error", "skip"] = "error"
@@ -139,6 +142,11 @@ class DatasetSpec(Part):
             raise ValueError(f"dataset {self.name!r} needs a path (its layout is {self.layout})")
         if (self.val or self.test) and not self.train:
             raise ValueError(f"dataset {self.name!r} names a test or val folder but no train one")
+        if self.multilabel and (self.ordered or self.positive):
+            raise ValueError(
+                f"dataset {self.name!r}: multilabel excludes ordered and positive: each label is "
+                "there or not"
+            )
         if self.ordered and self.positive:
             raise ValueError(
                 f"dataset {self.name!r}: positive and ordered exclude each other; of two ordered "
@@ -147,6 +155,11 @@ class DatasetSpec(Part):
         names = [item.name for item in self.external]
         if twice := [name for name in names if names.count(name) > 1]:
             raise ValueError(f"dataset {self.name!r} has two external sets {twice[0]!r}")
+        if any(bool(item.multilabel) != bool(self.multilabel) for item in self.external):
+            raise ValueError(
+                f"dataset {self.name!r}: its entry and those of its external sets must agree on "
+                "multilabel: the samples of both have several labels, or one class"
+            )
         if any(item.external or item.subgroups for item in self.external):
             raise ValueError(
                 f"dataset {self.name!r}: an external set has no external sets or subgroups itself"
@@ -156,6 +169,8 @@ class DatasetSpec(Part):
     @property
     def target(self) -> Target:
         """What its labels are."""
+        if self.multilabel:
+            return "multilabel"
         return "ordinal" if self.ordered else "multiclass"
 
     @property

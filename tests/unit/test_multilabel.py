@@ -1,11 +1,20 @@
 """Several labels a picture: metrics against scikit-learn's, splits, losses, heads."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from sklearn import metrics as oracle
 
+from sweep.data.layouts import read_samples
+from sweep.data.manifest import Manifest, Sample
+from sweep.data.splits import assign_splits, nested
+from sweep.errors import DataError
+from sweep.space.recipe import Split
+from sweep.space.specs import DatasetSpec
 from sweep.train.metrics import all_metrics, influences, pool, score
 from sweep.train.metrics.base import Metric, WeightedPredictions
 
@@ -88,3 +97,107 @@ def test_the_predictions_of_a_patient_are_averaged_label_by_label() -> None:
     pooled, means = pool(labels, probabilities, np.array([0, 0, 1]))
     assert pooled.tolist() == [[1, 0], [0, 1]]
     assert means[0] == pytest.approx(np.array([[0.4, 0.2], [0.1, 0.9]]))
+
+
+def write_table(folder: Path, rows: list[str], head: str = "path,label") -> DatasetSpec:
+    """Write a table of pictures that are there; return the entry of the data set."""
+    (folder / "img").mkdir(exist_ok=True)
+    for row in rows:
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / row.partition(",")[0])
+    (folder / "t.csv").write_text("\n".join([head, *rows]))
+    columns = head.split(",")[1:] if "label" not in head else True
+    entry = {"name": "d", "layout": "csv", "path": "t.csv", "multilabel": columns}
+    return DatasetSpec.model_validate(entry)
+
+
+def labels_of_table(folder: Path, rows: list[str], head: str = "path,label") -> list[str]:
+    return [sample.label for sample in read_samples(write_table(folder, rows, head), folder)]
+
+
+def test_labels_are_read_from_a_text_and_a_word_for_none_is_no_label(tmp_path: Path) -> None:
+    rows = ["img/0.png,Nodule|Effusion", "img/1.png,No Finding", "img/2.png,Effusion | Effusion"]
+    assert labels_of_table(tmp_path, rows) == ["Effusion|Nodule", "", "Effusion"]
+
+
+def test_labels_are_read_from_columns_of_0_and_1(tmp_path: Path) -> None:
+    rows = ["img/0.png,1,0", "img/1.png,1.0,1", "img/2.png,0,0"]
+    found = labels_of_table(tmp_path, rows, "path,Mass,Edema")
+    assert found == ["Mass", "Edema|Mass", ""]
+
+
+@pytest.mark.parametrize("value", ["-1", "", "0.5", "yes"])
+def test_a_column_of_labels_with_another_value_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(DataError, match="neither 0 nor 1 in 'Edema': row 3"):
+        labels_of_table(tmp_path, ["img/0.png,1,0", f"img/1.png,1,{value}"], "path,Mass,Edema")
+
+
+def test_no_finding_beside_a_finding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'No Finding' beside other labels"):
+        labels_of_table(tmp_path, ["img/0.png,No Finding|Mass", "img/1.png,Edema"])
+
+
+def test_a_label_in_two_spellings_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="one word or number, written in several ways"):
+        labels_of_table(tmp_path, ["img/0.png,Mass", "img/1.png,mass|Edema"])
+
+
+def test_a_table_of_several_labels_without_the_key_names_the_key(tmp_path: Path) -> None:
+    spec = write_table(tmp_path, ["img/0.png,Mass|Edema", "img/1.png,Edema"])
+    with pytest.raises(DataError, match="multilabel: true"):
+        read_samples(spec.model_copy(update={"multilabel": False}), tmp_path)
+
+
+def samples_with(labels: list[str]) -> list[Sample]:
+    return [Sample(f"{i}", label, f"p{i // 2}", None) for i, label in enumerate(labels)]
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_splits_keep_rare_labels_in_proportion_and_patients_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shares = {"common": 0.5, "some": 0.1, "rare": 0.03}
+    texts = ["|".join(n for n, p in shares.items() if rng.random() < p) for _ in range(800)]
+    texts[:6] = ["rare"] * 6
+    samples = samples_with(texts)
+    splits = assign_splits("d", samples, Split(val=0.2, test=0.2, seed=seed), multilabel=True)
+    for name in shares:
+        has = np.array([name in text.split("|") for text in texts])
+        for part, share in (("test", 0.2), ("val", 0.2), ("train", 0.6)):
+            count = (splits[has] == part).sum()
+            assert count >= 1
+            assert abs(count - share * has.sum()) <= 0.08 * has.sum() + 2
+    assert all(splits[i] == splits[i + 1] for i in range(0, 800, 2))
+
+
+def test_a_fraction_of_the_training_set_holds_every_label() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random((400, 5)) < [0.5, 0.3, 0.1, 0.05, 0.02]).astype(np.int64)
+    labels[:2, 4] = 1
+    small, large = (nested(labels, np.arange(400), share, 0) for share in (0.1, 0.4))
+    assert labels[small].any(axis=0).all()
+    assert (small <= large).all()
+
+
+def test_a_manifest_gives_labels_as_a_matrix_and_as_texts() -> None:
+    samples = samples_with(["a|c", "", "b", "a|c"])
+    manifest = Manifest.of(samples, ["train"] * 3 + ["test"], ["a", "b", "c"], multilabel=True)
+    assert manifest.labels.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 0, 1]]
+    assert manifest.label_texts == ["a|c", "", "b", "a|c"]
+    assert manifest.counts()["train"] == {"a": 1, "b": 1, "c": 1}
+    assert manifest.summary().startswith("train 3 (a 1, b 1, c 1)")
+    assert manifest.resplit(np.array(["val"] * 4)).labels.shape == (4, 3)
+
+
+def test_chestmnist_has_its_labels_by_its_name(tmp_path: Path) -> None:
+    spec, rng = DatasetSpec.model_validate("chestmnist"), np.random.default_rng(0)
+    arrays = {}
+    for split in ("train", "val", "test"):
+        arrays[f"{split}_images"] = rng.integers(0, 255, (4, 28, 28), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.eye(4, 14, dtype=np.uint8)[[3, 1, 0, 2]]
+    arrays["train_labels"][0, 13] = 1
+    arrays["val_labels"][0] = 0
+    np.savez(tmp_path / "chestmnist.npz", **arrays)
+    found = read_samples(spec, tmp_path)
+    assert found[0].label == "hernia|infiltration"
+    assert found[4].label == ""
+    assert spec.target == "multilabel"

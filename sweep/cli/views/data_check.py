@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -82,19 +83,21 @@ def measure_impact(
     train = np.flatnonzero(~test & readable)
     clean = np.flatnonzero(~test & readable & ~leaking)
     held_out = np.flatnonzero(test & readable)
-    if len(set(manifest.labels[clean])) < 2 or not len(held_out):
+    if len(set(manifest.label_sets[clean])) < 2 or not len(held_out):
         raise DataError(f"dataset {spec.name}: without the leaks too little is left to train on")
     groups = [manifest.groups[row] for row in held_out]
     units = np.unique(groups, return_inverse=True)[1] if spec.pooled else None
 
     def scores(rows: NDArray[np.int64]) -> dict[str, float]:
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.01))
+        regression = LogisticRegression(max_iter=2000, C=0.01)
+        of_labels = OneVsRestClassifier(regression) if manifest.multilabel else regression
+        probe = make_pipeline(StandardScaler(), of_labels)
         probe.fit(features.rows(rows).numpy(), manifest.labels[rows])
         found_NC = probe.predict_proba(features.rows(held_out).numpy())
         probabilities_NC = np.zeros((len(held_out), len(manifest.classes)))
         probabilities_NC[:, probe.classes_] = found_NC
         labels, of_units = pool(manifest.labels[held_out], probabilities_NC[None], units)
-        values = score(labels, of_units[0])
+        values = score(labels, of_units[0], spec.target)
         return {name: round(values[name], 4) for name in ("auroc", "accuracy")}
 
     return Impact(
@@ -149,7 +152,7 @@ def print_check(data_check: DataCheck, impact: Impact | None, console: Console) 
     for label in data_check.images["train"]:
         table.add_row(escape(label), *(f"{data_check.images[part][label]:,}" for part in SPLITS))
     table.add_section()
-    table.add_row("images", *(f"{sum(data_check.images[part].values()):,}" for part in SPLITS))
+    table.add_row("images", *(f"{data_check.samples[part]:,}" for part in SPLITS))
     table.add_row("groups", *(f"{data_check.groups[part]:,}" for part in SPLITS))
     console.print(table)
     for finding in data_check.findings:

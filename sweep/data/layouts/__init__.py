@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sweep.data.layouts.base import Source, layout_of
 from sweep.data.manifest import Sample
+from sweep.data.multilabel import labels_of, with_label_sets
 from sweep.data.values import differ_in_spelling
 from sweep.errors import DataError, listing, shorten
 from sweep.space.datasets import known_dataset
@@ -32,9 +33,13 @@ def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
     if not samples:
         raise DataError(f"dataset {spec.name}: {place} holds no images")
     _refuse_undecodable(spec, samples)
-    samples = _with_whole_labels(samples)
-    _refuse_near_labels(spec, samples)
-    _refuse_unknown_labels(spec, samples)
+    if spec.multilabel:
+        samples = with_label_sets(spec.name, samples)
+        _refuse_near_labels(spec, _one_label_each(samples))
+    else:
+        samples = _with_whole_labels(samples)
+        _refuse_near_labels(spec, samples)
+        _refuse_unknown_labels(spec, samples)
     _refuse_near_groups(spec, samples)
     if spec.pooled:
         _refuse_contradictions(spec, samples)
@@ -105,6 +110,11 @@ def _with_whole_labels(samples: list[Sample]) -> list[Sample]:
     if not all(re.fullmatch(r"-?\d+\.0+", label) for label in labels):
         return samples
     return [replace(sample, label=sample.label.partition(".")[0]) for sample in samples]
+
+
+def _one_label_each(samples: list[Sample]) -> list[Sample]:
+    """Return each sample once for each of its labels."""
+    return [replace(s, label=label) for s in samples for label in labels_of(s, multilabel=True)]
 
 
 def _refuse_near_labels(spec: DatasetSpec, samples: list[Sample]) -> None:

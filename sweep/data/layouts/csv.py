@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from sweep.data.io.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
 from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
 from sweep.data.manifest import Sample
-from sweep.data.values import is_missing, is_missing_id
+from sweep.data.multilabel import join_labels
+from sweep.data.values import is_missing, is_missing_id, whole_number
 from sweep.errors import DataError, listing
 from sweep.space.registries import LAYOUTS
 from sweep.space.specs import DatasetSpec
@@ -32,8 +34,14 @@ class Table(Layout):
 
     def read(self, spec: DatasetSpec, path: Path) -> list[Sample]:
         """Name the images of the rows."""
-        table = read_table(spec, path, ["path", "label"])
-        problems = blank_values(table, ["path", "label", "group", "split"])
+        columns = spec.multilabel if isinstance(spec.multilabel, tuple) else ()
+        table = read_table(spec, path, ["path", *(columns or ["label"])])
+        problems: list[str] = []
+        if columns:
+            problems += odd_indicators(table, columns)
+            table["label"] = joined_columns(table, columns)
+        blank = ["path", "group", "split"] if columns else ["path", "label", "group", "split"]
+        problems += blank_values(table, blank)
         table["path"] = [_find(path.parent, item) for item in table["path"]]
         twice = table.index[table["path"].map(posixpath.normpath).duplicated()]
         if len(twice):
@@ -42,7 +50,8 @@ class Table(Layout):
         if splits is not None and (odd := sorted(set(splits) - set(SPLIT_NAMES) - {""})):
             row = row_of(splits.index[splits == odd[0]][0])
             problems.append(f"split {odd[0]!r} is not one of train, val, test (row {row})")
-        problems += _several_labels(table["label"])
+        if not spec.multilabel:
+            problems += _several_labels(table["label"])
         absent = [
             f"row {row_of(index)}: {path.parent / item}"
             for index, item in table["path"].items()
@@ -57,8 +66,8 @@ class Table(Layout):
             [SPLIT_NAMES[item] for item in splits] if splits is not None else [None] * len(table)
         )
         groups = table["group"] if "group" in table else table["path"]
-        columns = (table["path"], table["label"], groups, parts)
-        samples = [Sample(*row) for row in zip(*columns, strict=True)]
+        rows = zip(table["path"], table["label"], groups, parts, strict=True)
+        samples = [Sample(*row) for row in rows]
         return samples if "group" in table else assign_groups(spec, samples)
 
     def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
@@ -97,9 +106,33 @@ def _several_labels(labels: pd.Series) -> list[str]:
     index, label = several[0]
     return [
         f"{len(several)} rows have several labels, such as {label!r} (row {row_of(index)}), and "
-        "one for each image is read: keep the rows with one, or write one class for each "
-        "combination, without the separator"
+        "one for each image is read: write 'multilabel: true' into the entry, with | between the "
+        "labels, keep the rows with one, or write one class for each combination, without the "
+        "separator"
     ]
+
+
+def joined_columns(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Return the labels of each row as one text: the names of the columns with a 1."""
+    has = {name: table[name].map(whole_number) == "1" for name in columns}
+    return [join_labels(name for name in columns if has[name][row]) for row in table.index]
+
+
+def odd_indicators(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Say which columns of labels hold what is neither 0 nor 1, and in which row first."""
+    problems = []
+    for name in columns:
+        numbers = table[name].map(whole_number)
+        odd = table.index[~numbers.isin(["0", "1"])]
+        if len(odd):
+            value = table[name][odd[0]]
+            problems.append(
+                f"{len(odd)} rows have neither 0 nor 1 in {name!r}: row {row_of(odd[0])} "
+                f"({value!r}); where it is not known, leave the row out"
+            )
+        if "|" in name:
+            problems.append(f"the column {name!r} has | in its name, which separates labels")
+    return problems
 
 
 def blank_values(table: pd.DataFrame, columns: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from sweep.data.io.extras import extra
 from sweep.data.io.images import from_array
 from sweep.data.layouts.base import Layout, stamp_of
 from sweep.data.manifest import SPLITS, Sample
+from sweep.data.multilabel import join_labels
 from sweep.data.values import clean, is_missing
 from sweep.errors import DataError, first_line
 from sweep.space.datasets import KnownDataset
@@ -29,6 +30,7 @@ _NAMES = (
     "pneumoniamnist",
     "retinamnist",
     "breastmnist",
+    "chestmnist",
     "bloodmnist",
     "tissuemnist",
     "organamnist",
@@ -37,8 +39,17 @@ _NAMES = (
 )
 
 
-_AUGMENT = {"pneumoniamnist": "xray", "retinamnist": "fundus", "dermamnist": "dermoscopy"}
+_AUGMENT = {
+    "pneumoniamnist": "xray",
+    "retinamnist": "fundus",
+    "dermamnist": "dermoscopy",
+    "chestmnist": "xray",
+}
 
+_CHEST = (
+    "atelectasis", "cardiomegaly", "effusion", "infiltration", "mass", "nodule", "pneumonia",
+    "pneumothorax", "consolidation", "edema", "emphysema", "fibrosis", "pleural", "hernia",
+)  # fmt: skip
 _ORDERED = {"retinamnist"}  # grades of diabetic retinopathy, 0 to 4
 
 
@@ -49,6 +60,8 @@ def _known(name: str) -> KnownDataset:
         keys["augment"] = augment
     if base in _ORDERED:
         keys["ordered"] = True
+    if base == "chestmnist":
+        keys["multilabel"] = list(_CHEST)
     return KnownDataset(keys, f"with a network: sweep data prepare {name}")
 
 
@@ -98,19 +111,42 @@ class MedMNIST(Layout):
             labels = np.asarray(arrays[f"{split}_labels"]).reshape(
                 len(arrays[f"{split}_images"]), -1
             )
-            if labels.shape[1] != 1:
+            if labels.shape[1] != 1 and not spec.multilabel:
                 raise DataError(
-                    f"dataset {spec.name}: {path} has several labels an image; one is read"
+                    f"dataset {spec.name}: {path} has several labels an image; write 'multilabel: "
+                    "true' into the entry, or their names in the order of the columns"
                 )
+            words = (
+                _label_sets(spec, path, split, labels)
+                if spec.multilabel
+                else _labels(spec, path, split, labels[:, 0])
+            )
             samples += [
                 Sample(f"{split}/{i:06d}", label, f"{split}/{i:06d}", split)
-                for i, label in enumerate(_labels(spec, path, split, labels[:, 0]))
+                for i, label in enumerate(words)
             ]
         return samples
 
     def source(self, spec: DatasetSpec, path: Path) -> "_Rows":
         """Open rows of the arrays."""
         return _Rows(spec, path)
+
+
+def _label_sets(spec: DatasetSpec, path: Path, split: str, labels: Any) -> list[str]:
+    """Return the labels of each row as one text; raises DataError for what is not 0 or 1."""
+    names = spec.multilabel if isinstance(spec.multilabel, tuple) else None
+    count = labels.shape[1]
+    if names and len(names) != count:
+        raise DataError(
+            f"dataset {spec.name}: multilabel names {len(names)} labels, and {path} has {count}"
+        )
+    if labels.dtype.kind not in "biuf" or not np.isin(labels, (0, 1)).all():
+        raise DataError(
+            f"dataset {spec.name}: {split}_labels of {path} are several numbers an image, of which "
+            "some are not 0 or 1"
+        )
+    words = np.array(names or [str(place) for place in range(count)], dtype=object)
+    return [join_labels(words[row == 1]) for row in labels]
 
 
 def _labels(spec: DatasetSpec, path: Path, split: str, values: Any) -> list[str]:

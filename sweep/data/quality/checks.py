@@ -17,6 +17,7 @@ from sweep.data.dataset import (
     store_plan,
 )
 from sweep.data.manifest import SPLITS, Manifest, Sample
+from sweep.data.multilabel import labels_of
 from sweep.data.quality.near_duplicates import THUMBNAIL, NearDuplicates
 from sweep.data.quality.remarks import gaps_between_slices, remarks
 from sweep.data.quality.shortcuts import find_border_shortcut, find_size_shortcut
@@ -56,6 +57,7 @@ class DataCheck:
         groups: split -> number of groups.
         manifest: the samples, in the splits that the dataset brings, else in those drawn.
         near_duplicates: which of them show the same picture.
+        samples: split -> number of images, of whatever labels.
     """
 
     name: str
@@ -64,6 +66,7 @@ class DataCheck:
     findings: list[Finding]
     manifest: Manifest
     near_duplicates: NearDuplicates
+    samples: dict[str, int]
 
     @property
     def biased(self) -> bool:
@@ -84,14 +87,15 @@ def check(
     """
     samples = samples_of(spec, data_root)
     findings: list[Finding] = []
+    several = bool(spec.multilabel)
     brings = any(sample.split for sample in samples)
     try:
-        drawn = assign_splits(spec.name, samples, split)
+        drawn = assign_splits(spec.name, samples, split, multilabel=several)
     except DataError as error:
         findings.append(Finding("cannot_be_split", "bias", str(error)))
         drawn = np.asarray([sample.split or "train" for sample in samples])
     seen = np.asarray([sample.split or "train" for sample in samples]) if brings else drawn
-    manifest = Manifest.of(samples, seen.tolist(), classes_of(spec, samples))
+    manifest = Manifest.of(samples, seen.tolist(), classes_of(spec, samples), several)
     plan = store_plan(spec, manifest, THUMBNAIL, "bilinear", data_root)
     store = open_store(cache / "stores", plan, progress)
     near_duplicates = open_near_duplicates(spec, manifest, data_root, cache)
@@ -106,7 +110,7 @@ def check(
     findings += [
         *(Finding(item.kind, "note", item.text, item.items) for item in read),
         *_unreadable(manifest, store),
-        *_few(samples, drawn),
+        *_few(samples, drawn, several),
         *_groups(manifest),
         *_pictures_alike(manifest, near_duplicates.copies, "identical", "copies"),
         *_pictures_alike(manifest, alike, "near-identical", "alike"),
@@ -120,6 +124,7 @@ def check(
         findings,
         manifest,
         near_duplicates,
+        {part: int((drawn == part).sum()) for part in SPLITS},
     )
 
 
@@ -137,11 +142,13 @@ def _unreadable(manifest: Manifest, store: Store) -> Iterator[Finding]:
         yield Finding("unreadable", "bias", text, items)
 
 
-def _few(samples: Sequence[Sample], splits: NDArray[np.str_]) -> Iterator[Finding]:
+def _few(
+    samples: Sequence[Sample], splits: NDArray[np.str_], multilabel: bool
+) -> Iterator[Finding]:
     groups: dict[str, set[str]] = defaultdict(set)
     for sample, part in zip(samples, splits, strict=True):
-        if part == "test":
-            groups[sample.label].add(sample.group)
+        for label in labels_of(sample, multilabel) if part == "test" else ():
+            groups[label].add(sample.group)
     few = {label: len(found) for label, found in groups.items() if len(found) < FEW}
     if few:
         items = [f"{label}: {count}" for label, count in sorted(few.items())]
@@ -155,10 +162,10 @@ def _few(samples: Sequence[Sample], splits: NDArray[np.str_]) -> Iterator[Findin
 def _groups(manifest: Manifest) -> Iterator[Finding]:
     splits: dict[str, set[str]] = defaultdict(set)
     labels: dict[str, set[str]] = defaultdict(set)
-    columns = (manifest.groups, manifest.splits.tolist(), manifest.labels.tolist())
+    columns = (manifest.groups, manifest.splits.tolist(), manifest.label_texts)
     for group, part, label in zip(*columns, strict=True):
         splits[group].add(part)
-        labels[group].add(manifest.classes[label])
+        labels[group].add(label)
     across = [f"{g}: {_list_values(parts)}" for g, parts in splits.items() if len(parts) > 1]
     if across:
         text = (
@@ -167,7 +174,7 @@ def _groups(manifest: Manifest) -> Iterator[Finding]:
         )
         yield Finding("groups_across_splits", "bias", text, across)
     mixed = [f"{group}: {_list_values(found)}" for group, found in labels.items() if len(found) > 1]
-    if mixed:
+    if mixed and not manifest.multilabel:
         text = f"{_many(len(mixed), 'group')} with pictures of several classes"
         yield Finding("groups_with_several_labels", "note", text, mixed)
 
@@ -219,7 +226,7 @@ def _pictures_alike(
             f"{_many(len(within), 'group')} of {what} pictures within a split ({extra:,} to spare)"
         )
         yield Finding(f"{kind}_within_splits", "note", text, _as_lines(manifest, within))
-    odd = [rows for rows in several if len(set(manifest.labels[rows].tolist())) > 1]
+    odd = [rows for rows in several if len(set(manifest.label_sets[rows].tolist())) > 1]
     if odd:
         text = f"{_many(len(odd), 'group')} of {what} pictures with different labels: one is wrong"
         severity: Literal["bias", "note"] = "bias" if kind == "copies" else "note"
@@ -229,12 +236,12 @@ def _pictures_alike(
 def _is_one_group(manifest: Manifest, rows: NDArray[np.int64]) -> bool:
     """Tell whether all are of one patient, and its label and split one: no harm in that."""
     groups = {manifest.groups[row] for row in rows}
-    labels = set(manifest.labels[rows].tolist())
+    labels = set(manifest.label_sets[rows].tolist())
     return len(groups) == 1 and len(labels) == 1 and len(set(manifest.splits[rows])) == 1
 
 
 def _as_lines(manifest: Manifest, sets: list[NDArray[np.int64]]) -> list[str]:
-    labels = [manifest.classes[label] for label in manifest.labels]
+    labels = [label or "no label" for label in manifest.label_texts]
     return [
         " = ".join(f"{manifest.ids[row]} ({manifest.splits[row]}, {labels[row]})" for row in rows)
         for rows in sets
@@ -245,12 +252,27 @@ def _shortcuts(manifest: Manifest, store: Store) -> Iterator[Finding]:
     readable = np.setdiff1d(np.arange(len(manifest)), list(store.unreadable))
     if not len(readable):
         return
-    labels = manifest.labels[readable]
+    if manifest.multilabel:
+        for place, label in enumerate(manifest.classes):
+            of_label = manifest.labels[readable, place]
+            yield from _shortcuts_of(manifest, store, readable, of_label, ["not " + label, label])
+        return
+    yield from _shortcuts_of(manifest, store, readable, manifest.labels[readable], manifest.classes)
+
+
+def _shortcuts_of(
+    manifest: Manifest,
+    store: Store,
+    readable: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+) -> Iterator[Finding]:
+    of_label = f" {classes[1]}" if manifest.multilabel else ""
     suffixes = [Path(manifest.paths[row]).suffix.lower() for row in readable]
     size = find_size_shortcut(store.originals[readable], suffixes, labels)
     if size is not None:
         text = (
-            f"the size and format of a file alone tell the class with balanced accuracy "
+            f"the size and format of a file alone tell the class{of_label} with balanced accuracy "
             f"{size.score:.2f}: pictures of the classes come from different sources"
         )
         yield Finding("size_tells_class", "bias" if size.certain else "note", text)
@@ -258,7 +280,7 @@ def _shortcuts(manifest: Manifest, store: Store) -> Iterator[Finding]:
     if border is not None:
         text = (
             f"near the border, at {border.place}, pictures of class "
-            f"{manifest.classes[border.label]} nearly all look the same and others do not (AUROC "
+            f"{classes[border.label]} nearly all look the same and others do not (AUROC "
             f"{border.score:.3f} of that place alone): a text or mark that gives the class away?"
         )
         yield Finding("border_tells_class", "bias" if border.certain else "note", text)

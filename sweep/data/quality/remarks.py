@@ -13,6 +13,7 @@ from sweep.data.layouts import location
 from sweep.data.layouts.base import layout_of
 from sweep.data.layouts.tree import files_below, is_image, is_of_a_system
 from sweep.data.manifest import Sample
+from sweep.data.multilabel import labels_of
 from sweep.data.values import clean, is_missing_id
 from sweep.errors import shorten
 from sweep.space.specs import DatasetSpec
@@ -48,7 +49,7 @@ def remarks(spec: DatasetSpec, samples: Sequence[Sample], data_root: Path) -> li
         if spec.group is None:
             found += _folders_below_classes(samples)
     found += _several_pages(root, samples)
-    found += _doubtful_labels(samples)
+    found += _doubtful_labels(samples, bool(spec.multilabel))
     return found
 
 
@@ -127,8 +128,8 @@ def _folders_below_classes(samples: Sequence[Sample]) -> Iterator[Remark]:
         yield Remark("folders_below_classes", text, sorted(folders))
 
 
-def _doubtful_labels(samples: Sequence[Sample]) -> Iterator[Remark]:
-    counts = Counter(sample.label for sample in samples)
+def _doubtful_labels(samples: Sequence[Sample], multilabel: bool) -> Iterator[Remark]:
+    counts = Counter(label for sample in samples for label in labels_of(sample, multilabel))
     odd = [label for label in counts if is_missing_id(label) or label.casefold() in _NO_LABEL]
     for label in odd if len(counts) > 2 else ():
         text = (

@@ -61,11 +61,6 @@ class WeightedPredictions:
         return int(self.probabilities_KNC.shape[2])
 
 
-def positives(labels_N: Labels, place: int) -> NDArray[np.bool_]:
-    """Return which samples have the class, or the label, at a place: mask (N,)."""
-    return np.asarray(labels_N == place if labels_N.ndim == 1 else labels_N[:, place] == 1)
-
-
 def computed_once(
     compute: Callable[[WeightedPredictions], Result],
 ) -> Callable[[WeightedPredictions], Result]:

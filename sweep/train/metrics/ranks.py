@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.manifest import positives
 from sweep.train.metrics.base import (
     ALL_TARGETS,
     Floats,
@@ -17,7 +18,6 @@ from sweep.train.metrics.base import (
     Metric,
     WeightedPredictions,
     computed_once,
-    positives,
 )
 
 
