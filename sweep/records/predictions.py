@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 # Prefixes of the columns that hold probabilities, and what they were before their temperature.
 PROBABILITY, UNCALIBRATED = "p_", "uncalibrated_"
+LABEL = "label_"  # of columns of 0 and 1, where a sample may have several labels
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Predictions:
     """What one model said of a split.
 
     Attributes:
-        labels_N: class indices.
+        labels_N: class indices; of several labels a sample 0 and 1, shape (N, C).
         groups_N: group of each sample, as integers from 0 in the order they appear.
         probabilities_NC: class probabilities.
         target: the kind of target; see `sweep.space.specs.Target`.
@@ -41,12 +42,14 @@ class Predictions:
         names, whatever depends on that order would differ between homes.
         """
         names = [name for name in table.column_names if name.startswith(prefix)]
-        if not names or not len(table) or not {"group", "label"} <= set(table.column_names):
+        labels = [n for n in table.column_names if n.startswith(LABEL)] or ["label"]
+        if not names or not len(table) or not {"group", *labels} <= set(table.column_names):
             raise ValueError("rows or columns are missing")
+        labels_NL = np.stack([table[name].to_numpy() for name in labels], axis=1).astype(np.int64)
         groups = table["group"].to_numpy(zero_copy_only=False)
         probabilities = [table[name].to_numpy() for name in names]
         return cls(
-            table["label"].to_numpy().astype(np.int64),
+            labels_NL if labels != ["label"] else labels_NL[:, 0],
             pd.factorize(groups)[0].astype(np.int64),
             np.stack(probabilities, axis=1).astype(np.float64),
             target,

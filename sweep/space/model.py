@@ -176,6 +176,10 @@ class Space(Part):
         losses = searched.root if isinstance(searched, Categorical) else ()
         for loss in {self.recipe.loss, self.recipe.for_frozen().loss, *map(str, losses)}:
             named[f"loss {loss}"] = LOSSES.get(loss)
+        weights = self.search.domains().get("class_weights")
+        weighted = {self.recipe.class_weights, self.recipe.for_frozen().class_weights, "none"}
+        if any(dataset.multilabel for dataset in self.datasets) and (weights or len(weighted) > 1):
+            raise ValueError("class_weights are for classes, and not for several labels a sample")
         for dataset in self.datasets:
             for name, own in named.items():
                 if dataset.target not in own.targets:

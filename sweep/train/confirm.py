@@ -4,7 +4,7 @@ Dimensions: N samples, U units of scoring, C classes.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from sweep.base.checksums import sha256
 from sweep.data.dataset import Dataset
 from sweep.records.folder import SweepFolder
 from sweep.records.home import hashed_id
-from sweep.records.predictions import PROBABILITY, UNCALIBRATED
+from sweep.records.predictions import LABEL, PROBABILITY, UNCALIBRATED
 from sweep.space.backbone import BackboneSpec
 from sweep.train.calibration import divide_logits, fit_temperature, with_temperature
 from sweep.train.external import external_probabilities
 from sweep.train.learner import Learner
 from sweep.train.metrics import pool, score
+from sweep.train.probabilities import MULTILABEL
 from sweep.train.thresholds import choose_thresholds
 from sweep.train.wave import Report, SweepContext, Wave
 
@@ -71,7 +72,7 @@ class Confirmation:
         labels_U, _ = pool(labels_N, probabilities_NC[None], units_N)
         if self.context.space.recipe_of(self.wave.cell).calibration != "none":
             self.temperature = fit_temperature(labels_U, probabilities_NC, pooled)
-        if probabilities_NC.shape[1] == 2:
+        if probabilities_NC.shape[1] == 2 and labels_U.ndim == 1:
             scaled_UC = pooled(with_temperature(probabilities_NC, self.temperature or 1.0))
             self.thresholds = choose_thresholds(labels_U, scaled_UC[:, 1])
 
@@ -86,7 +87,7 @@ class Confirmation:
         for name, dataset in self.external.items():
             found_NC = external_probabilities(
                 dataset, network, learner.backbone, self.backbone, cell.freeze,
-                self.context.node_cache(), device, show_life,
+                self.context.node_cache(), device, show_life, cell.dataset.target,
             )  # fmt: skip
             of = f"{cell.dataset.name}.{name}"
             file, scores = self._score(report, f"{key}:external:{name}", of, dataset, found_NC)
@@ -98,7 +99,10 @@ class Confirmation:
         size, classes = self.dataset.store.size, self.dataset.classes
         folder = self.context.folder.file("models", self.wave.key, "")
         report.model = folder.name
-        for path in write_model(folder, network, backbone, size, classes, self.temperature):
+        several = self.dataset.manifest.multilabel
+        about = {"target": MULTILABEL} if several else {}
+        written = write_model(folder, network, backbone, size, classes, self.temperature, about)
+        for path in written:
             report.checksums[f"models/{folder.name}/{path.name}"] = sha256(path)
 
     def _score(
@@ -117,13 +121,14 @@ class Confirmation:
         """
         scaled_NC, uncalibrated_NC = probabilities_NC, None
         if self.temperature:
-            scaled_NC = with_temperature(probabilities_NC, self.temperature)
+            several = dataset.manifest.multilabel
+            scaled_NC = with_temperature(probabilities_NC, self.temperature, several)
             uncalibrated_NC = probabilities_NC
         secret = self.context.ids_key
         table = prediction_table(dataset, name, secret, "test", scaled_NC, uncalibrated_NC)
         scores_NC = table[[f"{PROBABILITY}{label}" for label in dataset.classes]].to_numpy()
         file = write_table(self.context.folder, report, "predictions", key, table)
-        return file, score(table["label"].to_numpy(), scores_NC, self.wave.cell.dataset.target)
+        return file, score(labels_in(table), scores_NC, self.wave.cell.dataset.target)
 
 
 def write_table(
@@ -159,8 +164,12 @@ def prediction_table(
     columns: dict[str, Any] = {
         "sample": [hashed_id(key, f"{name}/{ids[row]}") for row in first_U],
         "group": [hashed_id(key, f"{name}/{dataset.clusters[row]}") for row in first_U],
-        "label": dataset.labels[first_U],
     }
+    if dataset.manifest.multilabel:
+        for place, label in enumerate(dataset.classes):
+            columns[f"{LABEL}{label}"] = dataset.labels[first_U, place]
+    else:
+        columns["label"] = dataset.labels[first_U]
     for prefix, values_NC in ((PROBABILITY, probabilities_NC), (UNCALIBRATED, uncalibrated_NC)):
         if values_NC is None:
             continue
@@ -171,6 +180,12 @@ def prediction_table(
     return pd.DataFrame(columns)
 
 
+def labels_in(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the class indices (N,) in a table of predictions, or 0 and 1 (N, C) of its labels."""
+    columns = [name for name in table if str(name).startswith(LABEL)]
+    return np.asarray(table[columns or "label"].to_numpy(), dtype=np.int64)
+
+
 def write_model(
     folder: Path,
     network: Network,
@@ -178,17 +193,22 @@ def write_model(
     size: int,
     classes: list[str],
     temperature: float | None,
+    more: Mapping[str, Any],
 ) -> list[Path]:
     """Write a confirmed model into a folder; return its files.
 
     Args:
         size: side of the images in pixels.
         temperature: by which the logits are divided from now on.
+        more: that ``model.json`` says.
     """
     divide_logits(network.head, temperature or 1.0)
     state, about = export_state(network, backbone, size, classes)
+    about |= more
     if temperature:
         about["temperature"] = temperature
+    if about.get("target") == MULTILABEL:
+        about.pop("positive", None)
     tensors: dict[str, Tensor] = state
     weights, description = folder / "model.safetensors", folder / "model.json"
     write_atomically(weights, lambda file: save_file(tensors, file))

@@ -21,6 +21,7 @@ from sweep.train.learner import (
     validation,
     with_validation,
 )
+from sweep.train.probabilities import as_array
 
 _CHUNK = 1024
 
@@ -112,9 +113,7 @@ class BatchedEstimator(ABC):
     @torch.inference_mode()
     def probabilities(self, split: str) -> NDArray[np.float64]:
         """Return the class probabilities (N, C) of the first member."""
-        logits_NC = self._chunked(split)[0]
-        result: NDArray[np.float64] = logits_NC.double().softmax(dim=1).cpu().numpy()
-        return result
+        return as_array(self._chunked(split)[0], self._task.target)
 
     @torch.inference_mode()
     def refitted(self) -> Self:

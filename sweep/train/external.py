@@ -20,6 +20,7 @@ from sweep.space.specs import DatasetSpec
 from sweep.train.feature_search import own_columns
 from sweep.train.features import BATCH, trunk_outputs
 from sweep.train.loading import DecodingProgress, open_counted_features, refuse_other_pictures
+from sweep.train.probabilities import as_array
 from sweep.train.wave import SweepContext
 
 # A reused worker keeps those that the next wave of a cell needs.
@@ -58,6 +59,7 @@ def external_probabilities(
     cache: Path,
     device: torch.device,
     show_life: Callable[[], None],
+    target: str,
 ) -> NDArray[np.float64]:
     """Return the class probabilities (N, C) of an external set's samples.
 
@@ -74,11 +76,11 @@ def external_probabilities(
         features_ND = own_columns(found.rows(rows), backbone, own)
         with torch.inference_mode():
             logits_NC = network.head.cpu()(features_ND)
-        return np.asarray(logits_NC.double().softmax(dim=1).numpy())
+        return as_array(logits_NC, target)
     network, size, parts = network.to(device).eval(), BATCH.get(device.type, 32), []
     for start in range(0, len(rows), size):
         images = dataset.store.rows(rows[start : start + size])
         logits_BC = trunk_outputs(network, images, backbone.preprocessing, device)
-        parts.append(logits_BC.double().softmax(dim=1).numpy())
+        parts.append(as_array(logits_BC, target))
         show_life()
     return np.concatenate(parts)

@@ -30,6 +30,7 @@ from sweep.train.frozen_layers import (
 from sweep.train.learner import BestEpoch, EpochScore, State, Task, Trial, validation
 from sweep.train.losses.base import loss_of
 from sweep.train.optimizer import optimizer_of
+from sweep.train.probabilities import as_array
 from sweep.train.read_ahead import read_ahead
 from sweep.train.schedule import (
     RateSchedule,
@@ -75,9 +76,10 @@ class FineTuning:
         self._task, self._recipe, self._device = task, task.recipe, task.device
         self._rows, self._labels = rows, task.labels
         self._loss = loss_of(task.recipe.loss)
-        weights_C = class_weights(task.labels["train"], task.classes, task.recipe.class_weights)
-        weighted = task.recipe.class_weights != "none"
-        self._class_weights_C = weights_C.to(task.device) if weighted else None
+        self._class_weights_C: Tensor | None = None
+        if (how := task.recipe.class_weights) != "none":
+            weights_C = class_weights(task.labels["train"], task.classes, how)
+            self._class_weights_C = weights_C.to(task.device)
         self._preprocessing = task.backbone.preprocessing
         drop_path = task.recipe.drop_path_rate
         self._network = task.backbone.network(task.classes, task.seed, drop_path).to(task.device)
@@ -178,16 +180,14 @@ class FineTuning:
 
         Empty if there is none.
         """
-        result: NDArray[np.float64] = self._best_logits.double().softmax(dim=-1).numpy()
-        return result
+        return as_array(self._best_logits, self._task.target)
 
     def probabilities(self, split: str) -> NDArray[np.float64]:
         """Return the class probabilities (N, C) of the best epoch."""
         if split == "val" and len(self._best_logits):
             return self.validation_probabilities()
         self._recall()
-        result: NDArray[np.float64] = self._logits(split).double().softmax(dim=1).numpy()
-        return result
+        return as_array(self._logits(split), self._task.target)
 
     def network(self) -> Network:
         """Return the network with the weights of its best epoch, updates of low rank merged."""

@@ -16,6 +16,7 @@ from sweep.errors import DamagedError, SweepError
 from sweep.space.backbone import BackboneSpec
 from sweep.space.freeze import freeze_mode
 from sweep.train.neighbors import KNNHead, PrototypeHead
+from sweep.train.probabilities import MULTILABEL
 
 StateDict = dict[str, Tensor]
 
@@ -47,6 +48,11 @@ class KeptModel:
     about: dict[str, Any]
 
     @property
+    def target(self) -> str:
+        """What the labels of its data set are: classes, or any of several labels."""
+        return str(self.about.get("target", "multiclass"))
+
+    @property
     def calibrated(self) -> bool:
         """Whether its logits are divided by a temperature."""
         return "temperature" in self.about
@@ -65,15 +71,15 @@ class Classifier(nn.Module):
 
     def __init__(self, model: KeptModel) -> None:
         super().__init__()
-        self.network = model.network
+        self.network, self.target = model.network, model.target
         for name in ("mean", "std"):
             values = torch.tensor(getattr(model.preprocessing, name))
             self.register_buffer(name, values[:, None, None])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the class probabilities (B, C)."""
+        """Return the class probabilities (B, C), or those of each label."""
         logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits.softmax(dim=1)
+        return logits.sigmoid() if self.target == MULTILABEL else logits.softmax(dim=1)
 
 
 def load_kept(folder: Path, backbone: BackboneSpec, mode: str) -> KeptModel:

@@ -15,6 +15,7 @@ from sweep.base.identity import canonical_hash
 from sweep.space.recipe import Recipe
 from sweep.train.losses.base import loss_of
 from sweep.train.metrics import pool, score_each
+from sweep.train.probabilities import as_array
 
 State = dict[str, Any]
 
@@ -55,7 +56,7 @@ class Task:
     """What the members of a wave learn, and how.
 
     Attributes:
-        labels: per split, class indices (N,), int64.
+        labels: per split, class indices (N,), int64; of several labels 0 and 1, shape (N, C).
         objective: the metric that chooses.
         seed: of the initial weights and of the order of the samples.
         units: which unit of scoring each validation sample belongs to, where they are pooled.
@@ -198,12 +199,13 @@ def validation(
     """
     labels_N = task.labels["val"]
     logits_KNC = logits_KNC.double()
-    loss, labels = loss_of(task.recipe.loss), labels_N.repeat(len(logits_KNC))
+    loss, members = loss_of(task.recipe.loss), len(logits_KNC)
+    labels = labels_N.repeat(members, *[1] * (labels_N.ndim - 1))
     of_each = loss.of_each(logits_KNC.flatten(0, 1), labels)
     losses = of_each.view(len(logits_KNC), len(labels_N)).mean(dim=1).tolist()
     losses_K = zip(losses, train_losses or losses, strict=True)
     sound = [math.isfinite(own) and math.isfinite(train) for own, train in losses_K]
-    probabilities_KNC = logits_KNC[sound].softmax(dim=2).numpy()
+    probabilities_KNC = as_array(logits_KNC[sound], task.target)
     metrics = score_each(*pool(labels_N.numpy(), probabilities_KNC, task.units), task.target)
     columns = iter(np.stack(list(metrics.values()), axis=1).tolist())
     scores = []

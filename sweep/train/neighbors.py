@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sweep.train.estimator import BatchedEstimator
 from sweep.train.learner import State, Trial
+from sweep.train.losses.base import loss_of
 
 _LEAST_SHARE = 1e-6
 
@@ -48,13 +49,31 @@ class KNNHead(nn.Module):
         return nearest, self.labels[index]
 
     def vote(self, nearest: Tensor, labels: Tensor, temperature: float) -> Tensor:
-        """Return the logarithms (B, C) of the classes' shares of the vote of some neighbours."""
+        """Return the logarithms (B, C) of the classes' shares of the vote of some neighbours.
+
+        Of several labels a picture the logits of their shares.
+
+        Args:
+            labels: of the neighbours, (B, count), or 0 and 1, (B, count, C).
+        """
         votes = (nearest / temperature).softmax(dim=1)
+        if labels.ndim == 3:
+            shares_BC = (votes[:, :, None] * labels).sum(dim=1)
+            return shares_BC.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE).logit()
         shares_BC = votes.new_zeros(votes.shape[0], self.classes).scatter_add_(1, labels, votes)
         return shares_BC.clamp(min=_LEAST_SHARE).log()
 
     def description(self) -> dict[str, Any]:
         """Return the numbers of the head, and how it is computed from them and its buffers."""
+        shares = (
+            "zeros(len(features), classes).scatter_add_(1, head.labels[index], votes); logits = "
+            f"shares.clamp(min={_LEAST_SHARE}).log() / calibration"
+        )
+        if self.labels.ndim == 2:
+            shares = (
+                "(votes[:, :, None] * head.labels[index]).sum(dim=1); logits = "
+                f"shares.clamp({_LEAST_SHARE}, 1 - {_LEAST_SHARE}).logit() / calibration"
+            )
         return {
             "n_neighbors": self.n_neighbors,
             "temperature": self.temperature,
@@ -62,8 +81,7 @@ class KNNHead(nn.Module):
             "classes": self.classes,
             "logits": "similarity, index = (normalize(features, dim=1) @ head.features.T).topk("
             "n_neighbors, dim=1); votes = (similarity / temperature).softmax(dim=1); shares = "
-            "zeros(len(features), classes).scatter_add_(1, head.labels[index], votes); logits = "
-            f"shares.clamp(min={_LEAST_SHARE}).log() / calibration",
+            f"{shares}",
         }
 
     @classmethod
@@ -78,10 +96,14 @@ class KNNHead(nn.Module):
 
 
 class PrototypeHead(nn.Module):
-    """The nearest class mean of centred directions (SimpleShot, Wang et al. 2019)."""
+    """The nearest class mean of centred directions (SimpleShot, Wang et al. 2019).
+
+    Of several labels a picture each has two: of the pictures with it, and of those without.
+    """
 
     mean: Tensor
     prototypes: Tensor
+    others: Tensor | None
 
     def __init__(
         self, features_ND: Tensor, labels_N: Tensor, classes: int, temperature: float
@@ -89,10 +111,19 @@ class PrototypeHead(nn.Module):
         super().__init__()
         mean_D = features_ND.mean(dim=0)
         direction_ND = nn.functional.normalize(features_ND - mean_D, dim=1)
-        sums_CD = direction_ND.new_zeros(classes, features_ND.shape[1])
-        sums_CD.index_add_(0, labels_N, direction_ND)
+        others_CD = None
+        if labels_N.ndim == 2:
+            has_NC = labels_N.to(direction_ND.dtype)
+            sums_CD, others_CD = has_NC.T @ direction_ND, (1 - has_NC).T @ direction_ND
+        else:
+            sums_CD = direction_ND.new_zeros(classes, features_ND.shape[1])
+            sums_CD.index_add_(0, labels_N, direction_ND)
         self.register_buffer("mean", mean_D)
         self.register_buffer("prototypes", nn.functional.normalize(sums_CD, dim=1))
+        if others_CD is None:
+            self.others = None
+        else:
+            self.register_buffer("others", nn.functional.normalize(others_CD, dim=1))
         self.temperature, self.calibration = temperature, 1.0
 
     def forward(self, features_BD: Tensor) -> Tensor:
@@ -100,16 +131,22 @@ class PrototypeHead(nn.Module):
         return self.similarity(features_BD) / self.temperature / self.calibration
 
     def similarity(self, features_BD: Tensor) -> Tensor:
-        """Return the cosine similarities (B, C) to the classes."""
+        """Return the cosine similarities (B, C) to the classes.
+
+        Of labels, less those to the pictures without them.
+        """
         direction_BD = nn.functional.normalize(features_BD - self.mean, dim=1)
+        if self.others is not None:
+            return direction_BD @ (self.prototypes - self.others).T
         return direction_BD @ self.prototypes.T
 
     def description(self) -> dict[str, Any]:
         """Return the numbers of the head, and how it is computed from them and its buffers."""
+        means = "head.prototypes" if self.others is None else "(head.prototypes - head.others)"
         return {
             "temperature": self.temperature,
             "calibration": self.calibration,
-            "logits": "logits = normalize(features - head.mean, dim=1) @ head.prototypes.T / "
+            "logits": f"logits = normalize(features - head.mean, dim=1) @ {means}.T / "
             "temperature / calibration",
         }
 
@@ -117,7 +154,8 @@ class PrototypeHead(nn.Module):
     def restored(cls, described: dict[str, Any], buffers: dict[str, Tensor]) -> "PrototypeHead":
         """Return a head of which `description` and the buffers were kept."""
         classes, features = buffers["prototypes"].shape
-        empty = torch.zeros(1, features), torch.zeros(1, dtype=torch.long)
+        shape = (1, classes) if "others" in buffers else (1,)
+        empty = torch.zeros(1, features), torch.zeros(shape, dtype=torch.long)
         head = cls(*empty, classes, described["temperature"])
         head.load_state_dict(buffers)
         head.calibration = described["calibration"]
@@ -173,8 +211,8 @@ class Prototypes(BatchedEstimator):
         """Compute the class means, once for all members; return the mean loss of each."""
         self._means = self._head(1.0)
         logits_KNC = self.logits(self._features["train"])
-        loss = nn.functional.cross_entropy
-        return [float(loss(logits_NC, self._labels)) for logits_NC in logits_KNC]
+        loss = loss_of("cross_entropy")
+        return [float(loss.mean(logits_NC, self._labels)) for logits_NC in logits_KNC]
 
     def logits(self, features_ND: Tensor) -> Tensor:
         """Return the logits (K, N, C)."""

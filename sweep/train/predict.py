@@ -24,6 +24,7 @@ from sweep.space.specs import DatasetSpec
 from sweep.train.calibration import with_temperature
 from sweep.train.features import BATCH, trunk_outputs
 from sweep.train.kept import KeptModel
+from sweep.train.probabilities import MULTILABEL, as_array
 
 Progress = Callable[[str], Callable[[int, int], None]]
 
@@ -134,7 +135,7 @@ def predict(
         for one in chain([model], others):
             found_PC = _probabilities(one, store, progress("predicting"))
             found_PC[list(store.unreadable)] = np.nan
-            raw_PC = with_temperature(found_PC, 1 / one.temperature)
+            raw_PC = with_temperature(found_PC, 1 / one.temperature, one.target == MULTILABEL)
             for total_FC, values_PC in zip(sums, (found_PC, raw_PC), strict=True):
                 np.add.at(total_FC, files_P, values_PC)
             models += 1
@@ -172,6 +173,6 @@ def _probabilities(
     for start in range(0, count, size):
         images = store.rows(np.arange(start, min(start + size, count)))
         logits_BC = trunk_outputs(network, images, model.preprocessing, device)
-        found.append(logits_BC.double().softmax(dim=1).numpy())
+        found.append(as_array(logits_BC, model.target))
         progress(min(start + size, count), count)
     return np.concatenate(found) if found else np.zeros((0, len(model.classes)))

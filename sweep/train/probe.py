@@ -24,6 +24,7 @@ from sweep.train.learner import (
     with_validation,
 )
 from sweep.train.losses.base import loss_of
+from sweep.train.probabilities import as_array
 from sweep.train.schedule import BETAS, EPSILON, MOMENTUM, RateSchedule, epoch_batches
 from sweep.train.standardize import Standardizer
 
@@ -175,8 +176,7 @@ class BatchedLinearProbe:
     def probabilities(self, split: str) -> NDArray[np.float64]:
         """Return the class probabilities (N, C) of the first member's best epoch."""
         logits = _affine(self._features[split], self._best_weights[:, : self._classes])
-        result: NDArray[np.float64] = logits.double().softmax(dim=1).cpu().numpy()
-        return result
+        return as_array(logits, self._task.target)
 
     def network(self) -> Network:
         """Return the first member as a network with the weights of its best epoch."""

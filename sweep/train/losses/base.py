@@ -26,7 +26,7 @@ class Loss(ABC):
 
         Args:
             logits_NC: float32 or float64.
-            labels_N: class indices, int64.
+            labels_N: class indices, int64; of several labels a sample 0 and 1, shape (N, C).
         """
 
     def mean(self, logits_NC: Tensor, labels_N: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Loss(ABC):
         members = logits_BKC.shape[1]
         with torch.inference_mode(mode=False), torch.enable_grad():
             logits = logits_BKC.flatten(0, 1).clone().requires_grad_()
-            losses = self.of_each(logits, labels_B.clone().repeat_interleave(members))
+            losses = self.of_each(logits, labels_B.clone().repeat_interleave(members, dim=0))
             (error,) = torch.autograd.grad(losses.sum(), logits)
         sums_K = losses.detach().view(-1, members).sum(dim=0, dtype=torch.float64)
         return sums_K, error.view_as(logits_BKC)
