@@ -16,6 +16,9 @@ if TYPE_CHECKING:  # these modules take seconds to import
     from sweep.train.predict import Predictions
 
 
+_HALF = 0.5  # a label is predicted above it
+
+
 @click.command()
 @click.argument("name")
 @click.argument("cell")
@@ -58,7 +61,8 @@ def predict(
     files = files_of(dataset, images)
     with progress_bars() as bars:
         found = run(winner.model, dataset, files, bars, (other.model for other in others))
-    write_text(output, _as_csv(found, winner.model.classes))
+    several = winner.model.target == "multilabel"
+    write_text(output, _as_csv(found, winner.model.classes, several))
     done = len(files) - len(found.problems)
     click.echo(f"{done} of {len(files)} predicted by {cell}: {output}", err=True)
     if found.problems:
@@ -67,8 +71,12 @@ def predict(
         sys.exit(1)
 
 
-def _as_csv(found: "Predictions", classes: list[str]) -> str:
-    """Return a line for each file; what cannot be read has no class and no probabilities."""
+def _as_csv(found: "Predictions", classes: list[str], several: bool) -> str:
+    """Return a line for each file; what cannot be read has no class and no probabilities.
+
+    Args:
+        several: a file may have several labels: those of which the probability is above a half.
+    """
     from sweep.comparison.formats.frames import no_formula  # its pandas takes a second
     from sweep.records.predictions import PROBABILITY, UNCALIBRATED
 
@@ -76,7 +84,7 @@ def _as_csv(found: "Predictions", classes: list[str]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     head = [f"{PROBABILITY}{label}" for label in classes]
     head += [f"{UNCALIBRATED}{label}" for label in classes] if raw is not None else []
-    writer.writerow(["path", "class", *head])
+    writer.writerow(["path", "labels" if several else "class", *head])
     for number, file in enumerate(found.files):
         name = no_formula(str(file))
         row = found.probabilities_FC[number].tolist()
@@ -84,5 +92,7 @@ def _as_csv(found: "Predictions", classes: list[str]) -> str:
         if row[0] != row[0]:  # NaN
             writer.writerow([name, *[""] * (1 + len(head))])
         else:
-            writer.writerow([name, classes[row.index(max(row))], *row, *more])
+            likely = [label for label, p in zip(classes, row, strict=True) if p > _HALF]
+            own = "|".join(likely) if several else classes[row.index(max(row))]
+            writer.writerow([name, own, *row, *more])
     return buffer.getvalue()

@@ -186,5 +186,5 @@ def positive_classes(comparison: Comparison) -> list[str]:
     return [
         f"{name}: {rows[0].cell.classes[1]}"
         for name, rows in comparison.datasets.items()
-        if rows and len(rows[0].cell.classes) == 2
+        if rows and rows[0].cell.has_positive
     ]

@@ -24,6 +24,7 @@ from sweep.comparison.stats.intervals import Counts, interval
 from sweep.comparison.stats.sampling import MetricEstimate, estimate
 from sweep.comparison.stats.verdict import ALPHA, Verdict, holm, verdicts
 from sweep.comparison.text import join_names
+from sweep.data.manifest import positives
 from sweep.errors import SweepError, shorten
 from sweep.records.predictions import Predictions
 from sweep.records.results import CellResult, SweepResults
@@ -343,8 +344,8 @@ def _test_notes(
         return join_names([labels[cell] for cell in found])
 
     first, notes = read[cells[0]][0], []
-    counts = np.bincount(first.labels_N, minlength=len(cells[0].classes))
-    absent = [name for name, count in zip(cells[0].classes, counts, strict=True) if not count]
+    names = enumerate(cells[0].classes)
+    absent = [name for place, name in names if not positives(first.labels_N, place).any()]
     if absent:
         notes.append(
             f"{dataset} has no test sample of {shorten(absent)}: AUROC, AUPRC and balanced "

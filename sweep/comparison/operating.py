@@ -37,7 +37,7 @@ class OperatingResult:
 def operating_results(row: Row) -> list[OperatingResult]:
     """Return a cell at each operating point; none if it has several classes, or no thresholds."""
     chosen = [record.facts.get("thresholds") for record in row.cell.confirmations]
-    if row.cell.folded or not all(chosen) or len(row.cell.classes) != 2:
+    if row.cell.folded or not all(chosen) or not row.cell.has_positive:
         return []
     predictions, found = row.cell.predictions(), []
     for point in OPERATING_POINTS:

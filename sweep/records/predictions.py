@@ -55,6 +55,12 @@ class Predictions:
             target,
         )
 
+    def of_label(self, place: int) -> "Predictions":
+        """Return what it said of one of several labels: 0 where it is not there, 1 where it is."""
+        has_N = self.probabilities_NC[:, place]
+        both_NC = np.stack([1 - has_N, has_N], axis=1)
+        return Predictions(self.labels_N[:, place], self.groups_N, both_NC)
+
     def of_samples(self, rows: NDArray[Any]) -> "Predictions":
         """Return what it said of some samples, by a mask or their places."""
         return replace(

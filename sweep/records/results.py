@@ -90,6 +90,11 @@ class CellResult:
         return len(set(self.tests)) > 1
 
     @property
+    def has_positive(self) -> bool:
+        """Whether the classes are two, of which the second is the positive one."""
+        return len(self.classes) == 2 and self.target != "multilabel"
+
+    @property
     def tests(self) -> tuple[str, ...]:
         """What each confirmation was tested on: hashes of the samples' names, in their order."""
         tests = [str(record.facts.get("test_samples")) for record in self.confirmations]

@@ -24,6 +24,11 @@ def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
     samples = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     version = facts.get("version", "unknown")
     terms = describe_terms(cell.backbone).strip(" ()")
+    several = model.target == "multilabel"
+    use = (
+        _USES[style].replace("whose softmax are", "whose sigmoids are") if several else _USES[style]
+    )
+    answers = "each of its labels, or none" if several else "one of its classes"
     parts = [
         f"# {cell.name}",
         f"Tells {', '.join(model.classes)} in images as those of the data set "
@@ -36,11 +41,11 @@ def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
         f"## Metrics\n\n{_metrics(folder, cell.name)}",
         "## Intended use\n\nResearch: to repeat and to extend the comparison that it comes from. "
         f"It is no medical device, and {_tested(winner)}.",
-        "## Limits\n\nIt answers one of its classes for any picture, also for one that shows "
+        f"## Limits\n\nIt answers {answers} for any picture, also for one that shows "
         "something else. Its probabilities are calibrated at most on the validation split.",
         f"## Preprocessing\n\n{about['resize']}. image_size {about['image_size']}, interpolation "
         f"{about['interpolation']}, mean {about['mean']}, std {about['std']}.",
-        f"## Use\n\n```python\n{_USES[style]}\n```",
+        f"## Use\n\n```python\n{use}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 

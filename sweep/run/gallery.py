@@ -49,7 +49,8 @@ def gallery(
     """Return the most certain mistakes as one HTML document; its first line is a warning.
 
     Pictures are shown as the models see them. Heat maps are those of the first confirmation's
-    model, for the class that the confirmations predict together.
+    model, for the class that the confirmations predict together; of several labels for the one that
+    is wrong most surely.
 
     Args:
         most: how many mistakes are shown.
@@ -63,7 +64,7 @@ def gallery(
     rows = [row for item in shown for row in item.rows]
     images = _images(folder, found, data_root, winner.model.image_size, rows)
     classes = winner.model.classes
-    targets = [classes.index(item.predicted) for item in shown for _ in item.rows]
+    targets = [classes.index(item.surest) for item in shown for _ in item.rows]
     pictures: list[tuple[str, str | None]] = []
     for start in range(0, len(rows), _AT_ONCE):
         part, own = images[start : start + _AT_ONCE], targets[start : start + _AT_ONCE]

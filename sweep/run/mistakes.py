@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.data.dataset import read_manifest
 from sweep.data.layouts import location
 from sweep.data.manifest import Manifest
+from sweep.data.multilabel import join_labels
 from sweep.errors import SweepError
 from sweep.records.folder import SweepFolder
 from sweep.records.home import hashed_id, hashing_key
 from sweep.records.results import CellResult, home_results
 from sweep.run.winner import cell_of
 from sweep.space.model import Cell
+
+_HALF = 0.5  # a label is predicted above it
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Mistake:
     Attributes:
         rows: of its pictures in the manifest.
         names: of its pictures, as the layout calls them.
-        label, predicted: classes.
+        label, predicted: classes; of several labels a text of them.
+        surest: the class that was predicted, or the label about which it is surest and wrong.
         probability: of the predicted class, the mean over the confirmations.
         wrong, of: how many confirmations get it wrong, and how many there are.
     """
@@ -39,6 +44,7 @@ class Mistake:
     label: str
     predicted: str
     probability: float
+    surest: str
     wrong: int
     of: int
 
@@ -103,6 +109,8 @@ def _wrong(
         )
     probabilities_FNC = np.stack([item.probabilities_NC for item in predictions])
     labels_N, mean_NC = predictions[0].labels_N, probabilities_FNC.mean(axis=0)
+    if labels_N.ndim == 2:
+        return _wrong_labels(result, rows, manifest, labels_N, probabilities_FNC)
     predicted_N, classes = mean_NC.argmax(axis=1), result.classes
     wrong_N = (probabilities_FNC.argmax(axis=2) != labels_N).sum(axis=0)
     found = [
@@ -112,9 +120,44 @@ def _wrong(
             classes[labels_N[place]],
             classes[predicted_N[place]],
             float(mean_NC[place, predicted_N[place]]),
+            classes[predicted_N[place]],
             int(wrong_N[place]),
             len(predictions),
         )
         for place in np.flatnonzero(predicted_N != labels_N).tolist()
+    ]
+    return sorted(found, key=lambda item: -item.probability), len(samples)
+
+
+def _wrong_labels(
+    result: CellResult,
+    rows: dict[str, list[int]],
+    manifest: Manifest,
+    labels_NC: NDArray[np.int64],
+    probabilities_FNC: NDArray[np.float64],
+) -> tuple[list[Mistake], int]:
+    """Return the samples of which a label is wrong, those first of which the surest label is."""
+    mean_NC, samples = probabilities_FNC.mean(axis=0), result.samples
+    predicted_NC, has_NC = mean_NC > _HALF, labels_NC == 1
+    wrong_NC = predicted_NC != has_NC
+    certain_NC = np.where(wrong_NC, np.maximum(mean_NC, 1 - mean_NC), 0)
+    models_N = ((probabilities_FNC > _HALF) != has_NC).any(axis=2).sum(axis=0)
+
+    def text(mask_C: NDArray[np.bool_]) -> str:
+        names = [name for name, there in zip(result.classes, mask_C, strict=True) if there]
+        return join_labels(names) or "no label"
+
+    found = [
+        Mistake(
+            tuple(rows[samples[place]]),
+            tuple(manifest.paths[row] for row in rows[samples[place]]),
+            text(has_NC[place]),
+            text(predicted_NC[place]),
+            float(certain_NC[place].max()),
+            result.classes[int(certain_NC[place].argmax())],
+            int(models_N[place]),
+            len(probabilities_FNC),
+        )
+        for place in np.flatnonzero(wrong_NC.any(axis=1)).tolist()
     ]
     return sorted(found, key=lambda item: -item.probability), len(samples)

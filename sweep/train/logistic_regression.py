@@ -42,8 +42,6 @@ class LogisticRegression(BatchedEstimator):
         inputs_ND = self._standardizer.transform(self._features["train"].double())
         count, classes = len(inputs_ND), self._task.classes
         several = self._labels.ndim == 2
-        one_hot = self._labels if several else nn.functional.one_hot(self._labels, classes)
-        targets_NC = one_hot.double()
         # Two classes have one vector of weights in scikit-learn; split in two halves, its penalty
         # would be half as large.
         share = (2 if classes == 2 and not several else 1) / count
@@ -54,19 +52,35 @@ class LogisticRegression(BatchedEstimator):
         curvature = 1 / 4 if several else (1 - 1 / classes) / classes
         unit_KR = (curvature * variance_R + penalty_K[:, None]).rsqrt()
         unit_KE = nn.functional.pad(unit_KR, (0, 1), value=curvature**-0.5)
-        rotated_NR = inputs_ND @ components_DR
-        weights_KN = self._sample_weights(self._trials)
-        given = (rotated_NR, targets_NC, weights_KN, penalty_K, unit_KE)
-        objective = _PenalisedLoss(*given, several)
-        start_KP = inputs_ND.new_zeros(len(self._trials), unit_KE.shape[1] * classes)
-        found = minimise(objective, start_KP, _TOLERANCE)
-        self.flops = 4.0 * rotated_NR.numel() * classes * float(found.evaluations_K.sum())
-        solved_KEC = found.parameters_KP.view(*unit_KE.shape, classes) * unit_KE[:, :, None]
+        solve = self._solve_labels if several else self._solve_classes
+        solved_KEC = solve(inputs_ND @ components_DR, penalty_K, unit_KE)
         weights_KDC = components_DR @ solved_KEC[:, :-1]
         self._fitted_K["weights"] = torch.cat([weights_KDC, solved_KEC[:, -1:]], dim=1)
         logits_KNC = self.logits(self._features["train"])
         loss = loss_of("cross_entropy")
         return [float(loss.mean(logits_NC, self._labels)) for logits_NC in logits_KNC]
+
+    def _solve_classes(self, inputs_NR: Tensor, penalty_K: Tensor, unit_KE: Tensor) -> Tensor:
+        """Return the parameters (K, E, C) on the components, by the softmax of all classes."""
+        classes = self._task.classes
+        targets_NC = nn.functional.one_hot(self._labels, classes).double()
+        weights_KN = self._sample_weights(self._trials)
+        objective = _PenalisedLoss(inputs_NR, targets_NC, weights_KN, penalty_K, unit_KE)
+        start_KP = inputs_NR.new_zeros(len(self._trials), unit_KE.shape[1] * classes)
+        found = minimise(objective, start_KP, _TOLERANCE)
+        self.flops = 4.0 * inputs_NR.numel() * classes * float(found.evaluations_K.sum())
+        return found.parameters_KP.view(*unit_KE.shape, classes) * unit_KE[:, :, None]
+
+    def _solve_labels(self, inputs_NR: Tensor, penalty_K: Tensor, unit_KE: Tensor) -> Tensor:
+        """Return the parameters (K, E, C) on the components, each label's by itself."""
+        members, labels = len(self._trials), self._labels.shape[1]
+        targets_MN = self._labels.T.double().repeat(members, 1)
+        unit_ME = unit_KE.repeat_interleave(labels, dim=0)
+        penalty_M = penalty_K.repeat_interleave(labels)
+        objective = _BinaryLoss(inputs_NR, targets_MN, penalty_M, unit_ME)
+        found = minimise(objective, torch.zeros_like(unit_ME), _TOLERANCE)
+        self.flops = 4.0 * inputs_NR.numel() * float(found.evaluations_K.sum())
+        return (found.parameters_KP * unit_ME).view(members, labels, -1).transpose(1, 2)
 
     def logits(self, features_ND: Tensor) -> Tensor:
         """Return the logits (K, N, C) of raw features."""
@@ -81,8 +95,6 @@ class LogisticRegression(BatchedEstimator):
 
     def _sample_weights(self, trials: list[Trial]) -> Tensor:
         """Return what each training sample weighs for each member (K, N)."""
-        if self._labels.ndim == 2:  # labels have no weights of classes
-            return torch.ones(len(trials), len(self._labels), device=self._labels.device).double()
         recipe, classes = self._task.recipe, self._task.classes
         own = [recipe.with_params(trial.params).class_weights for trial in trials]
         rows = [class_weights(self._labels, classes, how)[self._labels] for how in own]
@@ -106,7 +118,6 @@ class _PenalisedLoss:
         weights_KN: what each sample weighs for each member.
         penalty_K: of each member.
         unit_KE: by what the parameters are multiplied, before all else.
-        several: the targets are labels of which a sample may have several; their losses add up.
     """
 
     inputs_NR: Tensor
@@ -114,7 +125,6 @@ class _PenalisedLoss:
     weights_KN: Tensor
     penalty_K: Tensor
     unit_KE: Tensor
-    several: bool = False
 
     def __call__(self, parameters_KP: Tensor, which_K: Tensor) -> tuple[Tensor, Tensor]:
         """Return values (K,) and gradients (K, P) of the members `which_K`."""
@@ -124,10 +134,11 @@ class _PenalisedLoss:
         unit_KE1 = self.unit_KE[which_K, :, None]
         scaled_KEC = parameters_KP.view(members, -1, classes) * unit_KE1
         matrix_KRC = scaled_KEC[:, :-1]
-        losses_KN, probabilities_KNC = self._losses(_affine(self.inputs_NR, scaled_KEC))
+        log_KNC = _affine(self.inputs_NR, scaled_KEC).log_softmax(dim=2)
+        losses_KN = -(log_KNC * self.targets_NC).sum(dim=2)
         value_K = (losses_KN * weights_KN).sum(dim=1)
         value_K += 0.5 * (penalty_K11 * matrix_KRC.square()).sum(dim=(1, 2))
-        error_KNC = (probabilities_KNC - self.targets_NC) * weights_KN[:, :, None]
+        error_KNC = (log_KNC.exp() - self.targets_NC) * weights_KN[:, :, None]
         error_NP = error_KNC.transpose(0, 1).reshape(count, -1)
         gradient_RKC = (self.inputs_NR.T @ error_NP).view(-1, members, classes)
         gradient_KEC = torch.empty_like(scaled_KEC)
@@ -135,13 +146,33 @@ class _PenalisedLoss:
         gradient_KEC[:, -1] = error_KNC.sum(dim=1)
         return value_K, (gradient_KEC * unit_KE1).view(members, -1)
 
-    def _losses(self, logits_KNC: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of each sample (K, N), and the probabilities (K, N, C)."""
-        if self.several:
-            losses_KNC = nn.functional.softplus(logits_KNC) - logits_KNC * self.targets_NC
-            return losses_KNC.sum(dim=2), logits_KNC.sigmoid()
-        log_KNC = logits_KNC.log_softmax(dim=2)
-        return -(log_KNC * self.targets_NC).sum(dim=2), log_KNC.exp()
+
+@dataclass(frozen=True)
+class _BinaryLoss:
+    """The mean binary cross-entropy of M problems, each of one label, and its L2 penalty.
+
+    Attributes:
+        targets_MN: 1 for the samples that have the label, else 0.
+        penalty_M, unit_ME: as of `_PenalisedLoss`.
+    """
+
+    inputs_NR: Tensor
+    targets_MN: Tensor
+    penalty_M: Tensor
+    unit_ME: Tensor
+
+    def __call__(self, parameters_ME: Tensor, which_M: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values (M,) and gradients (M, E) of the problems `which_M`."""
+        unit_ME, penalty_M1 = self.unit_ME[which_M], self.penalty_M[which_M, None]
+        scaled_ME, targets_MN = parameters_ME * unit_ME, self.targets_MN[which_M]
+        weights_MR = scaled_ME[:, :-1]
+        logits_MN = weights_MR @ self.inputs_NR.T + scaled_ME[:, -1:]
+        losses_MN = nn.functional.softplus(logits_MN) - logits_MN * targets_MN
+        value_M = losses_MN.mean(dim=1) + 0.5 * (penalty_M1 * weights_MR.square()).sum(dim=1)
+        error_MN = (logits_MN.sigmoid() - targets_MN) / targets_MN.shape[1]
+        gradient_MR = error_MN @ self.inputs_NR + penalty_M1 * weights_MR
+        gradient_ME = torch.cat([gradient_MR, error_MN.sum(dim=1, keepdim=True)], dim=1)
+        return value_M, gradient_ME * unit_ME
 
 
 def _affine(inputs_ND: Tensor, parameters_KEC: Tensor) -> Tensor:

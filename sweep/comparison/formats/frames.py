@@ -11,6 +11,7 @@ from sweep.comparison.caveats import caveats
 from sweep.comparison.comparison import Choices, Comparison, Pair, Row
 from sweep.comparison.costs import cheapest_good, cost, pareto
 from sweep.comparison.external import ExternalResult, external_results
+from sweep.comparison.labels import label_results
 from sweep.comparison.operating import OperatingResult, operating_results
 from sweep.comparison.questions import Question, questions
 from sweep.comparison.ranks import Ranks, ranks
@@ -59,7 +60,7 @@ def as_json(comparison: Comparison) -> str:
                 "positive": {
                     name: found[0].cell.classes[1]
                     for name, found in comparison.datasets.items()
-                    if found and len(found[0].cell.classes) == 2
+                    if found and found[0].cell.has_positive
                 },
                 "cells": [
                     {**_cell(row), "pareto": row in fronts, "cheapest_good": row in cheapest}
@@ -76,6 +77,16 @@ def as_json(comparison: Comparison) -> str:
                     _subgroup(item)
                     for results in subgroup_results(comparison).values()
                     for item in results
+                ],
+                "labels": [
+                    {
+                        **_axes(item.row),
+                        "label": item.label,
+                        "samples": item.samples,
+                        "metrics": {n: vars(own) for n, own in item.metrics.items()},
+                    }
+                    for row in rows
+                    for item in label_results(row)
                 ],
                 "operating_points": [
                     _operating(item) for row in rows for item in operating_results(row)

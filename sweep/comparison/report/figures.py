@@ -26,9 +26,10 @@ from sweep.comparison.report.svg import (
     style,
 )
 from sweep.comparison.text import title
+from sweep.data.manifest import positives
 from sweep.space.domains import Categorical, Domain, Value, in_words
 from sweep.train.metrics.base import Floats, Labels
-from sweep.train.metrics.ece import CALIBRATION_BINS, calibration_gaps
+from sweep.train.metrics.ece import CALIBRATION_BINS, calibration_gaps, two_sided
 from sweep.train.metrics.ranks import sided
 
 _ROC_POINTS = 60
@@ -184,8 +185,9 @@ def roc_curves(dataset: str, rows: list[Row]) -> str:
             labels_N = np.concatenate([item.labels_N for item in seeds])
             scores_NC = np.concatenate([item.probabilities_NC for item in seeds])
             for place, index in enumerate(_most_frequent(labels_N, scores_NC.shape[1])):
-                if 0 < (labels_N == index).sum() < len(labels_N):
-                    false_P, true_P, _ = roc_curve(labels_N == index, scores_NC[:, index])
+                positive_N = positives(labels_N, index)
+                if 0 < positive_N.sum() < len(labels_N):
+                    false_P, true_P, _ = roc_curve(positive_N, scores_NC[:, index])
                     kept = _thin(false_P, true_P)
                     axes.plot(
                         false_P[kept],
@@ -208,8 +210,8 @@ def roc_curves(dataset: str, rows: list[Row]) -> str:
 
 def _most_frequent(labels_N: Labels, classes: int) -> list[int]:
     """Return the classes to draw, in their order: of many those with the most samples."""
-    drawn = list(sided(classes))
-    counts = np.bincount(labels_N, minlength=classes)
+    drawn = list(sided(classes, labels_N.ndim == 2))
+    counts = [positives(labels_N, index).sum() for index in range(classes)]
     return sorted(sorted(drawn, key=lambda index: -counts[index])[:_MOST_CURVES])
 
 
@@ -219,8 +221,12 @@ def reliability(dataset: str, rows: list[Row]) -> str:
         figure, panels = grid(len(rows), 1.55)
         for axes, row in zip(panels, rows, strict=True):
             for place, item in enumerate(row.cell.predictions()):
-                gaps_N, bins_N = calibration_gaps(item.labels_N, item.probabilities_NC)
-                confidence_N = item.probabilities_NC.max(axis=1)
+                labels_N, probabilities_NC = item.labels_N, item.probabilities_NC
+                if labels_N.ndim == 2:  # all labels together, each of which is there or not
+                    labels_N = labels_N.ravel()
+                    probabilities_NC = two_sided(probabilities_NC.ravel())
+                gaps_N, bins_N = calibration_gaps(labels_N, probabilities_NC)
+                confidence_N = probabilities_NC.max(axis=1)
                 counts = np.bincount(bins_N, minlength=CALIBRATION_BINS)
                 there = counts > 0
                 sums = np.bincount(bins_N, weights=confidence_N, minlength=CALIBRATION_BINS)
@@ -239,7 +245,7 @@ def reliability(dataset: str, rows: list[Row]) -> str:
 
 def decision_curves(dataset: str, rows: list[Row]) -> str | None:
     """Draw the net benefit over the threshold probability, a line a cell; None for many classes."""
-    rows = [row for row in rows if len(row.cell.classes) == 2]
+    rows = [row for row in rows if row.cell.has_positive]
     if not rows:
         return None
     with style():

@@ -24,6 +24,7 @@ from sweep.comparison.comparison import Comparison, Row
 from sweep.comparison.costs import cheapest_good, cost, pareto
 from sweep.comparison.external import ExternalResult, external_results
 from sweep.comparison.formats.tables import REPORTED, columns, sentences
+from sweep.comparison.labels import LabelResult, label_results
 from sweep.comparison.operating import OperatingResult, operating_results
 from sweep.comparison.questions import questions
 from sweep.comparison.ranks import ranks
@@ -70,12 +71,13 @@ class DatasetPart:
     calibrated: list[CalibrationEffect]
     external: dict[str, list[ExternalResult]]
     subgroups: dict[str, list[SubgroupResult]]
+    labels: dict[Row, list[LabelResult]]
 
     @property
     def positive(self) -> str | None:
         """The positive class of two."""
-        classes = self.rows[0].cell.classes
-        return classes[1] if len(classes) == 2 else None
+        cell = self.rows[0].cell
+        return cell.classes[1] if cell.has_positive else None
 
 
 def report(comparison: Comparison, progress: Callable[[str], None] = lambda name: None) -> str:
@@ -176,13 +178,14 @@ def _part(
         rows,
         {heading: Markup(svg) for heading, svg in shown.items() if svg},
         {heading: Markup(svg) for heading, svg in away.items() if svg},
-        [_confusion(row) for row in rows],
+        [_confusion(row) for row in rows if row.cell.target != "multilabel"],
         fewest,
         equal,
         [item for row in rows for item in operating_results(row)],
         [effect for row in rows if (effect := calibration_effect(row))],
         external_results(comparison, name),
         _by_column(subgroups),
+        {row: found for row in rows if (found := label_results(row))},
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from sweep.comparison.stats.difference import LEAST_CONFIRMATIONS, Interval, quantile, satterthwaite
 from sweep.comparison.stats.sampling import MetricEstimate, test_variance
+from sweep.data.manifest import positives
 from sweep.train.metrics import metric_of
 from sweep.train.metrics.base import Labels, Metric
 from sweep.train.metrics.ranks import RankMetric, sided
@@ -29,8 +30,9 @@ class Counts:
     """How much a test split can tell, by class.
 
     Attributes:
-        samples_C, groups_C: of each class that is there.
+        samples_C, groups_C: of each class, or with each label, that is there.
         classes: in all, whether there or not.
+        multilabel: samples may have several labels.
     """
 
     samples_C: Labels
@@ -38,15 +40,17 @@ class Counts:
     samples: int
     groups: int
     classes: int
+    multilabel: bool = False
 
     @classmethod
     def of(cls, labels_N: Labels, groups_N: Labels, classes: int) -> "Counts":
         """Count the samples and groups of each class."""
-        there = [c for c in range(classes) if (labels_N == c).any()]
-        samples = [int((labels_N == c).sum()) for c in there]
-        groups = [len(np.unique(groups_N[labels_N == c])) for c in there]
-        of_all = len(np.unique(groups_N))
-        return cls(np.array(samples), np.array(groups), len(labels_N), of_all, classes)
+        masks = [mask for c in range(classes) if (mask := positives(labels_N, c)).any()]
+        samples = [int(mask.sum()) for mask in masks]
+        groups = [len(np.unique(groups_N[mask])) for mask in masks]
+        several = labels_N.ndim == 2
+        sizes = len(labels_N), len(np.unique(groups_N))
+        return cls(np.array(samples), np.array(groups), *sizes, classes, several)
 
 
 def interval(name: str, item: MetricEstimate, counts: Counts) -> Interval:
@@ -64,7 +68,7 @@ def interval(name: str, item: MetricEstimate, counts: Counts) -> Interval:
     reach, variance = quantile(freedom), test + training
     if metric.interval == "area":
         return _auroc(item.point, variance, test, reach, counts)
-    low, width = metric.low, metric.most(counts.classes) - metric.low
+    low, width = metric.low, metric.most(counts.classes, counts.multilabel) - metric.low
     point, own = (item.point - low) / width, variance / width**2
     if metric.interval == "error":
         share = _logit(point, own, reach, counts)
@@ -94,7 +98,7 @@ def _independent(metric: Metric, counts: Counts) -> tuple[float, bool]:
     if not metric.mean_over_classes:
         return float(counts.groups), False
     groups_C = counts.groups_C
-    if isinstance(metric, RankMetric) and counts.classes == 2:
+    if isinstance(metric, RankMetric) and len(sided(counts.classes, counts.multilabel)) == 1:
         groups_C = groups_C[1:]
     return float(len(groups_C) ** 2 / (1 / groups_C).sum()), True
 
@@ -124,8 +128,8 @@ def _logit(point: float, variance: float, reach: float, counts: Counts) -> Inter
 
 
 def _auroc(point: float, variance: float, test: float, reach: float, counts: Counts) -> Interval:
-    of_samples = _area_variance(counts.samples_C, counts)
-    of_groups = _area_variance(counts.groups_C, counts)
+    of_samples = _area_variance(counts.samples_C, counts.samples, counts)
+    of_groups = _area_variance(counts.groups_C, counts.groups, counts)
     # Without a single error the correlation of samples within a group cannot be estimated.
     shape, at_point = (of_groups, 0.0) if test == 0 else (of_samples, of_samples(point))
     scale = max(1.0, variance / at_point) if at_point > 0 else 1.0
@@ -136,15 +140,19 @@ def _auroc(point: float, variance: float, test: float, reach: float, counts: Cou
     return Interval(point, _end(point, 0.0, too_far), _end(point, 1.0, too_far))
 
 
-def _area_variance(sizes_C: Labels, counts: Counts) -> Callable[[float], float]:
+def _area_variance(sizes_C: Labels, every: int, counts: Counts) -> Callable[[float], float]:
     """Return Newcombe's variance of an AUROC as a function of its value.
 
     Over several classes that of their mean, as if they erred apart; how far they err together is
     in the observed variance, to which it is scaled.
+
+    Args:
+        sizes_C: samples, or groups, of each class or with each label.
+        every: how many there are, of whatever labels.
     """
-    total = int(sizes_C.sum())
-    positives = sizes_C[1:] if len(sided(counts.classes)) == 1 else sizes_C
-    sides = [(int(size), total - int(size)) for size in positives]
+    total = every if counts.multilabel else int(sizes_C.sum())
+    one = len(sided(counts.classes, counts.multilabel)) == 1
+    sides = [(int(size), max(1, total - int(size))) for size in (sizes_C[1:] if one else sizes_C)]
 
     def variance(value: float) -> float:
         return float(np.mean([_newcombe(value, *side) for side in sides])) / len(sides)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.data.manifest import positives
 from sweep.records.predictions import Predictions
 from sweep.train.metrics import influences, metric_of, score
 from sweep.train.metrics.base import Floats, Labels
@@ -103,7 +104,8 @@ def sampled_metric(
     groups_C = groups_by_class(test)
     grain = float((1 / groups_C**2).sum()) / (1 if len(groups_C) == 2 else len(groups_C) ** 2)
     by_ranks, rarest = metric_of(name).interval == "area", int(groups_C.min())
-    strata_N = test.labels_N if by_ranks else np.zeros_like(test.labels_N)
+    # Samples with several labels are in no one stratum.
+    strata_N = test.labels_N if by_ranks and test.labels_N.ndim == 1 else 0 * test.groups_N
     return MetricEstimate(
         float(np.mean(values)),
         *_by_group(np.mean(influences_FN, axis=0), strata_N, test.groups_N),
@@ -144,7 +146,16 @@ def _by_group(influence_N: Floats, strata_N: Labels, groups_N: Labels) -> tuple[
 
 
 def groups_by_class(item: Predictions) -> Labels:
-    """Return how many groups each class has that is there."""
+    """Return how many groups each class has that is there.
+
+    Of several labels how many have each, or have it not, whichever is less.
+    """
+    if item.labels_N.ndim == 2:
+        masks = [positives(item.labels_N, place) for place in range(item.labels_N.shape[1])]
+        sides = [
+            [len(np.unique(item.groups_N[side])) for side in (m, ~m)] for m in masks if m.any()
+        ]
+        return np.array([min(own) for own in sides], dtype=np.int64)
     labels = np.unique(item.labels_N)
     counts = [len(np.unique(item.groups_N[item.labels_N == label])) for label in labels]
     return np.array(counts, dtype=np.int64)

@@ -116,21 +116,17 @@ class ConfusionMetric(Metric):
         now, one_hot_CC = count(given), np.eye(given.classes)
         has_NC, predicted_NC = given.labels_N == 1, given.probabilities_KNC[0] > _HALF
         found_N = np.zeros(len(has_NC))
+        there = (now.hits[:1], now.true[:1], now.predicted[:1], now.samples[:1])  # type: ignore[index]
         for has, predicted in product((False, True), repeat=2):
-            step = (has and predicted, has, predicted, True)
-            there = (now.hits[:1], now.true[:1], now.predicted[:1], now.samples[:1])  # type: ignore[index]
-            up, down = (
-                self.of_counts(
-                    Counts(
-                        *(
-                            c + side * _STEP * s * one_hot_CC
-                            for c, s in zip(there, step, strict=True)
-                        )
-                    )
-                )
+            step = _STEP * np.array([has and predicted, has, predicted, True])
+            moved = [
+                Counts(*(c + side * s * one_hot_CC for c, s in zip(there, step, strict=True)))
                 for side in (1, -1)
-            )
-            slope_C = (up - down) / (2 * _STEP)
+            ]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                up, down = (self.of_counts(counts) for counts in moved)
+            # At the edge of what can be counted a metric has no slope.
+            slope_C = np.nan_to_num((up - down) / (2 * _STEP))
             found_N += ((has_NC == has) & (predicted_NC == predicted)) @ slope_C
         return found_N
 

@@ -30,12 +30,17 @@ class MCC(ConfusionMetric):
 
 
 def _of_labels(counts: Counts) -> Floats:
-    """Return the correlation of each label (..., C); 0 where one side does not vary."""
+    """Return the correlation of each label (..., C); 0 where one side does not vary.
+
+    NaN of counts that no samples can have, as those of a step below none.
+    """
     assert counts.samples is not None
     samples, true, predicted = counts.samples, counts.true, counts.predicted
     covariance = counts.hits * samples - true * predicted
     spread = true * (samples - true) * predicted * (samples - predicted)
-    return np.asarray(np.nan_to_num(covariance / np.sqrt(np.maximum(spread, 0))))
+    varies = np.where(spread > 0, spread, 1.0)
+    found = np.where(spread > 0, covariance / np.sqrt(varies), 0.0)
+    return np.asarray(np.where(spread < 0, np.nan, found))
 
 
 METRICS.register("mcc", MCC())
