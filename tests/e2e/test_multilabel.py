@@ -16,7 +16,7 @@ from tests.running import Sweep
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 LABELS = ["blue", "green", "red"]
-MODES = ["frozen", "logreg", "knn", "prototypes", "full", "lp-ft"]
+MODES = ["frozen", "logreg", "knn", "prototypes", "full"]
 
 
 def write_table(folder: Path, name: str, count: int, seed: int) -> None:
@@ -132,7 +132,7 @@ def test_an_exported_model_gives_the_probability_of_each_label(
 
 
 def test_the_wrong_pictures_are_listed_with_their_labels(sweep: Command, home: Path) -> None:
-    cell = ("s", "colours/small/knn", "--home", home / "sweeps")
+    cell = ("s", "colours/small/full", "--home", home / "sweeps")
     done = sweep("errors", *cell, "--output", "wrong.csv", "--gallery", "g.html", "--most", "3")
     assert done.code == 0, done.err
     wrong = pd.read_csv("wrong.csv", keep_default_na=False)
@@ -145,7 +145,7 @@ def test_the_check_counts_labels_and_pictures(sweep: Command, home: Path) -> Non
     entry = {"name": "c", "layout": "csv", "path": "here.csv", "multilabel": True}
     space = {"name": "one", "backbones": ["lite0"], "datasets": [entry]}
     (home / "one.yaml").write_text(yaml.safe_dump(space))
-    done = sweep("data", "check", home / "one.yaml", "--data-root", home, "--json")
+    done = sweep("data", "check", "c", "--space", home / "one.yaml", "--data-root", home, "--json")
     assert done.code == 0, done.err + done.out
     found = json.loads(done.out)
     assert set(found["images"]["test"]) == set(LABELS)
