@@ -201,3 +201,26 @@ def test_chestmnist_has_its_labels_by_its_name(tmp_path: Path) -> None:
     assert found[0].label == "hernia|infiltration"
     assert found[4].label == ""
     assert spec.target == "multilabel"
+
+
+def test_nihs_table_is_read_with_its_patients_and_its_test_list(tmp_path: Path) -> None:
+    root = tmp_path / "chest_xray14"
+    (root / "images_001" / "images").mkdir(parents=True)
+    names = ["00000001_000.png", "00000001_001.png", "00000002_000.png"]
+    for name in names:
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(root / "images_001" / "images" / name)
+    rows = [
+        f"{names[0]},Cardiomegaly|Emphysema,1",
+        f"{names[1]},No Finding,1",
+        f"{names[2]},Mass,2",
+    ]
+    head = "Image Index,Finding Labels,Patient ID"
+    (root / "Data_Entry_2017_v2020.csv").write_text("\n".join([head, *rows]))
+    (root / "test_list.txt").write_text(f"{names[2]}\n")
+    found = read_samples(DatasetSpec.model_validate("chest_xray14"), tmp_path)
+    assert [(s.label, s.group, s.split) for s in found] == [
+        ("Cardiomegaly|Emphysema", "1", "train"), ("", "1", "train"), ("Mass", "2", "test"),
+    ]  # fmt: skip
+    (root / "images_001" / "images" / names[0]).unlink()
+    with pytest.raises(DataError, match="1 images of"):
+        read_samples(DatasetSpec.model_validate("chest_xray14"), tmp_path)
