@@ -79,6 +79,8 @@ def test_the_report_shows_each_label(sweep: Command, home: Path) -> None:
     assert done.code == 0, done.err
     page = Path("report.html").read_text()
     assert "Each label: AUROC" in page
+    assert "each was trained by its binary cross-entropy" in page
+    assert "Confusion matrices" not in page
     assert "Subgroups by sex" in page
     assert "External test set there" in page
 

@@ -295,8 +295,14 @@ def _confirmations(sweep: SweepResults) -> str:
 def _statistics(comparison: Comparison) -> str:
     choices = comparison.choices
     ordered = ""
-    if any(row.cell.target == "ordinal" for row in comparison.rows):
+    if any(row.cell.target == "multilabel" for row in comparison.rows):
         ordered = (
+            "Where a sample may have several labels, each was trained by its binary cross-entropy, "
+            "the metrics are means over the labels, each against its absence, and what was "
+            "predicted are the labels whose probability is above a half. "
+        )
+    if any(row.cell.target == "ordinal" for row in comparison.rows):
+        ordered += (
             "Of ordered classes there are Cohen's kappa with quadratic weights (1968) and the mean "
             "absolute error in places, of the most probable class. "
         )
@@ -375,7 +381,7 @@ _POINTS = {
         ("34", "Demographics", "no", "yours to write"),
         ("35", "Performance on all partitions", "in part", "validation and test"),
         ("36", "Accuracy with intervals", "yes", "Results"),
-        ("37", "Failure analysis", "yes", "Confusion matrices; Reliability; sweep errors"),
+        ("37", "Failure analysis", "yes", "ROC curves; Reliability; sweep errors"),
         ("41", "Code", "yes", "sweep and the space file"),
     ],
     "TRIPOD+AI": [
