@@ -36,11 +36,11 @@ def head() -> Iterator[dict[str, str]]:
          "--object-store-memory=100000000", "--disable-usage-stats"],
         check=True, capture_output=True, env={**os.environ, **AUTHENTICATION},
     )  # fmt: skip
-    yield {"address": f"127.0.0.1:{port}", "client": f"ray://127.0.0.1:{client}", "auto": "auto"}
+    yield {"client": f"ray://127.0.0.1:{client}", "auto": "auto"}
     subprocess.run([RAY, "stop", "--force"], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("kind", ["auto", "address", "client"])
+@pytest.mark.parametrize("kind", ["auto", "client"])
 def test_a_sweep_runs_on_a_running_cluster(tmp_path: Path, head: dict[str, str], kind: str) -> None:
     (tmp_path / "space.yaml").write_text(yaml.safe_dump({"name": kind, **SPACE}))
     environment = {**os.environ, **AUTHENTICATION, "SWEEP_CACHE": str(tmp_path / "cache")}

@@ -65,9 +65,10 @@ def test_what_a_cluster_lacks_for_a_sweep_is_named_as_doctor_does(
 def test_hours_are_told_from_what_was_measured_on_each_kind_of_node(
     tmp_path: Path, two_nodes: str
 ) -> None:
-    code, out, err = dry_run(tmp_path, {**SPACE, "datasets": ["digits"]}, "--address", two_nodes)
+    space = {**SPACE, "datasets": ["digits"], "backbones": BACKBONES[:1]}
+    code, out, err = dry_run(tmp_path, space, "--address", two_nodes)
     assert code == 0, err
-    assert out.count("measured") == 2 * len(BACKBONES)
+    assert out.count("measured") == 2
     assert "assumed" not in out
     (line,) = (line for line in out.splitlines() if line.startswith("│ digits") and "/" not in line)
     assert line.rstrip("│ ").endswith((" s", " min", " h"))
