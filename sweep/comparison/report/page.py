@@ -29,7 +29,8 @@ from sweep.comparison.operating import OperatingResult, operating_results
 from sweep.comparison.questions import questions
 from sweep.comparison.ranks import ranks
 from sweep.comparison.report import figures
-from sweep.comparison.report.methods import checklist, methods
+from sweep.comparison.report.checklist import checklist
+from sweep.comparison.report.methods import methods
 from sweep.comparison.report.svg import with_shared_styles
 from sweep.comparison.stats.verdict import ALPHA
 from sweep.comparison.subgroups import LEAST_GROUPS, SubgroupResult, subgroup_results
