@@ -14,8 +14,6 @@ EXTRAS := heatmaps,medical,medmnist,onnx,quickstart,server,test,lint
 NOT_LONG := not soak and not chaos and not fuzz and not slurm
 # Tests that start no other process run side by side; the others have all cores to themselves.
 SIDE_BY_SIDE := -n logical --dist worksteal
-IN_ONE_PROCESS := tests/unit tests/integration/test_scheduler.py tests/integration/test_torchvision_weights.py \
-  tests/integration/test_published_weights.py
 
 .PHONY: quickstart install install-dev test test-newest test-oldest constraints soak slurm chaos fuzz unit lint audit format clean
 
@@ -44,8 +42,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 test: install-dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m '$(NOT_LONG)' $(IN_ONE_PROCESS)
-	$(BIN)/python -m pytest -m '$(NOT_LONG)' $(addprefix --ignore ,$(IN_ONE_PROCESS))
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m '$(NOT_LONG)' tests/unit
+	$(BIN)/python -m pytest -m '$(NOT_LONG)' --ignore tests/unit
 
 test-newest: UV_FLAGS = --upgrade
 test-oldest: UV_FLAGS = --resolution lowest-direct
