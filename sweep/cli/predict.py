@@ -16,9 +16,6 @@ if TYPE_CHECKING:  # these modules take seconds to import
     from sweep.train.predict import Predictions
 
 
-_HALF = 0.5  # a label is predicted above it
-
-
 @click.command()
 @click.argument("name")
 @click.argument("cell")
@@ -61,8 +58,7 @@ def predict(
     files = files_of(dataset, images)
     with progress_bars() as bars:
         found = run(winner.model, dataset, files, bars, (other.model for other in others))
-    several = winner.model.target == "multilabel"
-    write_text(output, _as_csv(found, winner.model.classes, several))
+    write_text(output, _as_csv(found, winner.model.classes, winner.model.target))
     done = len(files) - len(found.problems)
     click.echo(f"{done} of {len(files)} predicted by {cell}: {output}", err=True)
     if found.problems:
@@ -71,20 +67,22 @@ def predict(
         sys.exit(1)
 
 
-def _as_csv(found: "Predictions", classes: list[str], several: bool) -> str:
+def _as_csv(found: "Predictions", classes: list[str], target: str) -> str:
     """Return a line for each file; what cannot be read has no class and no probabilities.
 
     Args:
-        several: a file may have several labels: those of which the probability is above a half.
+        target: of a file with any of several labels those are named that are predicted.
     """
     from sweep.comparison.formats.frames import no_formula  # its pandas takes a second
+    from sweep.data.multilabel import predicted_labels
     from sweep.records.predictions import PROBABILITY, UNCALIBRATED
+    from sweep.space.specs import MULTILABEL
 
     buffer, raw = io.StringIO(), found.uncalibrated_FC
     writer = csv.writer(buffer, lineterminator="\n")
     head = [f"{PROBABILITY}{label}" for label in classes]
     head += [f"{UNCALIBRATED}{label}" for label in classes] if raw is not None else []
-    writer.writerow(["path", "labels" if several else "class", *head])
+    writer.writerow(["path", "labels" if target == MULTILABEL else "class", *head])
     for number, file in enumerate(found.files):
         name = no_formula(str(file))
         row = found.probabilities_FC[number].tolist()
@@ -92,7 +90,8 @@ def _as_csv(found: "Predictions", classes: list[str], several: bool) -> str:
         if row[0] != row[0]:  # NaN
             writer.writerow([name, *[""] * (1 + len(head))])
         else:
-            likely = [label for label, p in zip(classes, row, strict=True) if p > _HALF]
-            own = "|".join(likely) if several else classes[row.index(max(row))]
+            own = classes[row.index(max(row))]
+            if target == MULTILABEL:
+                own = predicted_labels(classes, row)
             writer.writerow([name, own, *row, *more])
     return buffer.getvalue()

@@ -102,11 +102,19 @@ def launch(
         for text in left_out:
             click.echo(f"left out: {text}", err=True)
     if dry_run and not is_remote(address):
-        from sweep.cli.views.doctor import absolute_places
+        from sweep.cli.views.estimate import assumed_places, print_estimate
         from sweep.cli.views.plan import print_plan
 
-        places = absolute_places(home_of(home), data_root, weights_dir)
-        print_plan(space, places, tracking_uri, console(), address, measure)
+        out = console()
+        plans, needs = print_plan(space, data_root, weights_dir, tracking_uri, out)
+        if address is None:
+            print_estimate(plans, assumed_places(plans), out)
+        else:  # these modules import ray
+            from sweep.cli.views.doctor import absolute_places, refuse
+            from sweep.cli.views.nodes import print_nodes
+
+            where = absolute_places(home_of(home), data_root, weights_dir)
+            refuse(print_nodes(space, where, address, plans, needs, measure, out))
         if left_out:
             sys.exit(1)
         return
@@ -119,10 +127,10 @@ def launch(
     from sweep.run.api import Places
     from sweep.run.api import launch as run
 
-    run_places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
+    places = Places(home, data_root, weights_dir, tracking_uri, address, ledger, local)
     listener = TerminalListener()
     command = _without_paths(space_name, name, overrides, only)
-    outcome = run(space, run_places, listener, 2 if retries is None else retries, command, register)
+    outcome = run(space, places, listener, 2 if retries is None else retries, command, register)
     _end(outcome, listener, left_out)
 
 

@@ -7,6 +7,7 @@ from sweep.comparison.comparison import Row
 from sweep.comparison.stats.difference import Interval
 from sweep.comparison.stats.intervals import Counts, interval
 from sweep.comparison.stats.sampling import MetricEstimate, estimate
+from sweep.space.specs import MULTILABEL
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class LabelResult:
 
 def label_results(row: Row) -> list[LabelResult]:
     """Return the metrics of each label of a cell; nothing where a sample has one class."""
-    if row.cell.target != "multilabel" or not row.metrics:
+    if row.cell.target != MULTILABEL or not row.metrics:
         return []
     together, by_fold, found = row.cell.predictions(), row.cell.predictions_by_fold(), []
     shared = max((item.shared for item in row.estimates.values()), default=0.0)

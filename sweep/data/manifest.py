@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sweep.errors import shorten
 
 SPLITS = ("train", "val", "test")
+SEPARATOR = "|"  # between the labels of a sample that may have several
 UNUSED = "unused"  # the split of leaks and of samples beyond the train fraction
 
 SCHEMA = pa.schema(
@@ -148,7 +149,7 @@ class Manifest:
         places = {name: place for place, name in enumerate(self.classes)}
         of_kind = np.zeros((len(kinds), len(places)), dtype=np.int64)
         for kind, text in enumerate(kinds):
-            of_kind[kind, [places[name] for name in text.split("|") if name]] = 1
+            of_kind[kind, [places[name] for name in text.split(SEPARATOR) if name]] = 1
         return of_kind[self.label_sets]
 
     @cached_property

@@ -3,16 +3,16 @@
 A sample's labels are one text, ``Effusion|Nodule``; that of a sample without any is empty.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from sweep.data.manifest import Sample
+from sweep.data.manifest import SEPARATOR, Sample
 from sweep.data.positive import is_negative, natural
 from sweep.data.values import clean
-from sweep.errors import DataError
+from sweep.errors import DataError, nearest
 
-SEPARATOR = "|"
+# A label is predicted where its probability is above it, as scikit-learn's classifiers do.
+DECISION_THRESHOLD = 0.5
 
 
 def labels_in(text: str) -> list[str]:
@@ -26,19 +26,37 @@ def join_labels(labels: Iterable[str]) -> str:
     return SEPARATOR.join(sorted(labels, key=natural))
 
 
+def predicted_labels(names: Sequence[str], probabilities: Sequence[float]) -> str:
+    """Return the labels whose probability is above the threshold, as one text."""
+    found = zip(names, probabilities, strict=True)
+    return join_labels(name for name, p in found if p > DECISION_THRESHOLD)
+
+
 def labels_of(sample: Sample, multilabel: bool) -> list[str]:
     """Return the labels of a sample: its class, where it has one."""
     return labels_in(sample.label) if multilabel else [sample.label]
 
 
-def with_label_sets(name: str, samples: Sequence[Sample]) -> list[Sample]:
+def with_label_sets(
+    name: str, samples: Sequence[Sample], given: bool | Sequence[str]
+) -> list[Sample]:
     """Write the labels of samples alike; a word for none, such as 'No Finding', becomes no label.
 
-    Raises DataError if such a word stands beside other labels.
+    Args:
+        name: of the dataset.
+        given: the names that its entry gives, if it does; then each of them is a label.
+
+    Raises DataError if such a word stands beside other labels, or a label is none of the names.
     """
     found = [labels_in(sample.label) for sample in samples]
-    counts = Counter(label for labels in found for label in labels)
-    none = {label for label in counts if is_negative(label)}
+    every = {label for labels in found for label in labels}
+    if isinstance(given, Sequence) and (others := every - set(given)):
+        odd_label = min(others, key=natural)
+        raise DataError(
+            f"dataset {name}: the label {odd_label!r} is none of those that multilabel names"
+            f"{nearest(odd_label, given)}"
+        )
+    none = set() if isinstance(given, Sequence) else {x for x in every if is_negative(x)}
     odd = [s for s, labels in zip(samples, found, strict=True) if len(labels) > 1
            and none & set(labels)]  # fmt: skip
     if odd:

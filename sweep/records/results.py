@@ -21,6 +21,7 @@ from sweep.records.predictions import PROBABILITY, UNCALIBRATED, Predictions, cl
 from sweep.records.record import RunRecord
 from sweep.space.catalog import family, pretraining
 from sweep.space.model import Cell, Space, cell_name
+from sweep.space.specs import MULTILABEL
 
 # Of a confirmation, and the name of a file of predictions.
 ReadPredictions = Callable[[RunRecord, str], pa.Table]
@@ -92,7 +93,7 @@ class CellResult:
     @property
     def has_positive(self) -> bool:
         """Whether the classes are two, of which the second is the positive one."""
-        return len(self.classes) == 2 and self.target != "multilabel"
+        return len(self.classes) == 2 and self.target != MULTILABEL
 
     @property
     def tests(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from sweep.comparison.text import title
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
 from sweep.run.winner import Winner
+from sweep.space.specs import MULTILABEL
 from sweep.train.metrics import all_metrics
 
 _USES = {
@@ -24,7 +25,7 @@ def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
     samples = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     version = facts.get("version", "unknown")
     terms = describe_terms(cell.backbone).strip(" ()")
-    several = model.target == "multilabel"
+    several = model.target == MULTILABEL
     use = (
         _USES[style].replace("whose softmax are", "whose sigmoids are") if several else _USES[style]
     )

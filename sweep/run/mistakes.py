@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sweep.data.dataset import read_manifest
 from sweep.data.layouts import location
 from sweep.data.manifest import Manifest
-from sweep.data.multilabel import join_labels
+from sweep.data.multilabel import DECISION_THRESHOLD, predicted_labels
 from sweep.errors import SweepError
 from sweep.records.folder import SweepFolder
 from sweep.records.home import hashed_id, hashing_key
@@ -23,7 +23,7 @@ from sweep.records.results import CellResult, home_results
 from sweep.run.winner import cell_of
 from sweep.space.model import Cell
 
-_HALF = 0.5  # a label is predicted above it
+_NONE = "no label"
 
 
 @dataclass(frozen=True)
@@ -138,21 +138,17 @@ def _wrong_labels(
 ) -> tuple[list[Mistake], int]:
     """Return the samples of which a label is wrong, those first of which the surest label is."""
     mean_NC, samples = probabilities_FNC.mean(axis=0), result.samples
-    predicted_NC, has_NC = mean_NC > _HALF, labels_NC == 1
+    predicted_NC, has_NC = mean_NC > DECISION_THRESHOLD, labels_NC == 1
     wrong_NC = predicted_NC != has_NC
     certain_NC = np.where(wrong_NC, np.maximum(mean_NC, 1 - mean_NC), 0)
-    models_N = ((probabilities_FNC > _HALF) != has_NC).any(axis=2).sum(axis=0)
-
-    def text(mask_C: NDArray[np.bool_]) -> str:
-        names = [name for name, there in zip(result.classes, mask_C, strict=True) if there]
-        return join_labels(names) or "no label"
+    models_N = ((probabilities_FNC > DECISION_THRESHOLD) != has_NC).any(axis=2).sum(axis=0)
 
     found = [
         Mistake(
             tuple(rows[samples[place]]),
             tuple(manifest.paths[row] for row in rows[samples[place]]),
-            text(has_NC[place]),
-            text(predicted_NC[place]),
+            predicted_labels(result.classes, labels_NC[place].tolist()) or _NONE,
+            predicted_labels(result.classes, mean_NC[place].tolist()) or _NONE,
             float(certain_NC[place].max()),
             result.classes[int(certain_NC[place].argmax())],
             int(models_N[place]),

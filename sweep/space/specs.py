@@ -20,6 +20,7 @@ KEYS_OF_LAYOUTS = frozenset({"train", "val", "test", "group", "group_scope", "mo
 
 # What a data set's labels are: one class of several, one of several in an order, or any of several.
 Target = Literal["multiclass", "ordinal", "multilabel"]
+MULTILABEL: Target = "multilabel"
 
 
 class Subgroups(Part):
@@ -49,6 +50,22 @@ class Subgroups(Part):
         if any(low >= high for low, high in pairwise(self.bands)):
             raise ValueError(f"the bands of {self.column} must ascend: {list(self.bands)}")
         return self
+
+
+def _words(value: Any) -> Any:
+    """Read names of classes, which a file may write as numbers: true, or a list of some."""
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("the list is empty; write the names, or leave the key out")
+        whole = (str(n) if isinstance(n, int) and not isinstance(n, bool) else n for n in value)
+        names = tuple(whole)
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"{twice[0]!r} is there twice")
+        return names
+    return value
+
+
+Words = Annotated[bool | tuple[str, ...], BeforeValidator(_words)]
 
 
 def _named(value: Any) -> Any:
@@ -93,9 +110,9 @@ class DatasetSpec(Part):
     positive: str | None = None
     # Each sample has any of several labels, or none: true where a text has them, Effusion|Nodule,
     # or the names of a table's columns of 0 and 1.
-    multilabel: bool | tuple[str, ...] = Field(default=False, exclude_if=lambda names: not names)
+    multilabel: Words = Field(default=False, exclude_if=lambda names: not names)
     # The classes in their order, from the lowest, or true for the order of their numbers.
-    ordered: bool | tuple[str, ...] = Field(default=False, exclude_if=lambda order: not order)
+    ordered: Words = Field(default=False, exclude_if=lambda order: not order)
     unreadable: Literal["error", "skip"] = "error"
     leaks: Leaks | None = None  # overrides the space's own setting
     # The augmentation that fits these images, for recipes with augment: auto.
@@ -170,7 +187,7 @@ class DatasetSpec(Part):
     def target(self) -> Target:
         """What its labels are."""
         if self.multilabel:
-            return "multilabel"
+            return MULTILABEL
         return "ordinal" if self.ordered else "multiclass"
 
     @property

@@ -24,11 +24,11 @@ from sweep.records.folder import SweepFolder
 from sweep.records.home import hashed_id
 from sweep.records.predictions import LABEL, PROBABILITY, UNCALIBRATED
 from sweep.space.backbone import BackboneSpec
+from sweep.space.specs import MULTILABEL
 from sweep.train.calibration import divide_logits, fit_temperature, with_temperature
 from sweep.train.external import external_probabilities
 from sweep.train.learner import Learner
 from sweep.train.metrics import pool, score
-from sweep.train.probabilities import MULTILABEL
 from sweep.train.thresholds import choose_thresholds
 from sweep.train.wave import Report, SweepContext, Wave
 

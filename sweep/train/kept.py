@@ -15,8 +15,8 @@ from sweep.backbones.tokens import use_features
 from sweep.errors import DamagedError, SweepError
 from sweep.space.backbone import BackboneSpec
 from sweep.space.freeze import freeze_mode
+from sweep.space.specs import MULTILABEL
 from sweep.train.neighbors import KNNHead, PrototypeHead
-from sweep.train.probabilities import MULTILABEL
 
 StateDict = dict[str, Tensor]
 

@@ -20,11 +20,11 @@ from sweep.data.layouts.tree import images_below
 from sweep.data.store.building import StorePlan
 from sweep.data.store.image_store import Store, open_store
 from sweep.errors import DataError, listing, nearest
-from sweep.space.specs import DatasetSpec
+from sweep.space.specs import MULTILABEL, DatasetSpec
 from sweep.train.calibration import with_temperature
 from sweep.train.features import BATCH, trunk_outputs
 from sweep.train.kept import KeptModel
-from sweep.train.probabilities import MULTILABEL, as_array
+from sweep.train.probabilities import as_array
 
 Progress = Callable[[str], Callable[[int, int], None]]
 

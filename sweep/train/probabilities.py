@@ -4,20 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-MULTILABEL = "multilabel"
+from sweep.space.specs import MULTILABEL
 
 
-def probabilities_of(logits: Tensor, target: str) -> Tensor:
-    """Return the softmax of logits (..., C), or each label's sigmoid, in float64 on the CPU.
+def as_array(logits: Tensor, target: str) -> NDArray[np.float64]:
+    """Return the softmax of logits (..., C), or each label's sigmoid, in float64.
 
     Args:
         target: what the labels are; see `sweep.space.specs.Target`.
     """
     doubles = logits.double()
     found = doubles.sigmoid() if target == MULTILABEL else doubles.softmax(dim=-1)
-    return found.cpu()
-
-
-def as_array(logits: Tensor, target: str) -> NDArray[np.float64]:
-    """Return probabilities as `probabilities_of` does, as an array."""
-    return np.asarray(probabilities_of(logits, target).numpy())
+    return np.asarray(found.cpu().numpy())

@@ -4,9 +4,11 @@ Reading and decoding of images is not measured; see benchmarks/finetune_throughp
 the store adds.
 """
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -25,15 +27,15 @@ _CALL_SECONDS = 1.0  # a call of what is measured takes about as long, if a batc
 _LEAST_CALLS, _SPREAD = 6, 0.05
 _CLASSES = 2
 
-# Dense peak of 16-bit matrix products with 32-bit sums, in TFLOP/s, from the vendors' data sheets.
-# A name comes before those that are a part of it.
+# Dense peak of matrix products in TFLOP/s, from the vendors' data sheets: of bfloat16 with 32-bit
+# sums, and of float32 for those that have none. A longer name comes before its parts.
 _PEAK = {
     "B200": 2250, "B100": 1750, "GH200": 989, "H200": 989, "H100 PCIe": 756, "H100": 989,
     "H800": 989, "H20": 148, "L40S": 362, "L40": 181, "L4": 121, "A100": 312, "A800": 312,
     "A40": 150, "A30": 165, "A16": 18, "A10G": 70, "A10": 125, "A6000": 155, "A5000": 111,
-    "A4000": 77, "6000 Ada": 364, "V100": 125, "T4": 65, "P100": 19, "RTX 5090": 209,
-    "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX 3080": 60, "RTX 2080": 54,
-    "MI300": 1307, "MI250": 362,
+    "A4000": 77, "6000 Ada": 364, "V100": 16, "T4": 8, "P100": 9, "RTX 5090": 209,
+    "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX 3080": 60, "RTX 2080": 10,
+    "MI300X": 1307, "MI250X": 383,
 }  # fmt: skip
 _SUSTAINED = 0.25  # of its peak, as an assumption; measure it rather
 UNKNOWN_GPU, _CPU_CORE = 20e12, 15e9  # as an assumption
@@ -64,14 +66,20 @@ def assumed_speed(gpu: str | None, cores: float = 1.0) -> Speed:
     """Return what a GPU sustains, by its name, or so many cores of a CPU, if nobody measures it."""
     if gpu is None:
         return Speed(_CPU_CORE * cores, _CPU_CORE * cores)
-    peak = next((peak for name, peak in _PEAK.items() if name in gpu), None)
+    peak = _peak(gpu)
     sustained = UNKNOWN_GPU if peak is None else _SUSTAINED * peak * 1e12
     return Speed(sustained, sustained)
 
 
 def is_known(gpu: str) -> bool:
     """Tell whether there is a data sheet's number for a GPU of this name."""
-    return any(name in gpu for name in _PEAK)
+    return _peak(gpu) is not None
+
+
+def _peak(gpu: str) -> float | None:
+    """Return the peak of the first name that is there as a word: A40 is none of A4000."""
+    found = (peak for name, peak in _PEAK.items() if re.search(rf"\b{name}\b", gpu))
+    return next(found, None)
 
 
 def measure_speed(space: Space, backbone: BackboneSpec, threads: int) -> Speed:
@@ -108,14 +116,11 @@ def measure_speed(space: Space, backbone: BackboneSpec, threads: int) -> Speed:
         task = Task(loaded, labels, _CLASSES, recipe, 10**6, space.objective, 0, device)
         return FineTuning(task, store, {"train": np.arange(count)}, mode, Trial(0, params))
 
-    learners: dict[int, FineTuning] = {}
+    learner = lru_cache(maxsize=1)(tuning)
 
     def train(count: int) -> None:
-        if count not in learners:
-            learners.clear()
-            learners[count] = tuning(count)
-        learners[count].epoch += 1
-        learners[count].train_only()
+        learner(count).epoch += 1
+        learner(count).train_only()
 
     return Speed(scored, _images_per_second(train, len(store), least=2) * flops)
 

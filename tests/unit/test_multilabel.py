@@ -224,3 +224,58 @@ def test_nihs_table_is_read_with_its_patients_and_its_test_list(tmp_path: Path) 
     (root / "images_001" / "images" / names[0]).unlink()
     with pytest.raises(DataError, match="1 images of"):
         read_samples(DatasetSpec.model_validate("chest_xray14"), tmp_path)
+
+
+def test_a_column_that_the_entry_names_is_a_label_whatever_its_name(tmp_path: Path) -> None:
+    rows = ["img/0.png,1,0", "img/1.png,0,1"]
+    assert labels_of_table(tmp_path, rows, "path,normal,Edema") == ["normal", "Edema"]
+
+
+def test_a_text_without_a_label_is_not_taken_for_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1 rows name no label: row 3"):
+        labels_of_table(tmp_path, ["img/0.png,Mass", "img/1.png,|"])
+
+
+def test_a_label_that_the_entry_does_not_name_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "1.png")
+    for name in ("Mass", "Edema"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "d" / name / "1.png")
+    entry = {"name": "d", "layout": "folder", "path": "d", "multilabel": ["Mass", "Oedema"]}
+    with pytest.raises(DataError, match=r"'Edema' is none of those .* did you mean Oedema"):
+        read_samples(DatasetSpec.model_validate(entry), tmp_path)
+
+
+@pytest.fixture
+def nih(tmp_path: Path) -> Path:
+    """NIH's folder with two pictures."""
+    root = tmp_path / "chest_xray14"
+    (root / "images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(root / "images" / name)
+    (root / "Data_Entry_2017.csv").write_text(
+        "Image Index,Finding Labels,Patient ID\na.png,Mass,1\nb.png,No Finding,2\n"
+    )
+    return root
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("test_list.txt", b"\xff\xfe\x00", "test_list.txt is damaged"),
+        ("test_list.txt", b"", "test_list.txt names no image"),
+        ("test_list.txt", b"other.png\n", "test_list.txt names no image"),
+        ("Data_Entry_2017_v2020.csv", b"", "is not a CSV table"),
+        ("Data_Entry_2017_v2020.csv", b"Image Index,Patient ID\na.png,1\n", "Finding Labels"),
+        ("Data_Entry_2017_v2020.csv", b"Image Index,Finding Labels,Patient ID\na.png,,1\n",
+         "1 rows have no Finding Labels"),
+        ("Data_Entry_2017_v2020.csv",
+         b"Image Index,Finding Labels,Patient ID\na.png,Mass,1\na.png,Edema,1\n", "more than once"),
+    ],
+)  # fmt: skip
+def test_nihs_files_that_are_damaged_are_named(
+    tmp_path: Path, nih: Path, name: str, content: bytes, said: str
+) -> None:
+    (nih / name).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_samples(DatasetSpec.model_validate("chest_xray14"), tmp_path)

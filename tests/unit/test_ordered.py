@@ -79,3 +79,17 @@ def test_retinamnist_is_ordered_by_its_name() -> None:
 def test_a_comparison_by_a_metric_that_the_labels_do_not_have_is_refused() -> None:
     with pytest.raises(SweepError, match="is for ordinal labels, and those of"):
         compare([sweep_of({"small/frozen": 0.8})], Choices("quadratic_kappa"))
+
+
+def test_an_order_may_be_written_in_numbers() -> None:
+    assert space([0, 1, 2]).datasets[0].ordered == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("key", ["ordered", "multilabel"])
+@pytest.mark.parametrize(("names", "said"), [([], "the list is empty"), (["a", "a"], "twice")])
+def test_a_list_that_names_nothing_or_a_name_twice_is_refused(
+    key: str, names: list[str], said: str
+) -> None:
+    entry = {"name": "d", "layout": "csv", "path": "d.csv", key: names}
+    with pytest.raises(ValidationError, match=said):
+        DatasetSpec.model_validate(entry)

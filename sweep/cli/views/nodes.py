@@ -1,6 +1,7 @@
 """What the nodes of a cluster have, lack, and take for a sweep: `--dry-run --address`."""
 
 from rich.console import Console
+from rich.table import Table
 
 from sweep.cli.views.doctor import node_table
 from sweep.cli.views.estimate import print_estimate
@@ -13,9 +14,10 @@ from sweep.search.ray.doctor import CheckedNode, check_cluster, lacking, marked
 from sweep.search.ray.node_check import Places
 from sweep.search.ray.nodes import by_problem
 from sweep.search.ray.resources import ResourcePlanner
-from sweep.search.ray.speeds import assume, kinds_of, measure
+from sweep.search.ray.speeds import MeasuredKind, assume, kinds_of, measure, speed_of_all
 from sweep.space.imports import imported
 from sweep.space.model import Space
+from sweep.train.speed import is_known
 from sweep.train.wave import SweepContext
 
 
@@ -58,7 +60,8 @@ def print_nodes(
         else:
             found = assume(context, kinds, "--no-measure")
     if found:
-        print_estimate(plans, console, found)
+        _print_speeds(found, console)
+        print_estimate(plans, {"on all of them": speed_of_all(found)}, console)
     return [*lacking(nodes), *_full_disks(nodes, needs), *_too_small(nodes, plans)]
 
 
@@ -85,3 +88,27 @@ def _too_small(nodes: list[CheckedNode], plans: list[CellPlan]) -> list[str]:
     except SweepError as error:
         return [str(error)]
     return []
+
+
+def _print_speeds(kinds: list[MeasuredKind], console: Console) -> None:
+    table = Table(title="Speed, TFLOP/s", title_justify="left")
+    for name in ("Processors", "Backbone"):
+        table.add_column(name, overflow="fold")
+    for name in ("predicting", "training"):
+        table.add_column(name, justify="right")
+    table.add_column("", overflow="fold")
+    for item in kinds:
+        title = f"{item.kind.count:g} x {item.kind.name}"
+        for backbone, speed in item.speeds.items():
+            rates = [f"{rate / 1e12:.3g}" for rate in (speed.scoring, speed.training)]
+            table.add_row(title, backbone, *rates, _origin(item, backbone))
+            title = ""
+    console.print(table)
+
+
+def _origin(item: MeasuredKind, backbone: str) -> str:
+    if backbone not in item.assumed:
+        return "measured"
+    gpu = item.kind.gpu
+    source = "of the kind's peak" if gpu and is_known(gpu) else "as many have"
+    return f"assumed, {source}: {item.assumed[backbone]}"

@@ -11,11 +11,9 @@ from sweep.backbones.families.base import family_of
 from sweep.backbones.hub import search_folder
 from sweep.base.addresses import without_password
 from sweep.base.settings import default_tracking_uri
-from sweep.cli.views.doctor import refuse
-from sweep.cli.views.estimate import print_estimate
 from sweep.data.layouts import missing as missing_data
 from sweep.errors import SweepError
-from sweep.run.disk import disk_needs
+from sweep.run.disk import DiskNeeds, disk_needs
 from sweep.run.plan import (
     CellPlan,
     Decoding,
@@ -28,7 +26,6 @@ from sweep.run.plan import (
     split_summaries,
     what_is_there,
 )
-from sweep.search.ray.node_check import Places
 from sweep.space.backbone import BackboneSpec
 from sweep.space.model import Space
 from sweep.tracking.store import refuse_tracking
@@ -64,21 +61,15 @@ def _row(plan: CellPlan) -> list[str]:
 
 def print_plan(
     space: Space,
-    places: Places,
+    data_root: Path,
+    weights_dir: Path | None,
     tracking_uri: str | None,
     console: Console,
-    address: str | None = None,
-    measured: bool = True,
-) -> None:
-    """Print everything a launch would do, and what it lacks.
+) -> tuple[list[CellPlan], DiskNeeds]:
+    """Print what a launch would do, and what it lacks; return the cells, and the disk they need.
 
-    Args:
-        address: of a Ray cluster, whose nodes are asked what they have and lack.
-        measured: run every backbone there, to tell how long the sweep takes.
-
-    Raises SweepError for what would refuse the launch, and for what nodes lack.
+    Raises SweepError for what would refuse the launch.
     """
-    data_root, weights_dir = places.data_root, places.weights_dir
     search_folder(weights_dir)
     lacking = missing(space, data_root, weights_dir, fetch=False)
     try:
@@ -105,12 +96,7 @@ def print_plan(
     console.print(f"MLflow at {without_password(uri)}: {answers}", highlight=False, soft_wrap=True)
     needs = disk_needs(plans, left, space.keep_models)
     console.print(f"Disk: {needs}", highlight=False, soft_wrap=True)
-    if address is None:
-        print_estimate(plans, console)
-        return
-    from sweep.cli.views.nodes import print_nodes
-
-    refuse(print_nodes(space, places, address, plans, needs, measured, console))
+    return plans, needs
 
 
 def _describe_datasets(

@@ -8,6 +8,7 @@ from sweep.space.domains import Categorical, Domain, in_words
 from sweep.space.model import Space
 from sweep.space.names import is_frozen
 from sweep.space.recipe import Recipe
+from sweep.space.specs import MULTILABEL
 
 _PARTS = ("train", "val", "test")
 _SHARED = "a tenth"
@@ -261,7 +262,7 @@ def _confirmations(sweep: SweepResults) -> str:
 def _statistics(comparison: Comparison) -> str:
     choices = comparison.choices
     ordered = ""
-    if any(row.cell.target == "multilabel" for row in comparison.rows):
+    if any(row.cell.target == MULTILABEL for row in comparison.rows):
         ordered = (
             "Where a sample may have several labels, each was trained by its binary cross-entropy, "
             "the metrics are means over the labels, each against its absence, and what was "

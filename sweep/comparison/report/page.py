@@ -35,6 +35,7 @@ from sweep.comparison.report.svg import with_shared_styles
 from sweep.comparison.stats.verdict import ALPHA
 from sweep.comparison.subgroups import LEAST_GROUPS, SubgroupResult, subgroup_results
 from sweep.space.domains import Categorical, Domain, Range, in_words
+from sweep.space.specs import MULTILABEL
 from sweep.train.metrics import metric_of
 
 _MOST_CLASSES = 20  # a confusion matrix of more classes is not legible
@@ -179,7 +180,7 @@ def _part(
         rows,
         {heading: Markup(svg) for heading, svg in shown.items() if svg},
         {heading: Markup(svg) for heading, svg in away.items() if svg},
-        [_confusion(row) for row in rows if row.cell.target != "multilabel"],
+        [_confusion(row) for row in rows if row.cell.target != MULTILABEL],
         fewest,
         equal,
         [item for row in rows for item in operating_results(row)],

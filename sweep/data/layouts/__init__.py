@@ -34,7 +34,7 @@ def read_samples(spec: DatasetSpec, data_root: Path) -> list[Sample]:
         raise DataError(f"dataset {spec.name}: {place} holds no images")
     _refuse_undecodable(spec, samples)
     if spec.multilabel:
-        samples = with_label_sets(spec.name, samples)
+        samples = with_label_sets(spec.name, samples, spec.multilabel)
         _refuse_near_labels(spec, _one_label_each(samples))
     else:
         samples = _with_whole_labels(samples)

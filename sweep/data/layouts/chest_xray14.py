@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sweep.data.layouts.base import Layout, read_table
+from sweep.data.layouts.csv import blank_values, texts_without_labels
 from sweep.data.layouts.tree import images_below
 from sweep.data.manifest import Sample
 from sweep.errors import DataError, listing
@@ -40,14 +41,21 @@ class ChestXray14(Layout):
         """
         place = _table(spec, path)
         table = read_table(spec, place, [_IMAGE, _LABELS, _PATIENT])
+        problems = blank_values(table, [_IMAGE, _LABELS, _PATIENT])
+        problems += texts_without_labels(table[_LABELS])
+        if twice := int(table[_IMAGE].duplicated().sum()):
+            problems.append(f"{twice} images appear more than once")
+        if problems:
+            raise DataError(f"dataset {spec.name}: {place}: " + "\n".join(problems))
         files = {Path(file).name: file[len(str(path)) + 1 :] for file in images_below(path)}
         if absent := [name for name in table[_IMAGE] if name not in files]:
             raise DataError(
                 f"dataset {spec.name}: {len(absent)} images of {place} are not there:\n"
                 f"{listing(absent)}\nUnpack all folders of images, or leave their rows out."
             )
-        listed = next(iter(sorted(path.rglob(_TEST_LIST))), None)
-        test = set(listed.read_text("utf-8").split()) if listed else None
+        test = _test_images(spec, path)
+        if test is not None and not test & set(table[_IMAGE]):
+            raise DataError(f"dataset {spec.name}: {_TEST_LIST} names no image of {place}")
         columns = (table[_IMAGE], table[_LABELS], table[_PATIENT])
         return [
             Sample(files[image], labels, patient, _split(image, test))
@@ -67,6 +75,17 @@ def _table(spec: DatasetSpec, root: Path) -> Path:
     if not found:
         raise DataError(f"dataset {spec.name}: {root / TABLE} is not there")
     return found[-1]  # of several the newest version
+
+
+def _test_images(spec: DatasetSpec, root: Path) -> set[str] | None:
+    """Return the names in the list of test images; None without it."""
+    listed = next(iter(sorted(root.rglob(_TEST_LIST))), None)
+    if listed is None:
+        return None
+    try:
+        return set(listed.read_text("utf-8").split())
+    except UnicodeDecodeError:
+        raise DataError(f"dataset {spec.name}: {listed} is damaged: it is no text") from None
 
 
 def _split(image: str, test: set[str] | None) -> str | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from sweep.data.io.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
 from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
-from sweep.data.manifest import Sample
-from sweep.data.multilabel import join_labels
+from sweep.data.manifest import SEPARATOR, Sample
+from sweep.data.multilabel import join_labels, labels_in
 from sweep.data.values import is_missing, is_missing_id, whole_number
 from sweep.errors import DataError, listing
 from sweep.space.registries import LAYOUTS
@@ -52,6 +52,8 @@ class Table(Layout):
             problems.append(f"split {odd[0]!r} is not one of train, val, test (row {row})")
         if not spec.multilabel:
             problems += _several_labels(table["label"])
+        elif not columns:
+            problems += texts_without_labels(table["label"])
         absent = [
             f"row {row_of(index)}: {path.parent / item}"
             for index, item in table["path"].items()
@@ -130,9 +132,17 @@ def odd_indicators(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
                 f"{len(odd)} rows have neither 0 nor 1 in {name!r}: row {row_of(odd[0])} "
                 f"({value!r}); where it is not known, leave the row out"
             )
-        if "|" in name:
+        if SEPARATOR in name:
             problems.append(f"the column {name!r} has | in its name, which separates labels")
     return problems
+
+
+def texts_without_labels(labels: pd.Series) -> list[str]:
+    """Say which texts name no label and are not blank, as ``|`` does, and in which row first."""
+    odd = [index for index, text in labels.items() if text and not labels_in(text)]
+    if not odd:
+        return []
+    return [f"{len(odd)} rows name no label: row {row_of(odd[0])} ({labels[odd[0]]!r}); write none"]
 
 
 def blank_values(table: pd.DataFrame, columns: list[str]) -> list[str]:

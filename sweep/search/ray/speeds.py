@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -62,10 +62,8 @@ def kinds_of(nodes: list[CheckedNode]) -> list[Kind]:
         name = f"{cpus} CPUs of {item.node.host} ({item.node.id[:8]})"
         if item.node.gpus:
             name = item.report.gpus[0] if item.report.gpus else "GPUs that torch does not see"
-        known = kinds.get(name)
-        kinds[name] = Kind(name, known.node if known else item, count, cpus)
-        if known:
-            kinds[name] = Kind(name, known.node, known.count + count, known.cpus)
+        known = kinds.get(name, Kind(name, item, 0.0, cpus))
+        kinds[name] = replace(known, count=known.count + count)
     return list(kinds.values())
 
 

@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.data.multilabel import DECISION_THRESHOLD
 from sweep.train.metrics.base import (
     ALL_TARGETS,
     Floats,
@@ -23,7 +24,6 @@ from sweep.train.metrics.base import (
 )
 
 _STEP = 1e-3  # step of a count for numerical differentiation
-_HALF = 0.5  # a label is predicted above it
 _MOST_COUNTS = 1 << 22  # counts held in memory at once
 
 
@@ -76,7 +76,7 @@ def count(given: WeightedPredictions) -> Counts:
 
 def _count_labels(given: WeightedPredictions) -> Counts:
     weights_N1, has_NC = given.weights_N[:, None], given.labels_N == 1
-    predicted_KNC = given.probabilities_KNC > _HALF
+    predicted_KNC = given.probabilities_KNC > DECISION_THRESHOLD
     hits_KC = ((predicted_KNC & has_NC) * weights_N1).sum(axis=1)
     true_C = (has_NC * weights_N1).sum(axis=0)
     return Counts(
@@ -114,7 +114,7 @@ class ConfusionMetric(Metric):
     def _influences_of_labels(self, given: WeightedPredictions) -> Floats:
         """Sum over the labels: a sample moves the counts of each by what it is of it."""
         now, one_hot_CC = count(given), np.eye(given.classes)
-        has_NC, predicted_NC = given.labels_N == 1, given.probabilities_KNC[0] > _HALF
+        has_NC, predicted_NC = given.labels_N == 1, given.probabilities_KNC[0] > DECISION_THRESHOLD
         found_N = np.zeros(len(has_NC))
         there = (now.hits[:1], now.true[:1], now.predicted[:1], now.samples[:1])  # type: ignore[index]
         for has, predicted in product((False, True), repeat=2):

@@ -26,14 +26,11 @@ class QuadraticKappa(Metric):
     def influences(self, given: WeightedPredictions) -> Floats:
         """Differentiate by each of the means, which vary with each sample's distance from them."""
         predicted_N = given.probabilities_KNC[0].argmax(axis=1)
-        distance, true, true_2, predicted, predicted_2 = (
-            values_N - mean
-            for values_N, mean in zip(
-                _terms(given, predicted_N), _means(given, predicted_N), strict=True
-            )
-        )
-        observed, mean_true, _, mean_predicted, _ = _means(given, predicted_N)
-        by_chance = _by_chance(*_means(given, predicted_N)[1:])
+        means = _means(given, predicted_N)
+        terms = zip(_terms(given, predicted_N), means, strict=True)
+        distance, true, true_2, predicted, predicted_2 = (own_N - mean for own_N, mean in terms)
+        observed, mean_true, _, mean_predicted, _ = means
+        by_chance = _by_chance(*means[1:])
         chance = true_2 + predicted_2 - 2 * (mean_true * predicted + mean_predicted * true)
         with np.errstate(invalid="ignore"):
             found_N = (observed / by_chance * chance - distance) / by_chance
