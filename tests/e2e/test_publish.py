@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 def test_the_best_model_is_registered_and_the_others_on_request(
-    sweep: Command, images: Path
+    sweep: Command, images: Path, tmp_path: Path
 ) -> None:
     dataset = {"name": "cells", "layout": "folder", "path": str(images / "cells")}
     space = tiny_space("s", dataset, freeze=["frozen", "knn"])
@@ -29,6 +29,10 @@ def test_the_best_model_is_registered_and_the_others_on_request(
     assert {item.path for item in client.list_artifacts(version.run_id, "figures")} == {
         "figures/roc.svg", "figures/reliability.svg", "figures/validation.svg",
     }  # fmt: skip
+
+    drawn = client.download_artifacts(version.run_id, "figures/roc.svg", str(tmp_path))
+    head = Path(drawn).read_text().partition(">")[0]  # MLflow shows no image without a size
+    assert {f" {side}=" in head for side in ("width", "height")} == {True}
 
     mlflow.set_tracking_uri(uri)
     model = mlflow.pyfunc.load_model("models:/s-cells@best")

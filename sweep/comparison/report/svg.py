@@ -22,6 +22,7 @@ INK, LINE = "#010203", "#040506"  # placeholders: the page's style sheet replace
 # The palette of Okabe and Ito (2008), safe for colour-blind readers on white and on black.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a00")
 
+_PIXELS, _POINTS = 96, 72  # of an inch on a page, and of an inch in matplotlib's files
 _STYLE = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -131,9 +132,16 @@ def with_shared_styles(page: str) -> tuple[str, str]:
 
 
 def standalone(svg: str) -> str:
-    """Return a figure as a file of its own, in the colours of a light page."""
+    """Return a figure as a file of its own, in the colours of a light page.
+
+    It has a width and a height: a viewer such as MLflow's shows nothing of an image without them.
+    """
     coloured = svg.replace("var(--ink)", "#1b1f24").replace("var(--line)", "#6e7781")
-    return coloured.replace('style="max-width', 'style="background: #ffffff; max-width', 1)
+    coloured = coloured.replace('style="max-width', 'style="background: #ffffff; max-width', 1)
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', coloured)
+    assert box is not None  # matplotlib writes it
+    width, height = (float(points) * _PIXELS / _POINTS for points in box.groups())
+    return coloured.replace("<svg", f'<svg width="{width:.0f}" height="{height:.0f}"', 1)
 
 
 def _change_tags(svg: str, change: Callable[[str], str]) -> str:
@@ -174,7 +182,7 @@ def as_svg(figure: Figure, described: str) -> str:
     text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
     text = _change_tags(text, _shorten_numbers)
     text = re.sub(r"\s*\n\s*", " ", text).replace("> <", "><")
-    width = figure.get_figwidth() * 96
+    width = figure.get_figwidth() * _PIXELS
     label = described.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     head = f'<svg role="img" aria-label="{label}" style="max-width: {width:.0f}px"'
     return text.replace("<svg", head, 1)
