@@ -1,6 +1,7 @@
 """The scheduler with a real ledger and real training, without Ray: any death loses nothing."""
 
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
@@ -24,6 +26,20 @@ from tests.ledgers import change_first_value
 pytestmark = pytest.mark.integration
 
 Dies = Callable[[int], None]
+Outcomes = dict[str, tuple[object, ...]]
+
+SMALL = {"budget": {"trials": 2, "epochs": 2, "frozen": {"trials": 4, "epochs": 3}}, "seeds": 1}
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _stores_made_once(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the cache for all tests of this file: most of their time would go into making it."""
+    monkeypatch.setenv("SWEEP_CACHE", str(shared_cache))
 
 
 class DriverDiedError(Exception):
@@ -45,7 +61,8 @@ def sweep_context(tmp_path: Path, **changes: object) -> SweepContext:
     }
     space, folder = Space.model_validate(document), SweepFolder(tmp_path / "home", "s")
     folder.path.mkdir(parents=True, exist_ok=True)
-    return SweepContext(space, "id", folder, tmp_path, None, tmp_path / "cache", b"key")
+    cache = Path(os.environ["SWEEP_CACHE"])
+    return SweepContext(space, "id", folder, tmp_path, None, cache, b"key")
 
 
 def new_scheduler(context: SweepContext) -> Scheduler:
@@ -54,7 +71,7 @@ def new_scheduler(context: SweepContext) -> Scheduler:
 
 
 def begin(context: SweepContext, wave: Wave) -> WaveRun:
-    return WaveRun(context, wave, threads=2)
+    return WaveRun(context, wave, threads=torch.get_num_threads())
 
 
 def run_here(context: SweepContext, dies: Dies = lambda _: None) -> list[Wave]:
@@ -81,7 +98,7 @@ def test_a_wave_stops_when_a_callable_says_so_and_goes_on_from_its_checkpoint(
     context = sweep_context(tmp_path)
     wave = next(w for w in iter(new_scheduler(context).next_wave, None) if not w.cell.fused)
     stopped: list[Report] = []
-    run_wave(context, wave, 2, stopped.append, should_stop=lambda: True)
+    run_wave(context, wave, torch.get_num_threads(), stopped.append, should_stop=lambda: True)
     assert [(report.paused, report.done) for report in stopped] == [(True, True)]
     reports: list[Report] = []
 
@@ -89,17 +106,32 @@ def test_a_wave_stops_when_a_callable_says_so_and_goes_on_from_its_checkpoint(
         reports.append(report)
         return []
 
-    run_wave(context, wave, 2, on_report)
+    run_wave(context, wave, torch.get_num_threads(), on_report)
     assert reports[-1].done
     assert not reports[-1].error
 
 
-def outcomes(context: SweepContext) -> dict[str, tuple[object, ...]]:
+def outcomes(context: SweepContext) -> Outcomes:
     """Return what each run found, without times."""
     return {
         record.key: (record.state, record.params.get("learning_rate"), record.history, record.test)
         for record in context.folder.records()
     }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Outcomes]:
+    """Returns what a sweep gives that nothing happened to; the same one is run once."""
+    known: dict[str, Outcomes] = {}
+
+    def run(**changes: object) -> Outcomes:
+        if (key := repr(changes)) not in known:
+            context = sweep_context(tmp_path_factory.mktemp("undisturbed"), **changes)
+            run_here(context)
+            known[key] = outcomes(context)
+        return known[key]
+
+    return run
 
 
 def test_every_cell_gets_its_trials_and_its_confirmations(tmp_path: Path) -> None:
@@ -242,10 +274,9 @@ def test_a_best_rate_at_an_edge_is_searched_beyond_once(tmp_path: Path) -> None:
     "moment", [0, 6, 15, *(pytest.param(m, marks=pytest.mark.soak) for m in (3, 9, 12))]
 )
 def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
-    tmp_path: Path, moment: int
+    tmp_path: Path, moment: int, undisturbed: Callable[..., Outcomes]
 ) -> None:
-    whole, broken = sweep_context(tmp_path / "whole"), sweep_context(tmp_path / "broken")
-    run_here(whole)
+    broken = sweep_context(tmp_path)
 
     def dies(reports: int) -> None:
         if reports == moment:
@@ -257,7 +288,7 @@ def test_a_driver_killed_at_any_report_is_replaced_without_a_difference(
     run_here(broken)
     after = {record.key: record.ended for record in broken.folder.records()}
     assert {key: after[key] for key in before} == before  # none of the finished ran again
-    assert outcomes(broken) == outcomes(whole)
+    assert outcomes(broken) == undisturbed()
     assert not list((broken.folder.path / "checkpoints").glob("*"))
 
 
@@ -391,22 +422,11 @@ def damaged(path: Path, how: str) -> None:
     path.write_bytes(content)
 
 
-SMALL = {"budget": {"trials": 2, "epochs": 2, "frozen": {"trials": 4, "epochs": 3}}, "seeds": 1}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[object, ...]]:
-    """What a sweep gives that nothing happened to."""
-    context = sweep_context(tmp_path_factory.mktemp("whole"), **SMALL)
-    run_here(context)
-    return outcomes(context)
-
-
 @pytest.mark.parametrize(
     ("how", "at"), [("gone", 3), ("empty", 99), ("truncated", 6), ("garbage", 4)]
 )
 def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
-    tmp_path: Path, whole: dict[str, tuple[object, ...]], how: str, at: int
+    tmp_path: Path, undisturbed: Callable[..., Outcomes], how: str, at: int
 ) -> None:
     context = sweep_context(tmp_path, **SMALL)
 
@@ -429,11 +449,11 @@ def test_a_ledger_that_is_lost_is_made_anew_from_the_records(
     again = {f"id:{w.cell.name}:trial:{rate.number}" for w in dealt for rate in w.trials
              if w.kind == "trial"}  # fmt: skip
     assert not again & before
-    assert outcomes(context) == whole
+    assert outcomes(context) == undisturbed(**SMALL)
 
 
 def test_a_record_that_is_lost_is_made_again_and_no_other(
-    tmp_path: Path, whole: dict[str, tuple[object, ...]]
+    tmp_path: Path, undisturbed: Callable[..., Outcomes]
 ) -> None:
     context = sweep_context(tmp_path, **SMALL)
     run_here(context)
@@ -444,12 +464,12 @@ def test_a_record_that_is_lost_is_made_again_and_no_other(
     run_here(context)
     again = {record.key for record in context.folder.records() if record.started > began}
     assert again == set(lost)
-    assert outcomes(context) == whole
+    assert outcomes(context) == undisturbed(**SMALL)
     assert run_here(context) == []
 
 
 def test_a_value_in_the_ledger_that_is_not_the_records_is_mended(
-    tmp_path: Path, whole: dict[str, tuple[object, ...]], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, undisturbed: Callable[..., Outcomes], caplog: pytest.LogCaptureFixture
 ) -> None:
     context = sweep_context(tmp_path, **SMALL)
     run_here(context)
@@ -459,17 +479,15 @@ def test_a_value_in_the_ledger_that_is_not_the_records_is_mended(
     caplog.clear()
     assert run_here(context) == []
     assert "the ledger holds" not in caplog.text
-    assert outcomes(context) == whole
+    assert outcomes(context) == undisturbed(**SMALL)
 
 
 @pytest.mark.parametrize("how", ["empty", "truncated", "flipped"])
 def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
-    tmp_path: Path, how: str
+    tmp_path: Path, undisturbed: Callable[..., Outcomes], how: str
 ) -> None:
-    sound, context = (
-        sweep_context(tmp_path / name, **SMALL, freeze=["last:1"]) for name in ("sound", "damaged")
-    )
-    run_here(sound)
+    changes = {**SMALL, "freeze": ["last:1"]}
+    context = sweep_context(tmp_path, **changes)
     scheduler = new_scheduler(context)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -478,7 +496,7 @@ def test_a_damaged_checkpoint_is_put_aside_and_the_wave_begins_anew(
     worker._write_checkpoint(1.0)
     damaged(worker._checkpoint_path, how)
     run_here(context)
-    assert outcomes(context) == outcomes(sound)
+    assert outcomes(context) == undisturbed(**changes)
     (aside,) = (context.folder.path / "damaged").iterdir()
     assert aside.name.startswith("checkpoints-")
 
@@ -503,9 +521,10 @@ def test_a_confirmation_that_is_tried_again_keeps_its_fold(tmp_path: Path) -> No
     assert again.fold == 2
 
 
-def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
-    whole, broken = sweep_context(tmp_path / "whole"), sweep_context(tmp_path / "broken")
-    run_here(whole)
+def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(
+    tmp_path: Path, undisturbed: Callable[..., Outcomes]
+) -> None:
+    broken = sweep_context(tmp_path)
     scheduler = new_scheduler(broken)
     wave = scheduler.next_wave()
     assert wave is not None
@@ -523,7 +542,7 @@ def test_a_stopped_wave_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -
     assert len(list((broken.folder.path / "checkpoints").glob("*.pt"))) == 1
     (broken.folder.path / "stop").unlink()
     run_here(broken)
-    assert outcomes(broken) == outcomes(whole)
+    assert outcomes(broken) == undisturbed()
 
 
 def test_a_worker_that_sees_the_stop_before_the_driver_stops_the_sweep(tmp_path: Path) -> None:
