@@ -10,6 +10,8 @@ Both choose by the same validation split, from the same initial heads and sample
 import argparse
 import json
 import tempfile
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +55,9 @@ class Found:
     epochs: int
 
 
-def grid(space: Space, cell: Cell, cache: Path) -> Found:
-    """Train a logarithmic grid of the cell's rates, each to the end."""
-    domain, device = space.learning_rate, torch.device("cpu")
-    rates = np.geomspace(domain.low, domain.high, cell.trials).tolist()
+def curve(space: Space, cell: Cell, rates: list[float], cache: Path) -> list[Found]:
+    """Return what each of some learning rates finds in a cell, trained to its last epoch."""
+    device = torch.device("cpu")
     members = [Trial(number, {"learning_rate": rate}) for number, rate in enumerate(rates)]
     backbone = load_backbone(cell.backbone, space.image_size, weights_dir())
     interpolation = backbone.preprocessing.interpolation
@@ -65,7 +66,7 @@ def grid(space: Space, cell: Cell, cache: Path) -> Found:
     rows = {split: dataset.rows(split) for split in ("train", "val", "test")}
     labels = {split: torch.from_numpy(dataset.labels[own]) for split, own in rows.items()}
     classes, seed = len(dataset.classes), cell.seed(space.split.seed, "search")
-    how = (space.recipe, cell.epochs, space.objective, seed, device)
+    how = (space.recipe_of(cell), cell.epochs, space.objective, seed, device)
     task = Task(backbone, labels, classes, *how)
     if cell.freeze == "frozen":
         outputs = open_features(backbone, dataset.store, cache, device)
@@ -75,14 +76,22 @@ def grid(space: Space, cell: Cell, cache: Path) -> Found:
     return _trained(learners, cell)
 
 
-def _trained(learners, cell: Cell) -> Found:
-    best, epochs = -1.0, 0
-    for learner in learners:
-        one: Learner = learner
+def _trained(learners: Iterable[Learner], cell: Cell) -> list[Found]:
+    found = []
+    for one in learners:
+        epochs: Counter[int] = Counter()
         while one.active and one.epoch < cell.epochs:
-            epochs += len(one.train_epoch())
-        best = max(best, *(item.value for item in one.best.values()))
-    return Found(best, epochs)
+            epochs.update(score.number for score in one.train_epoch())
+        found += [Found(best.value, epochs[number]) for number, best in one.best.items()]
+    return found
+
+
+def grid(space: Space, cell: Cell, cache: Path) -> Found:
+    """Train a logarithmic grid of the cell's rates, each to the end."""
+    domain = space.learning_rate
+    rates = np.geomspace(domain.low, domain.high, cell.trials).tolist()
+    found = curve(space, cell, rates, cache)
+    return Found(max(one.best for one in found), sum(one.epochs for one in found))
 
 
 def searched(path: Path, space: Space, folder: Path) -> dict[str, Found]:

@@ -1,47 +1,33 @@
 """Which values a trial tries: the first cover the ranges, the later ones are proposed by TPE."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
-import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import TPESampler
-from optuna.trial import FrozenTrial
 
 from sweep.base.identity import canonical_hash
-from sweep.search.domains import domain_of
 from sweep.space.domains import Categorical, Domain, Value
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-class SpreadThenTPE(TPESampler):  # type: ignore[misc]
-    """First rates spread evenly over the logarithmic range, then those that TPE expects to win.
+def tpe_sampler(spread: int, seed: int) -> TPESampler:
+    """Return the sampler of the trials that follow those that are spread."""
+    return TPESampler(seed=seed, n_startup_trials=spread, constant_liar=True)
 
-    Args:
-        spread: how many trials are spread; trial i gets the i-th of that many points, taken in
-            an order in which any first few already cover the range.
+
+def spread_points(domains: Mapping[str, Domain], count: int) -> list[dict[str, Value]]:
+    """Return values that are spread evenly over domains, on the logarithmic scale of ranges.
+
+    They are in an order in which any first few already cover the domains.
     """
-
-    def __init__(self, spread: int, seed: int) -> None:
-        super().__init__(seed=seed, n_startup_trials=spread, constant_liar=True)
-        self._spread = spread
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Return the value of a trial that is spread, or what TPE draws without a model."""
-        if trial.number >= self._spread:
-            return super().sample_independent(study, trial, param_name, param_distribution)
-        domain = domain_of(param_distribution)
-        return spread_value(domain, param_name, trial.number, self._spread)
+    return [
+        {name: _spread_value(domain, name, index, count) for name, domain in domains.items()}
+        for index in range(count)
+    ]
 
 
-def spread_value(domain: Domain, name: str, index: int, count: int) -> Value:
+def _spread_value(domain: Domain, name: str, index: int, count: int) -> Value:
     """Return point number `index` of `count` that are spread evenly over a domain.
 
     The order covers the domain early, and is another one for each hyper-parameter, so that the

@@ -4,7 +4,6 @@ Knows nothing of Ray: `next_wave` gives a wave, reports come in by `on_report` a
 """
 
 import logging
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from sweep.records.record import RunRecord
 from sweep.search.cellwork import CellWork
 from sweep.search.confirmation import trials_to_confirm
 from sweep.search.deadline import Deadline
+from sweep.search.dealer import Dealer
 from sweep.search.ledger import Ledger
 from sweep.search.order import WorkOrder
 from sweep.search.repair import repair_study
@@ -47,10 +47,13 @@ class Scheduler:
         self._folder, self._space = context.folder, context.space
         self._waves = WaveMaker(context.sweep_id, context.space)
         self._deadline = Deadline(context.deadline)
-        self._order = WorkOrder(context.flops, fair=self._deadline.is_set)
+        self._order = WorkOrder(
+            context.flops, self._deadline.is_set, context.space.search.warm_start
+        )
         self._draining = False
         self._running_waves: dict[str, RunningWave] = {}
         self._work: dict[str, CellWork] = {}
+        self._dealer = Dealer(self._waves, context.space, self._work)
         records: dict[str, list[RunRecord]] = defaultdict(list)
         for record in self._folder.records():
             records[record.cell].append(record)
@@ -73,7 +76,7 @@ class Scheduler:
     @property
     def finished(self) -> bool:
         """Tell whether nothing is left to begin or to wait for."""
-        return not self._running_waves and all(self._next(w) is None for w in self._work.values())
+        return not self._running_waves and not self._ready()
 
     @property
     def unfinished(self) -> bool:
@@ -103,11 +106,11 @@ class Scheduler:
     def next_wave(self) -> Wave | None:
         """Return the next wave, or None if all there is to do is under way."""
         self._end_search_in_time()
-        ready = [work for work in self._work.values() if self._next(work) is not None]
+        ready = self._ready()
         if not ready:
             return None
         work = min(ready, key=self._order.key)
-        build = self._next(work)
+        build = self._dealer.next_of(work)
         assert build is not None
         wave = build()
         work.waves += 1
@@ -126,6 +129,12 @@ class Scheduler:
         log.info("%s: %s", wave.cell.name, describe_wave(wave, "begins"))
         self._changed()
         return wave
+
+    def _ready(self) -> list[CellWork]:
+        """Return the cells that have a wave to begin now."""
+        if self._draining:
+            return []
+        return [work for work in self._work.values() if self._dealer.next_of(work)]
 
     def _end_search_in_time(self) -> None:
         """Begin no more trials once there is just enough time left to confirm what is searched."""
@@ -249,52 +258,6 @@ class Scheduler:
         work.paused += 1
         log.info("%s: %s", running.wave.cell.name, describe_wave(running.wave, "pauses"))
         self._changed()
-
-    def _next(self, work: CellWork) -> Callable[[], Wave] | None:
-        """Return what builds the cell's next wave, or None if it has to wait or is done."""
-        if self._draining or work.blocked:
-            return None
-        if work.again:
-            return lambda: work.again.pop(0)
-        fused = work.cell.fused
-        if work.left:
-            if fused and work.searching:
-                return None  # the second wave needs the first one's results
-            size = min(work.left, math.ceil(work.cell.trials / 2) if fused else 1)
-            return lambda: self._search_wave(work, size)
-        if beyond := work.left_beyond:
-            return lambda: self._search_beyond(work, beyond if fused else 1)
-        return self._next_confirmation(work) if work.searched else None
-
-    def _next_confirmation(self, work: CellWork) -> Callable[[], Wave] | None:
-        indices = work.unconfirmed() - work.confirming
-        if not indices:
-            return None
-        return lambda: self._confirmation(work, min(indices))
-
-    def _search_wave(self, work: CellWork, size: int) -> Wave:
-        key = self._waves.search_key(work.cell, work.study.trials())
-        trials = tuple(work.study.ask(key) for _ in range(size))
-        work.left -= size
-        work.searching += size
-        return self._waves.search(work.cell, key, trials)
-
-    def _search_beyond(self, work: CellWork, size: int) -> Wave:
-        if not work.progress.beyond:
-            log.info("%s: the best trial lies at an edge, %d more beyond it", work.cell.name, size)
-        key = self._waves.search_key(work.cell, work.study.trials())
-        trials = tuple(work.study.ask_beyond(key) for _ in range(size))
-        work.progress.beyond += size
-        work.searching += size
-        return self._waves.search(work.cell, key, trials)
-
-    def _confirmation(self, work: CellWork, index: int) -> Wave:
-        work.confirming.add(index)
-        round_ = 0
-        if stale := work.confirmed.pop(index, None):
-            work.progress.confirmations[stale.state] -= 1
-            round_ = stale.round + 1
-        return self._waves.confirmation(work.cell, work.choice(index), index, round_)
 
     def _note(self, running: RunningWave, report: Report) -> None:
         work = self._work[running.wave.cell.name]

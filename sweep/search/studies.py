@@ -1,7 +1,7 @@
 """The study of one cell: which trial is next, which trials are pruned, which is best."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
@@ -13,13 +13,15 @@ from sweep.records.record import RunRecord
 from sweep.search.domains import distribution_of, domain_of, domains_of
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.search.pruners import LEAST_COMPLETE, TrialPruner
-from sweep.search.samplers import SpreadThenTPE, spread_value
+from sweep.search.samplers import spread_points, tpe_sampler
+from sweep.search.warm_start import Params, warm_proposal, without_nearest
 from sweep.space.domains import Domain, End, Range, end_of, extend_range
 from sweep.space.model import Cell, Space
 from sweep.train.learner import Trial
 
 _LEAST_OF_A_REPEAT = 2  # trials of a repeated confirmation
 BEYOND = "beyond"  # attribute of a trial beyond an edge of its ranges
+WARM = "warm_start"  # attribute of a trial that was the best choice of another cell
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -49,7 +51,7 @@ class CellStudy:
         self._domains = domains_of(cell, space)
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(
-            storage=self._storage, direction=DIRECTION, sampler=self._sampler(0), pruner=NopPruner()
+            storage=self._storage, direction=DIRECTION, pruner=NopPruner()
         )
         # Trials of a fused cell train as one matrix, so pruning one saves no time.
         pruner = "none" if cell.fused else space.budget.pruner
@@ -93,36 +95,62 @@ class CellStudy:
         """Return the numbers of the trials that failed."""
         return {trial.number for trial in self._all(TrialState.FAIL)}
 
-    def ask(self, wave: str) -> Trial:
-        """Begin a new trial in a wave."""
-        return self._begin(wave, self._domains)
+    def ask(self, wave: str, others: Sequence[Params] = ()) -> Trial:
+        """Begin a new trial in a wave.
+
+        Args:
+            others: the best choices of other cells, which up to half of the trials that would be
+                spread try instead.
+        """
+        if (warm := self._warm_proposal(others)) is not None:
+            return self._begin(wave, self._domains, warm, WARM)
+        given = [trial.params for trial in self._all() if WARM in trial.user_attrs]
+        points = without_nearest(spread_points(self._domains, self._spread), given, self._domains)
+        place = self.trials() - len(given)
+        return self._begin(wave, self._domains, points[place] if place < len(points) else None)
 
     def ask_beyond(self, wave: str) -> Trial:
         """Begin a new trial beyond the edge at which the best trial lies."""
-        domains, count = self._domains_beyond(), len(self._trials_beyond())
-        fixed = {
-            name: spread_value(domain, name, count, self._planned_beyond())
-            for name, domain in domains.items()
-        }
-        self._study.enqueue_trial(fixed, user_attrs={BEYOND: True})
-        return self._begin(wave, domains)
+        domains, place = self._domains_beyond(), len(self._trials_beyond())
+        point = spread_points(domains, self._planned_beyond())[place]
+        return self._begin(wave, domains, point, BEYOND)
 
-    def _begin(self, wave: str, domains: Mapping[str, Domain]) -> Trial:
-        self._study.sampler = self._sampler(self.trials())
+    def _warm_proposal(self, others: Sequence[Params]) -> Params | None:
+        tried = self._all()
+        if len(tried) >= math.ceil(self._spread / 2):
+            return None
+        if self._cell.repeated:  # each repeat searches for itself
+            tried = tried[len(tried) % self._cell.confirmations :: self._cell.confirmations]
+        return warm_proposal(others, [trial.params for trial in tried], self._domains)
+
+    @property
+    def _spread(self) -> int:
+        """How many trials are spread; the later ones are proposed by TPE."""
+        return math.ceil(self._cell.trials / 2)
+
+    def _begin(
+        self,
+        wave: str,
+        domains: Mapping[str, Domain],
+        params: Params | None,
+        attribute: str | None = None,
+    ) -> Trial:
+        """Begin a trial with given params, or with those that TPE proposes.
+
+        One sampler for all would draw on from where it stands, and elsewhere after a resume, so
+        each trial has its own: one that knows the same trials proposes the same.
+        """
+        seed = self._cell.seed(self._space.split.seed, f"sampler {self.trials()}")
+        self._study.sampler = tpe_sampler(self._spread, seed)
+        if params is not None:
+            self._study.enqueue_trial(dict(params))
         trial = self._study.ask({name: distribution_of(d) for name, d in domains.items()})
-        trial.set_user_attr("wave", wave)
+        for name, value in {"wave": wave, **({attribute: True} if attribute else {})}.items():
+            trial.set_user_attr(name, value)
         self._open[trial.number] = trial
         self._pruner.add(self._frozen(trial.number))
         self._written.begin(self._frozen(trial.number))
         return _trial_of(self._frozen(trial.number))
-
-    def _sampler(self, number: int) -> SpreadThenTPE:
-        """Return the sampler of a trial: one that knows the same trials proposes the same.
-
-        One sampler for all would draw on from where it stands, and elsewhere after a resume.
-        """
-        seed = self._cell.seed(self._space.split.seed, f"sampler {number}")
-        return SpreadThenTPE(math.ceil(self._cell.trials / 2), seed)
 
     def _domains_beyond(self) -> dict[str, Domain]:
         """Return the domains to search beyond the edge; those of the first trial there, again."""
@@ -217,6 +245,11 @@ class CellStudy:
         self._pruner.end(record.number, STATES[record.state], value)
         self._written.end(self._frozen(record.number), record.state)
         del self._open[record.number]
+
+    def best_params(self) -> Params | None:
+        """Return what the study proposed for its best complete trial."""
+        best = self._best()
+        return None if best is None else dict(best.params)
 
     def best(self) -> Trial | None:
         """Return the best complete trial; among equals that of the lowest loss.

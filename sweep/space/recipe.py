@@ -7,6 +7,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationError,
     field_serializer,
     model_validator,
@@ -250,6 +251,8 @@ class Search(Part):
     __pydantic_extra__: dict[str, ReadDomain] = Field(init=False)
 
     learning_rate: LearningRate | None = None
+    # First try what was best in finished cells of the same backbone and freeze mode.
+    warm_start: StrictBool = Field(default=False, exclude_if=lambda on: not on)
 
     @model_validator(mode="before")
     @classmethod

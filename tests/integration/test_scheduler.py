@@ -349,6 +349,71 @@ def ended(wave: Wave) -> Report:
     return Report(told, 1, done=True)
 
 
+def searched_by_rate(context: SweepContext, best: dict[float, float]) -> dict[float, list[float]]:
+    """Search without training, the first report interrupted; return the rates of each fraction.
+
+    Args:
+        best: the rate that is best in a cell, by its train_fraction.
+    """
+    waves, interrupted = [], False
+    scheduler = new_scheduler(context)
+    while (wave := scheduler.next_wave()) is not None:
+        waves.append(wave)
+        if wave.cell.train_fraction != 1 and not interrupted:
+            interrupted, scheduler = True, new_scheduler(context)  # the driver died
+            continue
+        scores = [
+            EpochScore(t.number, 1, {"val/auroc": 1 / (1 + far), "val/loss": far})
+            for t in wave.trials
+            for far in [abs(math.log10(t.learning_rate / best[wave.cell.train_fraction]))]
+        ]
+        chosen = wave.trials[0].number
+        confirms = {"chosen": chosen, "test": {"auroc": 0.5}} if wave.kind != "trial" else {}
+        scheduler.on_complete(wave.key, Report(scores, 1, done=True, **confirms))
+    tried: dict[float, list[float]] = {}
+    for record in sorted(context.folder.records(), key=lambda r: r.number):
+        if record.kind == "trial":
+            tried.setdefault(record.train_fraction, []).append(record.params["learning_rate"])
+    return tried
+
+
+def nearest(rate: float, rates: list[float]) -> float:
+    return min(rates, key=lambda other: abs(math.log10(other / rate)))
+
+
+BEST_RATES = {1.0: 2e-2, 0.5: 1e-4}  # by train_fraction: two cells of the same backbone and mode
+
+
+@pytest.mark.parametrize("freeze", ["frozen", "last:1"])
+def test_a_warm_start_begins_with_what_is_best_in_a_finished_cell(
+    tmp_path: Path, freeze: str
+) -> None:
+    shared = {"train_fraction": list(BEST_RATES), "freeze": [freeze], "seeds": 3}
+    budget = {"trials": 8, "epochs": 1}
+    cold, warm = (
+        searched_by_rate(
+            sweep_context(
+                tmp_path / name, budget=budget, search={"warm_start": name == "warm"}, **shared
+            ),
+            BEST_RATES,
+        )
+        for name in ("cold", "warm")
+    )
+    assert warm[1.0] == cold[1.0]  # nothing is finished before it
+    of_finished = nearest(BEST_RATES[1.0], warm[1.0])
+    points = cold[0.5][:4]  # spread; the nearest one of them is left out
+    rest = [rate for rate in points if rate != nearest(of_finished, points)]
+    assert warm[0.5][:4] == [of_finished, *rest]
+    assert len(set(warm[0.5])) == 8
+
+
+def test_with_a_warm_start_each_repeat_begins_with_it(tmp_path: Path) -> None:
+    context = repeated(tmp_path, train_fraction=list(BEST_RATES), search={"warm_start": True})
+    tried = searched_by_rate(context, BEST_RATES)
+    assert tried[0.5][:2] == [nearest(BEST_RATES[1.0], tried[1.0])] * 2
+    assert len(set(tried[0.5][2:])) == 6
+
+
 def test_a_cell_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
     context = replace(
         sweep_context(tmp_path, freeze=["last:1", "last:2"], budget={"trials": 8, "epochs": 1}),

@@ -8,10 +8,14 @@ from sweep.search.order import WorkOrder, known_flops
 FLOPS = {"tiny": 1.0, "small": 100.0, "large": 900.0}
 
 
-def work(name: str, share: float = 0.0, searched: bool = False) -> SimpleNamespace:
+def work(
+    name: str, share: float = 0.0, searched: bool = False, searching: int = 0
+) -> SimpleNamespace:
     """Return as much of a cell's work as the order looks at."""
-    cell = SimpleNamespace(name=name)
-    return SimpleNamespace(cell=cell, searched=searched, share_begun=lambda: share)
+    cell = SimpleNamespace(name=name, trials=8)
+    return SimpleNamespace(
+        cell=cell, searched=searched, searching=searching, share_begun=lambda: share
+    )
 
 
 def first(order: WorkOrder, *cells: SimpleNamespace) -> str:
@@ -44,6 +48,13 @@ def test_where_time_is_short_all_cells_but_the_cheap_advance_alike() -> None:
     order = WorkOrder(FLOPS, fair=True)
     assert first(order, work("large", 0.5), work("small", 0.4)) == "small"
     assert first(order, work("large"), work("tiny", 0.9)) == "tiny"
+
+
+def test_with_a_warm_start_a_cell_that_is_begun_goes_on_before_another_begins() -> None:
+    order = WorkOrder(FLOPS, warm_start=True)
+    assert first(order, work("large"), work("small", 0.2)) == "small"
+    assert first(order, work("large"), work("small", 0.2, searching=2)) == "large"
+    assert first(WorkOrder({}, warm_start=True), work("a", 0.2), work("b")) == "a"
 
 
 def timed(left: int, seconds: float, confirmations: int = 5, **of_cell: bool) -> SimpleNamespace:
