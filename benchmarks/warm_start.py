@@ -48,7 +48,7 @@ FROZEN = {
 TUNED = {
     "datasets": ["lgg_mri", "chest_xray", NIH, "ichallenge_pm", "ham10000"],
     "backbones": ["lite0", LITE2], "freeze": ["full"],
-    "image_size": 48, "budget": {"trials": 13, "epochs": 5},
+    "image_size": 48, "budget": {"trials": 9, "epochs": 4},
     "recipe": {"preset": "study"},
 }  # fmt: skip
 

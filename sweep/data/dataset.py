@@ -295,8 +295,8 @@ def store_plan(
     """Return the store of a dataset's images at a size, without opening it."""
     images = source(spec, data_root)
     stamps = images().stamps(manifest.paths)
-    version = LAYOUTS.version(spec.layout)
-    return StorePlan(manifest.paths, stamps, images, size, interpolation, version, crop)
+    version, arrays = LAYOUTS.version(spec.layout), LAYOUTS.get(spec.layout).are_arrays
+    return StorePlan(manifest.paths, stamps, images, size, interpolation, version, crop, arrays)
 
 
 def open_near_duplicates(

@@ -48,6 +48,7 @@ class Layout(ABC):
             field of `DatasetSpec` are found by `DatasetSpec.option`.
         signs: patterns of files or folders that only a folder of this layout has in it.
         is_file: a dataset is one file and not a folder; None where it may be either.
+        are_arrays: the images are arrays, and not files that are decoded.
         needs_path: a dataset has a place of its own.
         pools_groups: the predictions for a group's images are scored as one by default, as the
             labels are those of patients.
@@ -59,6 +60,7 @@ class Layout(ABC):
     keys: frozenset[str] = frozenset()
     signs: tuple[str, ...] = ()
     is_file: bool | None = False
+    are_arrays = False
     needs_path = True
     pools_groups = False
     names_unused_files = False

@@ -18,6 +18,7 @@ from sweep.space.specs import DatasetSpec
 class Digits(Layout):
     """Ten classes of pictures of 8 x 8 pixels."""
 
+    are_arrays = True
     needs_path = False
     known: ClassVar = {"digits": KnownDataset({})}
 

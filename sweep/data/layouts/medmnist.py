@@ -69,6 +69,7 @@ class MedMNIST(Layout):
     """Arrays of small images and of labels for each split, in one npz file."""
 
     is_file = True
+    are_arrays = True
     known: ClassVar = {name: _known(name) for name in _NAMES}
 
     def known_dataset(self, name: str) -> KnownDataset | None:

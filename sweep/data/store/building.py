@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ from sweep.base.atomic import write_atomically, write_text
 from sweep.base.checksums import sha256
 from sweep.base.identity import canonical_hash
 from sweep.base.settings import MAX_PIXELS
-from sweep.data.io.dicom import SUFFIXES as DICOM_SUFFIXES
 from sweep.data.io.extras import decoders
 from sweep.data.io.images import decode
 from sweep.data.layouts.base import Source
@@ -34,7 +34,9 @@ VERSION = 3  # version of the decoding: increase it when pixels change
 
 _PART_ROWS = 32  # smallest part; large datasets have larger parts
 _PARTS = 128
-_WORTH_A_PROCESS = 64  # for fewer images, starting a process takes longer than decoding them
+# Formats whose decoders have been fuzzed for decades; others could end the driver itself.
+_SAFE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+_WORTH_A_PROCESS_S = 4.0  # what is decoded sooner than this is decoded before processes start
 _BATCH_BYTES = 8 << 20  # decoded pixels held in memory before they are written
 KILLED = (
     "a process that decodes images was killed, perhaps for lack of memory; close other programs "
@@ -48,8 +50,10 @@ _OF_THE_MACHINE = {
     errno.EAGAIN, errno.ENXIO, errno.ENODEV, errno.EBUSY, errno.ENOSPC, errno.ECONNRESET,
 }  # fmt: skip
 _CRASHED_FILE = "crashed.json"
+_OPENED: dict[Path, Source] = {}  # what opens the images of the store that is being built
 
 Progress = Callable[[int, int], None]
+_Job = tuple[Path, int, "StorePlan", set[str], int]  # see _build_part
 
 
 class UnavailableError(DataError):
@@ -81,6 +85,7 @@ class StorePlan:
         interpolation: how to resize.
         version: of the code that opens the images, where it is not ours.
         crop: which part of them; see `sweep.data.io.images.decode`.
+        are_arrays: the images are no files, which could crash a decoder.
     """
 
     names: Sequence[str]
@@ -90,6 +95,7 @@ class StorePlan:
     interpolation: str
     version: str = ""
     crop: float | None = None
+    are_arrays: bool = False
 
     @property
     def key(self) -> str:
@@ -136,6 +142,8 @@ def build(place: Path, plan: StorePlan, progress: Progress | None) -> None:
             if not guilty:
                 raise SweepError(KILLED) from None
             _write_crashed(place, _read_crashed(place) | guilty)
+        finally:
+            _OPENED.clear()
     _conclude(place, plan)
 
 
@@ -163,13 +171,25 @@ def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> Non
     jobs = [
         (place, part, _part_of(plan, starts[part], rows), crashed, os.getpid()) for part in left
     ]
-    at_once = max(1, min(processes.cpu_count(), -(-(count - done) // _WORTH_A_PROCESS)))
-    if any(_may_crash(name) for name in plan.names):
-        at_once = max(2, at_once)  # with one process, a crash would end the driver itself
-    for finished in processes.run_unordered(_build_part, jobs, at_once):
+    for finished in _in_processes(jobs, crashes_end_the_driver=_may_crash(plan)):
         done += finished
         if progress:
             progress(done, count)
+
+
+def _in_processes(jobs: list[_Job], crashes_end_the_driver: bool) -> Iterator[int]:
+    """Build parts; in this process as long as the rest takes no longer than processes to start."""
+    at_once = processes.cpu_count()
+    if crashes_end_the_driver:
+        yield from processes.run_unordered(_build_part, jobs, max(2, at_once))
+        return
+    began = time.monotonic()
+    for index, job in enumerate(jobs):
+        each = (time.monotonic() - began) / max(1, index)
+        if at_once > 1 and each * (len(jobs) - index) > _WORTH_A_PROCESS_S:
+            yield from processes.run_unordered(_build_part, jobs[index:], at_once)
+            return
+        yield _build_part(*job)
 
 
 def _part_of(plan: StorePlan, start: int, rows: int) -> StorePlan:
@@ -177,16 +197,16 @@ def _part_of(plan: StorePlan, start: int, rows: int) -> StorePlan:
     return replace(plan, names=plan.names[start : start + rows], stamps=())
 
 
-def _may_crash(name: str) -> bool:
-    """Tell an image that may be compressed DICOM, by its name."""
-    suffix = Path(name).suffix.lower()
-    return "#" in name or not suffix or suffix in DICOM_SUFFIXES
+def _may_crash(plan: StorePlan) -> bool:
+    """Tell whether a decoder of an image, by its name, may crash on a damaged file."""
+    suffixes = {Path(name).suffix.lower() for name in plan.names}
+    return not plan.are_arrays and not suffixes <= _SAFE_SUFFIXES
 
 
 def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driver: int) -> int:
     """Decode the rows of a part's plan into a file of their own; return how many."""
     _silence(driver)
-    decoder = _PartDecoder(plan, crashed)
+    decoder = _PartDecoder(plan, _opened(place, plan), crashed)
     # Each process has its own file, since workers of a killed driver may still write this part.
     marker = place / part_name(part, f".{os.getpid()}.at")
     at = os.open(marker, os.O_CREAT | os.O_WRONLY, 0o644)
@@ -208,11 +228,19 @@ def _build_part(place: Path, part: int, plan: StorePlan, crashed: set[str], driv
     return len(plan.names)
 
 
+def _opened(place: Path, plan: StorePlan) -> Source:
+    """Open the source of a store, once for all parts that this process builds."""
+    if (source := _OPENED.get(place)) is None:
+        _OPENED.clear()
+        source = _OPENED[place] = plan.source()
+    return source
+
+
 class _PartDecoder:
     """Decodes the images of a part in batches, and notes their sizes and what cannot be read."""
 
-    def __init__(self, plan: StorePlan, crashed: set[str]) -> None:
-        self._plan, self._images, self._crashed = plan, plan.source(), crashed
+    def __init__(self, plan: StorePlan, source: Source, crashed: set[str]) -> None:
+        self._plan, self._images, self._crashed = plan, source, crashed
         self.digest = hashlib.sha256()
         self.unreadable: dict[int, str] = {}
         self.originals = np.zeros((len(plan.names), 2), dtype=np.int32)
