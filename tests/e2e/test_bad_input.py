@@ -118,7 +118,8 @@ def test_a_sweep_that_does_not_exist(sweep: Command) -> None:
 
 
 def test_an_unknown_metric_or_format(sweep: Command, images: Path) -> None:
-    assert sweep("launch", "--space", write_space(), "--data-root", images).code == 0
+    launched = sweep("launch", "--space", write_space(), "--data-root", images, "--local")
+    assert launched.code == 0
     assert "did you mean auroc" in sweep("compare", "cells", "--metric", "aurok").err
     assert "did you mean markdown" in sweep("compare", "cells", "--format", "markdwon").err
 

@@ -46,7 +46,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
              "edges": "keep"}  # fmt: skip
     (root / "space.yaml").write_text(yaml.safe_dump(space))
     command = [sys.executable, "-m", "sweep", "launch", "--space", "space.yaml",
-               "--data-root", "data", "--weights-dir", "weights"]  # fmt: skip
+               "--local", "--data-root", "data", "--weights-dir", "weights"]  # fmt: skip
     environment = {**os.environ, "SWEEP_CACHE": str(root / "cache")}
     subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
     return root
@@ -114,7 +114,7 @@ def test_a_sweep_whose_data_or_weights_changed_does_not_go_on_and_names_what_cha
     for change, said in CHANGES.values():
         change(data / "cells", weights)
         forget()
-        done = sweep("resume", "s", "--set", "seeds=2")
+        done = sweep("resume", "s", "--local", "--set", "seeds=2")
         assert done.code == 2
         assert "cannot go on, as its results would be of two kinds" in done.err
         assert "Put it back as it was, or launch another sweep" in done.err
@@ -125,14 +125,14 @@ def test_a_sweep_whose_data_or_weights_changed_does_not_go_on_and_names_what_cha
     write_images(data / "cells" / "dark", 25, 70)
     forget()
     assert "5 new: dark/020.png, dark/021.png, dark/022.png and 2 more" in (
-        sweep("resume", "s", "--set", "seeds=2").err
+        sweep("resume", "s", "--local", "--set", "seeds=2").err
     )
     for number in range(20, 25):
         (data / "cells" / "dark" / f"0{number}.png").unlink()
     for path in data.rglob("*.png"):
         os.utime(path)  # other times alone are no change
     forget()
-    done = sweep("resume", "s", "--set", "seeds=2")
+    done = sweep("resume", "s", "--local", "--set", "seeds=2")
     assert done.code == 0, done.err
     for path, content in before.items():
         if b'"kind": "cell"' not in content:
@@ -176,7 +176,7 @@ def test_what_is_lost_or_damaged_is_named_by_verify_and_run_again_by_resume(
     found = sweep("verify", "s")
     assert found.code == 1
     assert path.name in found.out or "has no record" in found.out, found.out
-    mended = sweep("resume", "s")
+    mended = sweep("resume", "s", "--local")
     assert mended.code == 0, mended.err
     assert scores(sweep) == whole
     again = sweep("verify", "s")
@@ -188,7 +188,7 @@ def test_a_lost_ledger_is_said_and_made_anew(sweep: Command, launched: Path) -> 
     whole = scores(sweep)
     (launched / "ledger.journal").unlink()
     assert "the ledger cannot be read: it is missing" in sweep("verify", "s").out
-    mended = sweep("resume", "s")
+    mended = sweep("resume", "s", "--local")
     assert mended.code == 0, mended.err
     assert "it is made anew from the records" in mended.err
     assert scores(sweep) == whole
@@ -221,12 +221,12 @@ def test_results_that_wait_are_sent_when_a_finished_sweep_is_resumed(
     sweep: Command, images: Path
 ) -> None:
     space = tiny_space("s", CELLS)
-    done = sweep("launch", "--space", space, "--data-root", images, "--tracking-uri",
+    done = sweep("launch", "--space", space, "--data-root", images, "--local", "--tracking-uri",
                  "http://127.0.0.1:9")  # fmt: skip
     assert done.code == 0, done.err
     assert "3 results wait for MLflow" in done.err
     uri = f"sqlite:///{Path('mlflow.db').absolute()}"
-    assert "wait" not in sweep("resume", "s", "--tracking-uri", uri).err
+    assert "wait" not in sweep("resume", "s", "--local", "--tracking-uri", uri).err
     assert sweep("verify", "s", "--tracking-uri", uri).code == 0
 
 

@@ -40,7 +40,7 @@ def launch(sweep: Command, data: Path, weights: Path, **changes: object) -> list
     }
     Path("native.yaml").write_text(yaml.safe_dump(document))
     where = ("--data-root", data, "--weights-dir", weights)
-    done = sweep("launch", "--space", "native.yaml", *where)
+    done = sweep("launch", "--space", "native.yaml", "--local", *where)
     assert done.code == 0, done.err
     assert "lite0" in done.out
     found = json.loads(sweep("compare", "native", "--format", "json").out)["cells"]

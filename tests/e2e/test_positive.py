@@ -30,7 +30,7 @@ def test_the_same_pictures_give_one_auprc_whatever_the_healthy_class_is_called(
     sweep: Command, two_names: Path
 ) -> None:
     space = tiny_space("p", entry("normal"), entry("benign"), objective="auprc")
-    launched = sweep("launch", "--space", space, "--data-root", two_names)
+    launched = sweep("launch", "--space", space, "--data-root", two_names, "--local")
     assert launched.code == 0, launched.err
     assert "positive class: normal: malignant, benign: malignant" in launched.out
     found = json.loads(sweep("compare", "p", "--format", "json").out)
@@ -41,10 +41,10 @@ def test_the_same_pictures_give_one_auprc_whatever_the_healthy_class_is_called(
 
 def test_the_entry_says_which_class_is_positive(sweep: Command, two_names: Path) -> None:
     space = tiny_space("p", entry("normal", positive="normal"), objective="auprc")
-    assert sweep("launch", "--space", space, "--data-root", two_names).code == 0
+    assert sweep("launch", "--space", space, "--data-root", two_names, "--local").code == 0
     found = json.loads(sweep("compare", "p", "--format", "json").out)
     assert found["positive"] == {"normal": "normal"}
     wrong = tiny_space("q", entry("normal", positive="malign"))
-    refused = sweep("launch", "--space", wrong, "--data-root", two_names)
+    refused = sweep("launch", "--space", wrong, "--data-root", two_names, "--local")
     assert refused.code == 2
     assert "did you mean malignant?" in refused.err

@@ -92,7 +92,7 @@ def test_the_ids_of_predictions_are_hashed_with_the_homes_own_key(
     space = tiny_space("keyed", {"name": "cells", "layout": "folder", "path": "cells"})
     ids = []
     for home in ("one", "two"):
-        done = sweep("launch", "--space", space, "--data-root", images, "--home", home)
+        done = sweep("launch", "--space", space, "--data-root", images, "--home", home, "--local")
         assert done.code == 0, done.err
         (path,) = Path(home).rglob("*.parquet")
         ids.append(set(pd.read_parquet(path)["sample"]))
@@ -118,9 +118,9 @@ def test_a_password_of_the_tracking_server_is_nowhere(
     space = tiny_space("secret", {"name": "cells", "layout": "folder", "path": "cells"})
     said = []
     for command in (
-        ("launch", "--space", space, "--data-root", images),
+        ("launch", "--space", space, "--data-root", images, "--local"),
         ("sync", "secret"),
-        ("resume", "secret"),
+        ("resume", "secret", "--local"),
         ("compare", "secret"),
         ("compare", "secret", "--tracking-uri", uri),
         ("report", "secret"),

@@ -135,7 +135,7 @@ def test_mlflow_with_passwords(
             assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in refused.err
             assert not Path("sweeps/digits").exists()
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse battery")
-        done = sweep("launch", "--space", "space.yaml")
+        done = sweep("launch", "--space", "space.yaml", "--local")
         assert done.code == 0, done.err
         assert "wait for MLflow" not in done.err
         assert MlflowClient(url).get_experiment_by_name("digits")
@@ -167,7 +167,7 @@ def test_two_sweeps_of_one_name_do_not_share_a_ledger(
 ) -> None:
     Path("space.yaml").write_text(yaml.safe_dump(SPACE))
     ledger = database.create("shared")
-    first = sweep("launch", "--space", "space.yaml", "--ledger", ledger)
+    first = sweep("launch", "--space", "space.yaml", "--ledger", ledger, "--local")
     assert first.code == 0, first.err
     second = sweep("launch", "--space", "space.yaml", "--ledger", ledger, "--home", tmp_path / "b")
     assert second.code == 2

@@ -145,7 +145,7 @@ def test_what_was_cached_of_another_version_of_a_file_is_not_used(folder: Path) 
         for module in ("tiny_cnn", "by_prefix"):
             text = (PACKAGE / "outside" / f"{module}.py").read_text()
             (folder / f"{module}.py").write_text(text.replace("255 - value", changed))
-        run(folder, "launch", "--space", "space.yaml", "--name", name)
+        run(folder, "launch", "--space", "space.yaml", "--name", name, "--local")
         (record, *_) = (folder / "sweeps" / name / "runs").glob("*.json")
         pixels.add(json.loads(record.read_text())["facts"]["pixels"])
     assert len(pixels) == 2
