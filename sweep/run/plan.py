@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from sweep.backbones.backbone import (
@@ -368,9 +369,15 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     images, classes = counts or (None, None)
     size = input_size(cell.backbone, space.image_size)
     _refuse_other_features(space, cell.backbone)
-    network = bare_network(cell.backbone, size, classes or 2)
-    parameters = sum(item.numel() for item in network.parameters())
+    parameters, trainable, features = _network_size(cell.backbone, size, classes or 2, cell.freeze)
     work = work_of(space, cell, size, images, manifest)
-    trainable = count_trainable(network, cell.freeze)
-    features = network.head.state_dict()["weight"].shape[1]
     return CellPlan(cell, size, classes, parameters, trainable, features, work)
+
+
+@lru_cache
+def _network_size(spec: BackboneSpec, size: int, classes: int, freeze: str) -> tuple[int, int, int]:
+    """Return how many parameters a cell's network has, how many of them learn, and its features."""
+    network = bare_network(spec, size, classes)
+    parameters = sum(item.numel() for item in network.parameters())
+    features = network.head.state_dict()["weight"].shape[1]
+    return parameters, count_trainable(network, freeze), features
