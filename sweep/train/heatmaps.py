@@ -1,4 +1,6 @@
-"""Where a network looks: attention rollout of transformers, Grad-CAM of convolutional networks.
+"""Where a network looks: attention rollout of transformers, Grad-CAM of networks with maps.
+
+Maps are those of convolutional networks, and of transformers with windows, as Swin.
 
 A heat map is a hint, not a reason: neither method says what would change the prediction.
 
@@ -15,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from timm.utils import AttentionExtract
 from torch import Tensor, nn
+from torchvision.ops import Permute
 
 from sweep.backbones.backbone import Network
 from sweep.errors import SweepError
@@ -108,29 +111,50 @@ def _grad_cam(network: Network, inputs: Tensor, classes: list[int]) -> Tensor | 
             "heat maps of convolutional networks need the package captum, of the extra "
             "sweep[heatmaps]: pip install 'sweep-backbones[heatmaps]'; or say --no-heat-maps"
         ) from None
-    explain: Callable[..., Tensor] = LayerGradCam(network, layer).attribute
-    try:
-        found = explain(inputs.clone(), target=classes, relu_attributions=True)
-    except RuntimeError:  # a head without gradients
-        return None
+    with _channels_first(network.trunk, layer) as maps:
+        explain: Callable[..., Tensor] = LayerGradCam(network, maps).attribute
+        try:
+            found = explain(inputs.clone(), target=classes, relu_attributions=True)
+        except RuntimeError:  # a head without gradients
+            return None
     return found.detach()[:, 0]
 
 
+def _is_channels_last(trunk: nn.Module) -> bool:
+    """Tell whether maps inside of a trunk are (B, G, G, D), as Swin's."""
+    return str(getattr(trunk, "output_fmt", "NCHW")) == "NHWC"
+
+
 def _last_maps(network: Network, image: Tensor) -> nn.Module | None:
-    """Return the last layer whose output is maps (1, D, G, G)."""
+    """Return the last layer whose output is maps: (1, D, G, G), of a few trunks (1, G, G, D)."""
     found: list[nn.Module] = []
+    of_grid = slice(1, 3) if _is_channels_last(network.trunk) else slice(2, 4)
 
     def note(module: nn.Module, _: object, output: object) -> None:
         if not isinstance(output, Tensor) or output.ndim != 4:
             return
-        if min(output.shape[2:]) >= _SMALLEST_GRID:
+        if min(output.shape[of_grid]) >= _SMALLEST_GRID:
             found.append(module)
 
-    own_maps = getattr(network.trunk, "output_fmt", "NCHW") == "NCHW"
     leaves = [m for m in network.trunk.modules() if not any(m.children())]
     hooks = [module.register_forward_hook(note) for module in leaves]
     with torch.inference_mode():
         network(image)
     for hook in hooks:
         hook.remove()
-    return found[-1] if found and own_maps else None
+    return found[-1] if found else None
+
+
+@contextmanager
+def _channels_first(trunk: nn.Module, layer: nn.Module) -> Iterator[nn.Module]:
+    """Yield a layer that gives the maps of `layer` as (B, D, G, G), as Grad-CAM takes them."""
+    if not _is_channels_last(trunk):
+        yield layer
+        return
+    name = next(name for name, module in trunk.named_modules() if module is layer)
+    first = Permute([0, 3, 1, 2])
+    trunk.set_submodule(name, nn.Sequential(layer, first, Permute([0, 2, 3, 1])))
+    try:
+        yield first
+    finally:
+        trunk.set_submodule(name, layer)
