@@ -24,6 +24,7 @@ from sweep.comparison.subgroups import gap_between, split_by
 from sweep.records.predictions import Predictions
 from sweep.train.metrics import score
 
+FOLDS = 5
 GOALS = {"false": 0.05, "coverage": 0.95}
 SETTINGS = [
     Setting(n, prevalence, auroc, noise, group, classes)
@@ -35,10 +36,13 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def claimed(cell: list[Predictions], values_N: np.ndarray) -> bool | None:
+def claimed(
+    cell: list[Predictions], values_N: np.ndarray, by_fold: list[Predictions] | None = None
+) -> bool | None:
     """Tell whether any gap is claimed; None where none can be compared."""
-    own = split_by(values_N, cell, "auroc")
-    gaps = [gap for one, other in combinations(own, 2) if (gap := gap_between(one, other))]
+    own = split_by(values_N, cell, "auroc", 0.0, by_fold)
+    couples = [gap_between(one, other) for one, other in combinations(own, 2)]
+    gaps = [gap for gap in couples if gap and gap.judged]
     if not gaps:
         return None
     return min(holm([gap.p for gap in gaps])) < ALPHA
@@ -48,6 +52,19 @@ def by_group(rng: np.random.Generator, cell: list[Predictions], count: int) -> n
     """Return a random subgroup of each sample, the same for the samples of a group."""
     names_G = rng.integers(0, count, int(cell[0].groups_N.max()) + 1)
     return np.array([f"v{name}" for name in names_G[cell[0].groups_N]], dtype=object)
+
+
+def claimed_of_folds(rng: np.random.Generator, cell: list[Predictions], count: int) -> bool | None:
+    """Tell whether any gap is claimed where each model was tested on another fold of patients."""
+    classes_G = np.unique(np.stack([cell[0].groups_N, cell[0].labels_N]), axis=1)[1]
+    fold_G = np.empty(len(classes_G), dtype=int)
+    for label in np.unique(classes_G):
+        of_class = rng.permutation(np.flatnonzero(classes_G == label))
+        fold_G[of_class] = np.arange(len(of_class)) % FOLDS
+    folds = [item.of_samples(fold_G[item.groups_N] == f) for f, item in enumerate(cell[:FOLDS])]
+    names = ("labels_N", "groups_N", "probabilities_NC")
+    pooled = Predictions(*(np.concatenate([getattr(f, name) for f in folds]) for name in names))
+    return claimed([pooled], by_group(rng, [pooled], count), folds)
 
 
 def planted(rng: np.random.Generator, high: float, low: float, n: int) -> bool | None:
@@ -94,12 +111,17 @@ def main() -> None:
     print("|---|---|---|---|")
     for setting in SETTINGS if options.only in (None, "gaps") else ():
         for count in (2, 4):
-            found = []
-            for _ in range(runs):
-                cell = draw(rng, setting, setting.auroc)[0]
-                told = claimed(cell, by_group(rng, cell, count))
-                found += [] if told is None else [told]
-            note(f"{setting}; {count}", float(np.mean(found or [0])), len(found), 0.05, True)
+            for what in ("", f", {FOLDS} folds"):
+                found = []
+                for _ in range(runs):
+                    cell = draw(rng, setting, setting.auroc)[0]
+                    if what:
+                        told = claimed_of_folds(rng, cell, count)
+                    else:
+                        told = claimed(cell, by_group(rng, cell, count))
+                    found += [] if told is None else [told]
+                rate = float(np.mean(found or [0]))
+                note(f"{setting}; {count}{what}", rate, len(found), 0.05, True)
     print("\n| planted gap | runs | found | |\n|---|---|---|---|")
     planted_gaps = ((0.9, 0.75, 300), (0.9, 0.75, 600), (0.95, 0.9, 600), (0.95, 0.9, 2000))
     for high, low, n in planted_gaps if options.only in (None, "planted") else ():

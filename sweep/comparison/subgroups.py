@@ -5,7 +5,8 @@ and all such tests of a page are one family. Values with few patients of a class
 compared.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 
@@ -31,7 +32,7 @@ class Subgroup:
     """The test samples with one value of a column.
 
     Attributes:
-        values: the metric of each confirmation.
+        values: the metric of each confirmation; NaN of a fold that has too few of the samples.
         estimate: None if there are too few patients of a class.
     """
 
@@ -111,9 +112,8 @@ def subgroup_results(comparison: Comparison) -> dict[str, list[SubgroupResult]]:
 def _subgroups(row: Row, column: str, metric: str) -> tuple[list[Subgroup], int]:
     values_N = np.asarray(row.cell.subgroups[column], dtype=object)
     shared = row.estimates[metric].shared
-    found = split_by(values_N, row.cell.predictions(), metric, shared)
-    if row.cell.folded:  # its confirmations were scored on other samples
-        found = [replace(own, estimate=None) for own in found]
+    by_fold = row.cell.predictions_by_fold()
+    found = split_by(values_N, row.cell.predictions(), metric, shared, by_fold)
     return found, int((values_N == "").sum())
 
 
@@ -122,32 +122,51 @@ def split_by(
     predictions: list[Predictions],
     metric: str,
     shared: float = 0.0,
+    by_fold: list[Predictions] | None = None,
 ) -> list[Subgroup]:
     """Return the subgroups of the samples that predictions are of.
 
     Args:
         values_N: of each sample; '' where it is not known.
-        shared: see `MetricEstimate`.
+        predictions: of each confirmation; those of folds pooled.
+        shared, by_fold: see `sweep.comparison.stats.sampling.estimate`.
     """
     found = []
     for value in sorted(set(values_N) - {""}, key=_order):
-        own = [_part(item, values_N == value) for item in predictions]
+        own = [item.of_samples(values_N == value) for item in predictions]
         first, classes = own[0], own[0].probabilities_NC.shape[1]
         counts = Counts.of(first.labels_N, first.groups_N, classes)
         scores, influences = zip(*(_scored(item, metric) for item in own), strict=True)
+        of_each = _of_folds(values_N == value, by_fold, metric) if by_fold else scores
         groups_C, item = groups_by_class(first), None
         if len(groups_C) == classes and groups_C.min() >= LEAST_GROUPS:
-            values = list(scores)
-            item = sampled_metric(metric, first, values, list(influences), values, shared)
-        found.append(Subgroup(str(value), counts, scores, item, metric))
+            known = [score for score in of_each if not math.isnan(score)]
+            item = sampled_metric(metric, first, list(scores), list(influences), known, shared)
+        found.append(Subgroup(str(value), counts, of_each, item, metric))
     return found
+
+
+def _of_folds(
+    mask_N: NDArray[np.bool_], by_fold: list[Predictions], metric: str
+) -> tuple[float, ...]:
+    """Return the metric on some samples of each fold; NaN of a fold that lacks a class of them."""
+    ends = np.cumsum([len(fold.labels_N) for fold in by_fold])
+    parts = zip(by_fold, np.split(mask_N, ends[:-1]), strict=True)
+    classes = by_fold[0].probabilities_NC.shape[1]
+    own = [fold.of_samples(mask) for fold, mask in parts]
+    is_whole = [len(item.labels_N) > 0 and len(groups_by_class(item)) == classes for item in own]
+    return tuple(
+        _scored(item, metric)[0] if whole else math.nan
+        for item, whole in zip(own, is_whole, strict=True)
+    )
 
 
 def gap_between(first: Subgroup, second: Subgroup) -> Difference | None:
     """Return the metric of one subgroup less that of another; None if one is too small."""
     if first.estimate is None or second.estimate is None:
         return None
-    values = list(zip(first.values, second.values, strict=True))
+    pairs = zip(first.values, second.values, strict=True)
+    values = [pair for pair in pairs if not any(map(math.isnan, pair))]
     return difference_across(first.estimate, second.estimate, values, same_groups=True)
 
 
@@ -155,11 +174,6 @@ def _scored(item: Predictions, metric: str) -> tuple[float, Floats]:
     given = WeightedPredictions.of_weight_1(item.labels_N, item.probabilities_NC[None])
     own = metric_of(metric)
     return float(own.score(given)[0]), own.influences(given)
-
-
-def _part(item: Predictions, mask: NDArray[np.bool_]) -> Predictions:
-    """Return the predictions of some samples; groups keep their numbers."""
-    return item.of_samples(mask)
 
 
 def _order(value: str) -> tuple[int, float, str]:

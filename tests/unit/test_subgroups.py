@@ -92,6 +92,46 @@ def test_a_planted_gap_is_found_and_none_where_there_is_none() -> None:
         assert (found.p < 0.001) is gap
 
 
+def folded(cell: list[Predictions], folds: int = 4) -> tuple[list[Predictions], np.ndarray]:
+    """Return what each fold's model says of its fold, and the places of the samples in them."""
+    places = [np.arange(600)[np.arange(600) // 2 % folds == fold] for fold in range(folds)]
+    own = [item.of_samples(rows) for item, rows in zip(cell, places, strict=True)]
+    return own, np.concatenate(places)
+
+
+def pooled(folds: list[Predictions]) -> Predictions:
+    names = ("labels_N", "groups_N", "probabilities_NC")
+    return Predictions(*(np.concatenate([getattr(own, name) for own in folds]) for name in names))
+
+
+def test_folds_are_pooled_and_their_planted_gap_is_found() -> None:
+    for gap in (True, False):
+        cell, values = planted(gap)
+        folds, places = folded(cell)
+        first, second = split_by(values[places], [pooled(folds)], "auroc", 0.0, folds)
+        assert first.counts.samples == second.counts.samples == 300
+        assert len(first.values) == 4
+        part = folds[1].of_samples(values[places[150:300]] == "A")
+        (alone,) = split_by(np.full(len(part.labels_N), "A", dtype=object), [part], "auroc")
+        assert first.values[1] == alone.values[0]
+        found = gap_between(first, second)
+        assert found is not None
+        assert (found.p < 0.05) is gap
+
+
+def test_a_fold_without_a_class_of_a_subgroup_says_nothing_of_it() -> None:
+    cell, values = planted(True)
+    folds, places = folded(cell)
+    in_fold = (np.arange(600) // 2 % 4 == 0) & (values == "B") & (np.arange(600) % 2 == 1)
+    values[in_fold] = "A"  # the first fold has one class of B
+    first, second = split_by(values[places], [pooled(folds)], "auroc", 0.0, folds)
+    assert np.isnan(second.values).tolist() == [True, False, False, False]
+    found = gap_between(first, second)
+    assert found is not None
+    assert found.judged
+    assert found.point > 0.2
+
+
 def test_a_subgroup_with_few_patients_of_a_class_is_not_compared() -> None:
     cell, values = planted(False)
     values[:] = "A"
