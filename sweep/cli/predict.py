@@ -38,7 +38,8 @@ def predict(
 ) -> None:
     """Tell the class of IMAGES by the confirmed model of a cell.
 
-    IMAGES are pictures, DICOM files, volumes, folders of them, or CSV files with a column path.
+    IMAGES are pictures, DICOM files, volumes, folders of them, or CSV files with a column path (of
+    volumes also mask, if there are some).
     Where the model was calibrated, uncalibrated_CLASS are the probabilities without its
     temperature. Exit code 1 if some could not be read.
     """
@@ -62,7 +63,7 @@ def predict(
     done = len(files) - len(found.problems)
     click.echo(f"{done} of {len(files)} predicted by {cell}: {output}", err=True)
     if found.problems:
-        lines = [f"{files[number]}: {why}" for number, why in found.problems.items()]
+        lines = [f"{found.files[number]}: {why}" for number, why in found.problems.items()]
         click.echo(f"not read:\n{listing(lines)}", err=True)
         sys.exit(1)
 

@@ -30,6 +30,14 @@ Progress = Callable[[str], Callable[[int, int], None]]
 
 
 @dataclass(frozen=True)
+class GivenFile:
+    """A picture or a volume, and the mask of a volume's tumour, if there is one."""
+
+    path: Path
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
 class Predictions:
     """What a model says of files.
 
@@ -47,29 +55,34 @@ class Predictions:
     problems: dict[int, str]
 
 
-def files_of(dataset: DatasetSpec, places: Sequence[Path]) -> list[Path]:
+def files_of(dataset: DatasetSpec, places: Sequence[Path]) -> list[GivenFile]:
     """Return the pictures, or volumes, that are meant by files, folders and tables.
 
     Args:
         dataset: whether its samples are volumes decides which files are.
-        places: a table is a CSV file with a column ``path``, relative to the table.
+        places: a table is a CSV file with a column ``path``, relative to the table, and for
+            volumes ``mask``, if there are some.
 
     Raises:
         DataError: a place is not there, holds no pictures, or is a table without that column, or
             of files that are not there.
     """
-    found: list[Path] = []
+    found: list[GivenFile] = []
     for place in places:
         if not place.exists():
             raise DataError(f"{place} is not there")
-        own = _rows(place) if place.suffix.lower() == ".csv" else list(_below(dataset, place))
+        own = (
+            _rows(place)
+            if place.suffix.lower() == ".csv"
+            else list(map(GivenFile, _below(dataset, place)))
+        )
         if not own:
             raise DataError(f"{place} holds no pictures")
         found += own
     return found
 
 
-def _rows(path: Path) -> list[Path]:
+def _rows(path: Path) -> list[GivenFile]:
     try:
         table = read_csv(path)
     except (ValueError, OSError) as error:
@@ -78,9 +91,16 @@ def _rows(path: Path) -> list[Path]:
         names = ", ".join(map(repr, table.columns))
         near = nearest("path", table.columns)
         raise DataError(f"{path} has no column 'path'; it has {names}{near}")
-    found = [path.parent / name for name in table["path"]]
+    masks = table["mask"] if "mask" in table else [""] * len(table)
+    found = [
+        GivenFile(path.parent / name, path.parent / mask if mask else None)
+        for name, mask in zip(table["path"], masks, strict=True)
+    ]
     if absent := [
-        f"row {row_of(i)}: {f}" for i, f in zip(table.index, found, strict=True) if not f.exists()
+        f"row {row_of(i)}: {file}"
+        for i, own in zip(table.index, found, strict=True)
+        for file in (own.path, own.mask)
+        if file and not file.exists()
     ]:
         raise DataError(f"{path}: {len(absent)} files are not there:\n{listing(absent)}")
     return found
@@ -105,7 +125,7 @@ def _below(dataset: DatasetSpec, place: Path) -> Iterator[Path]:
 def predict(
     model: KeptModel,
     dataset: DatasetSpec,
-    files: list[Path],
+    files: list[GivenFile],
     progress: Progress = lambda _: lambda *_: None,
     others: Iterable[KeptModel] = (),
 ) -> Predictions:
@@ -122,7 +142,7 @@ def predict(
     Raises:
         SweepError: the disk is full, or a package is missing that reads such files.
     """
-    names_FP = [_pictures(dataset, file) for file in files]
+    names_FP = [_pictures(dataset, file.path) for file in files]
     names = [name for own in names_FP for name in own]
     files_P = np.repeat(np.arange(len(files)), [len(own) for own in names_FP])
     with tempfile.TemporaryDirectory(prefix="sweep-predict-") as folder:
@@ -144,7 +164,8 @@ def predict(
     problems: dict[int, str] = {}
     for row, reason in sorted(store.unreadable.items()):
         problems.setdefault(int(files_P[row]), reason)
-    return Predictions(files, means_FC, raw_FC if model.calibrated else None, problems)
+    paths, raw = [file.path for file in files], raw_FC if model.calibrated else None
+    return Predictions(paths, means_FC, raw, problems)
 
 
 def _pictures(dataset: DatasetSpec, file: Path) -> list[str]:
@@ -154,11 +175,12 @@ def _pictures(dataset: DatasetSpec, file: Path) -> list[str]:
     return [f"{file.absolute()}#{rank}" for rank in range(dataset.slices)]
 
 
-def _source(dataset: DatasetSpec, files: list[Path]) -> Source:
+def _source(dataset: DatasetSpec, files: list[GivenFile]) -> Source:
     volume_of = layout_of(dataset).volume
-    volumes: dict[str, Volume] = {
-        str(file.absolute()): volume for file in files if (volume := volume_of(file.absolute()))
-    }
+    volumes: dict[str, Volume] = {}
+    for file in files:
+        if volume := volume_of(place := file.path.absolute(), file.mask and file.mask.absolute()):
+            volumes[str(place)] = volume
     return Slices(volumes, dataset.slices) if volumes else Files(Path("/"))
 
 

@@ -121,14 +121,17 @@ def test_a_model_whose_file_is_damaged_is_refused(done: Command, name: str) -> N
     assert f"{name} is damaged" in ended.err
 
 
+@pytest.mark.parametrize("masks", [False, True], ids=["middle slices", "by masks"])
 def test_volumes_are_predicted_by_the_mean_of_their_slices(
-    sweep: Command, shared_data: Path
+    sweep: Command, shared_data: Path, masks: bool
 ) -> None:
     pytest.importorskip("nibabel", reason="needs the extra sweep[medical]")
     pytest.importorskip("pydicom", reason="needs the extra sweep[medical]")
     table = pd.read_csv(shared_data / "glioma_volumes" / "volumes.csv")
-    own = table[table["modality"] == "flair"].drop(columns="mask")  # without masks: middle slices
-    own["path"] = [str(shared_data / "glioma_volumes" / path) for path in own["path"]]
+    own = table[table["modality"] == "flair"].drop(columns=[] if masks else "mask")
+    for column in {"path", "mask"} & set(own):
+        there = own[column].notna()  # series of DICOM have no masks
+        own.loc[there, column] = f"{shared_data / 'glioma_volumes'}/" + own.loc[there, column]
     Path("volumes").mkdir()
     own.to_csv("volumes/volumes.csv", index=False)
     dataset = {"name": "gliomas", "layout": "volumes", "path": str(Path("volumes").absolute())}

@@ -84,10 +84,13 @@ class Layout(ABC):
         """Return what opens the images of the samples; by default files below the path."""
         return Files(path)
 
-    def volume(self, path: Path) -> Volume | None:
+    def volume(self, path: Path, mask: Path | None = None) -> Volume | None:
         """Return what gives the slices of a file or folder that is one volume; None for a picture.
 
         For files that are in no dataset, and are predicted.
+
+        Args:
+            mask: of a volume's tumour, if there is one.
         """
         return None
 

@@ -119,8 +119,8 @@ class LggMri(Layout):
         patients: dict[str, Volume] = {folder.name: _Patient(folder) for folder in subfolders(path)}
         return Slices(patients, spec.slices)
 
-    def volume(self, path: Path) -> Volume | None:
-        """Return a patient's slices, if it is a folder of them."""
+    def volume(self, path: Path, mask: Path | None = None) -> Volume | None:
+        """Return a patient's slices, if it is a folder of them: their masks lie beside them."""
         patient = _Patient(path)
         return patient if path.is_dir() and patient.files() else None
 

@@ -248,13 +248,13 @@ class Volumes(Layout):
         }
         return Slices(volumes, spec.slices)
 
-    def volume(self, path: Path) -> Volume | None:
+    def volume(self, path: Path, mask: Path | None = None) -> Volume | None:
         """Return a NIfTI file, a DICOM file of several frames, or the folder of a DICOM series."""
         if path.is_dir():
             with os.scandir(path) as entries:
                 files = [entry.path for entry in entries if entry.is_file()]
-            return VolumeFile(path) if any(is_dicom(Path(file)) for file in files) else None
-        return VolumeFile(path)
+            return VolumeFile(path, mask) if any(is_dicom(Path(file)) for file in files) else None
+        return VolumeFile(path, mask)
 
 
 LAYOUTS.register("volumes", Volumes())
