@@ -121,7 +121,8 @@ class CellStudy:
             return None
         if self._cell.repeated:  # each repeat searches for itself
             tried = tried[len(tried) % self._cell.confirmations :: self._cell.confirmations]
-        return warm_proposal(others, [trial.params for trial in tried], self._domains)
+        # The params of a trial whose record and ledger were lost are unknown.
+        return warm_proposal(others, [t.params for t in tried if t.params], self._domains)
 
     @property
     def _spread(self) -> int:

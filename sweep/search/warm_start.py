@@ -26,7 +26,7 @@ def warm_proposal(
         tried: what this search has tried so far.
     """
     fitting = [params for params in best if _lies_in(params, domains)]
-    if not fitting:
+    if not fitting or not domains:
         return None
     if not tried:
         return min(fitting, key=lambda one: sum(_distance(one, o, domains) for o in fitting))

@@ -24,8 +24,9 @@ def test_what_is_nearly_the_same_as_a_choice_that_was_tried_is_not_tried_again()
     assert warm_proposal(rates(1.1e-3), rates(1e-3), RATE) is None
 
 
-def test_without_finished_searches_nothing_is_proposed() -> None:
+def test_without_finished_searches_or_without_a_search_nothing_is_proposed() -> None:
     assert warm_proposal([], [], RATE) is None
+    assert warm_proposal([{}], [], {}) is None
 
 
 def test_choices_outside_of_the_domains_are_left_out() -> None:
