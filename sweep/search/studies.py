@@ -14,14 +14,14 @@ from sweep.search.domains import distribution_of, domain_of, domains_of
 from sweep.search.ledger import DIRECTION, WrittenStudy
 from sweep.search.pruners import LEAST_COMPLETE, TrialPruner
 from sweep.search.samplers import spread_points, tpe_sampler
-from sweep.search.warm_start import Params, warm_proposal, without_nearest
+from sweep.search.warm_start import Params, box_around, lying_in, middle_of, without_nearest
 from sweep.space.domains import Domain, End, Range, end_of, extend_range
 from sweep.space.model import Cell, Space
 from sweep.train.learner import Trial
 
 _LEAST_OF_A_REPEAT = 2  # trials of a repeated confirmation
 BEYOND = "beyond"  # attribute of a trial beyond an edge of its ranges
-WARM = "warm_start"  # attribute of a trial that was the best choice of another cell
+WARM = "warm_start"  # attribute of a trial that was spread where other cells have their best
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -99,15 +99,19 @@ class CellStudy:
         """Begin a new trial in a wave.
 
         Args:
-            others: the best choices of other cells, which up to half of the trials that would be
-                spread try instead.
+            others: the best choices of other cells, of which a warm start learns; they count for
+                the first trial, and all that are spread follow it.
         """
-        if (warm := self._warm_proposal(others)) is not None:
-            return self._begin(wave, self._domains, warm, WARM)
-        given = [trial.params for trial in self._all() if WARM in trial.user_attrs]
-        points = without_nearest(spread_points(self._domains, self._spread), given, self._domains)
-        place = self.trials() - len(given)
-        return self._begin(wave, self._domains, points[place] if place < len(points) else None)
+        if (number := self.trials()) >= self._spread:
+            return self._begin(wave, self._domains, None)
+        if number == 0 and (best := lying_in(others, self._domains)):
+            box = box_around(best, self._domains)
+            return self._begin(wave, box, middle_of(best, self._domains), WARM)
+        if (warm := self._warm_box()) is not None:
+            first, box = warm
+            points = without_nearest(spread_points(box, self._spread), first, box)
+            return self._begin(wave, box, points[number - 1], WARM)
+        return self._begin(wave, self._domains, spread_points(self._domains, self._spread)[number])
 
     def ask_beyond(self, wave: str) -> Trial:
         """Begin a new trial beyond the edge at which the best trial lies."""
@@ -115,14 +119,13 @@ class CellStudy:
         point = spread_points(domains, self._planned_beyond())[place]
         return self._begin(wave, domains, point, BEYOND)
 
-    def _warm_proposal(self, others: Sequence[Params]) -> Params | None:
-        tried = self._all()
-        if len(tried) >= math.ceil(self._spread / 2):
+    def _warm_box(self) -> tuple[Params, dict[str, Domain]] | None:
+        """Return the first trial of a warm start and the domains around it; None without one."""
+        first = self._all()[:1]
+        if not first or WARM not in first[0].user_attrs:
             return None
-        if self._cell.repeated:  # each repeat searches for itself
-            tried = tried[len(tried) % self._cell.confirmations :: self._cell.confirmations]
-        # The params of a trial whose record and ledger were lost are unknown.
-        return warm_proposal(others, [t.params for t in tried if t.params], self._domains)
+        domains = {name: domain_of(d) for name, d in first[0].distributions.items()}
+        return first[0].params, domains
 
     @property
     def _spread(self) -> int:

@@ -1,9 +1,8 @@
-"""Warm start: a cell first tries what was best in finished cells of its backbone and freeze mode.
+"""Warm start: a cell first tries where the best choices of finished cells lie.
 
-The first proposals of a search are the best choices of earlier ones, after Feurer et al. 2015
-(Initializing Bayesian Hyperparameter Optimization via Meta-Learning). They are taken from the
-middle outwards: first the choice that has the least distance to all others, then the one that is
-farthest from what was tried, until none is left that differs.
+Its first trial is the one in the middle of them (as in Feurer et al. 2015, Initializing Bayesian
+Hyperparameter Optimization via Meta-Learning); the others of its first half are spread over the
+box around them (Perrone et al. 2019, Learning search spaces for Bayesian optimization).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,40 +12,43 @@ from sweep.space.domains import Domain, Range
 
 Params = Mapping[str, Any]
 
-_NEAR = 0.05  # mean share of the ranges, below which two choices are taken as one
+_MARGIN = 0.2  # share of a range, by which the box is wider than the best choices at either end
 
 
-def warm_proposal(
-    best: Sequence[Params], tried: Sequence[Params], domains: Mapping[str, Domain]
-) -> Params | None:
-    """Return what a search tries next of the best choices of other searches; None if nothing.
+def lying_in(params: Sequence[Params], domains: Mapping[str, Domain]) -> list[Params]:
+    """Return the choices that lie in domains, and have no other hyper-parameters."""
+    return [one for one in params if domains and _lies_in(one, domains)]
 
-    Args:
-        best: of other searches, one each. Those that lie outside of the domains are left out.
-        tried: what this search has tried so far.
-    """
-    fitting = [params for params in best if _lies_in(params, domains)]
-    if not fitting or not domains:
-        return None
-    if not tried:
-        return min(fitting, key=lambda one: sum(_distance(one, o, domains) for o in fitting))
 
-    def novelty(params: Params) -> float:
-        return min(_distance(params, other, domains) for other in tried)
+def middle_of(params: Sequence[Params], domains: Mapping[str, Domain]) -> Params:
+    """Return the choice that has the least distance to all of them together."""
+    return min(params, key=lambda one: sum(_distance(one, o, domains) for o in params))
 
-    farthest = max(fitting, key=novelty)
-    return farthest if novelty(farthest) > _NEAR else None
+
+def box_around(params: Sequence[Params], domains: Mapping[str, Domain]) -> dict[str, Domain]:
+    """Return the domains around choices: ranges are narrowed, lists of values stay."""
+    return {
+        name: _narrowed(domain, [one[name] for one in params])
+        if isinstance(domain, Range)
+        else domain
+        for name, domain in domains.items()
+    }
 
 
 def without_nearest(
-    points: Sequence[Params], given: Sequence[Params], domains: Mapping[str, Domain]
+    points: Sequence[Params], choice: Params, domains: Mapping[str, Domain]
 ) -> list[Params]:
-    """Return points in their order, but for the one that lies nearest to each given choice."""
-    left = list(points)
-    for params in given:
-        if left:
-            left.remove(min(left, key=lambda point: _distance(point, params, domains)))
-    return left
+    """Return points in their order, but for the one that lies nearest to a choice."""
+    nearest = min(points, key=lambda point: _distance(point, choice, domains))
+    return [point for point in points if point is not nearest]
+
+
+def _narrowed(domain: Range, values: Sequence[float]) -> Range:
+    if domain.low == domain.high:
+        return domain
+    places = [domain.place(value) for value in values]
+    low, high = max(0.0, min(places) - _MARGIN), min(1.0, max(places) + _MARGIN)
+    return Range(low=domain.at(low), high=domain.at(high), log=domain.log)
 
 
 def _lies_in(params: Params, domains: Mapping[str, Domain]) -> bool:
@@ -59,7 +61,7 @@ def _lies_in(params: Params, domains: Mapping[str, Domain]) -> bool:
 
 
 def _distance(one: Params, other: Params, domains: Mapping[str, Domain]) -> float:
-    """Return the mean distance over the domains: a share of a range, 0 or 1 of a choice."""
+    """Return the mean distance over the domains: a share of a range, 0 or 1 of a value."""
     return sum(_apart(one[n], other[n], domain) for n, domain in domains.items()) / len(domains)
 
 

@@ -401,17 +401,10 @@ def test_a_warm_start_begins_with_what_is_best_in_a_finished_cell(
     )
     assert warm[1.0] == cold[1.0]  # nothing is finished before it
     of_finished = nearest(BEST_RATES[1.0], warm[1.0])
-    points = cold[0.5][:4]  # spread; the nearest one of them is left out
-    rest = [rate for rate in points if rate != nearest(of_finished, points)]
-    assert warm[0.5][:4] == [of_finished, *rest]
+    assert warm[0.5][0] == of_finished
+    # The range has four powers of ten, of which the box takes a fifth to either side.
+    assert all(abs(math.log10(rate / of_finished)) < 0.2 * 4 for rate in warm[0.5][:4])
     assert len(set(warm[0.5])) == 8
-
-
-def test_with_a_warm_start_each_repeat_begins_with_it(tmp_path: Path) -> None:
-    context = repeated(tmp_path, train_fraction=list(BEST_RATES), search={"warm_start": True})
-    tried = searched_by_rate(context, BEST_RATES)
-    assert tried[0.5][:2] == [nearest(BEST_RATES[1.0], tried[1.0])] * 2
-    assert len(set(tried[0.5][2:])) == 6
 
 
 def test_a_cell_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path: Path) -> None:
