@@ -251,7 +251,7 @@ class Search(Part):
     __pydantic_extra__: dict[str, ReadDomain] = Field(init=False)
 
     learning_rate: LearningRate | None = None
-    # First try what was best in finished cells of the same backbone and freeze mode.
+    # First try where finished cells of the same backbone and freeze mode have their best choices.
     warm_start: StrictBool = Field(default=False, exclude_if=lambda on: not on)
 
     @model_validator(mode="before")

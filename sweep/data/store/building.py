@@ -171,13 +171,13 @@ def _build_parts(place: Path, plan: StorePlan, progress: Progress | None) -> Non
     jobs = [
         (place, part, _part_of(plan, starts[part], rows), crashed, os.getpid()) for part in left
     ]
-    for finished in _in_processes(jobs, crashes_end_the_driver=_may_crash(plan)):
+    for finished in _build_all(jobs, crashes_end_the_driver=_may_crash(plan)):
         done += finished
         if progress:
             progress(done, count)
 
 
-def _in_processes(jobs: list[_Job], crashes_end_the_driver: bool) -> Iterator[int]:
+def _build_all(jobs: list[_Job], crashes_end_the_driver: bool) -> Iterator[int]:
     """Build parts; in this process as long as the rest takes no longer than processes to start."""
     at_once = processes.cpu_count()
     if crashes_end_the_driver:
@@ -187,6 +187,7 @@ def _in_processes(jobs: list[_Job], crashes_end_the_driver: bool) -> Iterator[in
     for index, job in enumerate(jobs):
         each = (time.monotonic() - began) / max(1, index)
         if at_once > 1 and each * (len(jobs) - index) > _WORTH_A_PROCESS_S:
+            _OPENED.clear()  # arrays of a whole data set need not be held here as well
             yield from processes.run_unordered(_build_part, jobs[index:], at_once)
             return
         yield _build_part(*job)
