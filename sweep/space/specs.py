@@ -129,6 +129,9 @@ class DatasetSpec(Part):
     @model_validator(mode="before")
     @classmethod
     def _known_name(cls, value: Any) -> Any:
+        """Take a known data set by its name, alone or in a mapping of what is to be otherwise."""
+        if isinstance(value, Mapping) and "layout" not in value:
+            return {**(known_entry(str(value.get("name"))) or {}), **value}
         if not isinstance(value, str):
             return value
         known = known_entry(value)

@@ -10,6 +10,7 @@ from sweep.space.domains import Categorical, Range, end_of, extend_range
 from sweep.space.file import load_space, shipped_spaces
 from sweep.space.model import Space
 from sweep.space.recipe import Recipe
+from sweep.space.specs import DatasetSpec
 
 CONTRACT = r"""
 name: contract
@@ -219,6 +220,15 @@ def test_edges_and_margin_are_checked() -> None:
         space_of(edges="extent")
     with pytest.raises(ValueError, match="greater than 0"):
         space_of(margin=0)
+
+
+@pytest.mark.parametrize("name", ["lgg_mri", "glioma_t1", "retinamnist", "digits"])
+def test_a_mapping_with_a_known_name_takes_what_it_does_not_say_from_there(name: str) -> None:
+    known = DatasetSpec.model_validate(name)
+    assert DatasetSpec.model_validate({"name": name}) == known
+    assert DatasetSpec.model_validate({"name": name, "leaks": "allow"}) == known.model_copy(
+        update={"leaks": "allow"}
+    )
 
 
 def test_medmnist_goes_by_name_in_every_size() -> None:
