@@ -93,6 +93,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=400)
     parser.add_argument("--only", choices=["gaps", "planted", "change"])
+    parser.add_argument(
+        "--setting", default="", help="of gaps: what the setting's line begins with"
+    )
     parser.add_argument("--least", type=int, default=subgroups.LEAST_GROUPS)
     options = parser.parse_args()
     subgroups.LEAST_GROUPS = options.least
@@ -109,7 +112,8 @@ def main() -> None:
 
     print("| false gaps: setting, values of the column | runs | claimed | goal 0.05 |")
     print("|---|---|---|---|")
-    for setting in SETTINGS if options.only in (None, "gaps") else ():
+    settings = [setting for setting in SETTINGS if str(setting).startswith(options.setting)]
+    for setting in settings if options.only in (None, "gaps") else ():
         for count in (2, 4):
             for what in ("", f", {FOLDS} folds"):
                 found = []

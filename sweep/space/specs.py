@@ -131,7 +131,11 @@ class DatasetSpec(Part):
     def _known_name(cls, value: Any) -> Any:
         """Take a known data set by its name, alone or in a mapping of what is to be otherwise."""
         if isinstance(value, Mapping) and "layout" not in value:
-            return {**(known_entry(str(value.get("name"))) or {}), **value}
+            name = str(value.get("name"))
+            known = known_entry(name)
+            if known is None and (hint := nearest(name, list(known_datasets()))):
+                raise ValueError(f"{name!r} is no known data set, and has no layout{hint}")
+            return {**(known or {}), **value}
         if not isinstance(value, str):
             return value
         known = known_entry(value)

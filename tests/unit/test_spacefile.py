@@ -231,6 +231,13 @@ def test_a_mapping_with_a_known_name_takes_what_it_does_not_say_from_there(name:
     )
 
 
+def test_a_mapping_whose_name_is_nearly_a_known_one_is_told_so() -> None:
+    with pytest.raises(ValueError, match=r"'lgg_mrii' is no known data set.*did you mean lgg_mri"):
+        DatasetSpec.model_validate({"name": "lgg_mrii", "subgroups": ["gender"]})
+    with pytest.raises(ValueError, match="layout"):
+        DatasetSpec.model_validate({"name": "own_pictures"})
+
+
 def test_medmnist_goes_by_name_in_every_size() -> None:
     sizes = space_of(datasets=["bloodmnist", "bloodmnist_224"]).datasets
     assert [dataset.path for dataset in sizes] == ["bloodmnist.npz", "bloodmnist_224.npz"]
