@@ -324,7 +324,6 @@ def prepare(
         for fraction in space.train_fraction:
             open_dataset(replace(view, train_fraction=fraction), data_root)
         inputs.take_dataset(item.name, item.dataset, data_root, opened[0], store)
-        read_subgroups(item.dataset, data_root)  # it raises an error for an unknown column
         read = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
         return [*_excluded(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in read)]
 
@@ -355,6 +354,7 @@ def _manifests(space: Space, data_root: Path) -> dict[str, Manifest]:
     def read(dataset: DatasetSpec) -> tuple[str, Manifest] | None:
         if missing_data(dataset, data_root):
             return None
+        read_subgroups(dataset, data_root)  # it raises an error for an unknown column
         return dataset.name, read_manifest(dataset, space.split, data_root)
 
     return dict(item for item in collect(space.datasets, read) if item)

@@ -129,3 +129,16 @@ def test_the_home_cannot_be_written(sweep: Command, images: Path) -> None:
     done = sweep("launch", "--space", write_space(), "--data-root", images, "--home", "file/home")
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+def test_a_dry_run_names_a_column_of_subgroups_that_is_not_there(
+    sweep: Command, images: Path
+) -> None:
+    rows = [f"cells/{label}/{i:03}.png,{label},F" for label in ("dark", "light") for i in range(20)]
+    (images / "table.csv").write_text("\n".join(["path,label,sex", *rows]))
+    entry = {"name": "cells", "layout": "csv", "path": "table.csv", "subgroups": ["sx"]}
+    space = tiny_space("s", entry)
+    done = sweep("launch", "--space", space, "--data-root", images, "--dry-run")
+    assert done.code == 2
+    assert "no column 'sx'" in done.err
+    assert "did you mean sex" in done.err
