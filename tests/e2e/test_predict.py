@@ -134,7 +134,9 @@ def test_volumes_are_predicted_by_the_mean_of_their_slices(
         own.loc[there, column] = f"{shared_data / 'glioma_volumes'}/" + own.loc[there, column]
     Path("volumes").mkdir()
     own.to_csv("volumes/volumes.csv", index=False)
-    dataset = {"name": "gliomas", "layout": "volumes", "path": str(Path("volumes").absolute())}
+    # Of one slice: the volumes have three, which would be all taken with a mask and without.
+    place = str(Path("volumes").absolute())
+    dataset = {"name": "gliomas", "layout": "volumes", "path": place, "slices": 1}
     launched = sweep("launch", "--space", tiny_space("s", dataset), "--local")
     assert launched.code == 0, launched.err
     done = sweep("predict", "s", "gliomas/small/frozen", "volumes/volumes.csv", "--output", "p.csv")
@@ -147,3 +149,8 @@ def test_volumes_are_predicted_by_the_mean_of_their_slices(
     column = next(name for name in both if name.endswith("_stored") and name.startswith("p_"))
     difference = both[column] - both[column.removesuffix("_stored")]
     assert np.abs(difference).max() < 1e-4
+    own.drop(columns="mask", errors="ignore").to_csv("volumes/middle.csv", index=False)
+    sweep("predict", "s", "gliomas/small/frozen", "volumes/middle.csv", "--output", "m.csv")
+    columns = [name for name in found if name.startswith("p_")]
+    middle = pd.read_csv("m.csv")[columns]
+    assert np.allclose(found[columns], middle, atol=1e-4) is not masks
