@@ -2,7 +2,16 @@
 
 
 def main() -> None:
-    """Run the command that was typed."""
+    """Run the command that was typed, and end this process."""
+    from sweep.base.interpreter import collect_rarely, quick_exit
+
+    collect_rarely()
+    with quick_exit():
+        run()
+
+
+def run() -> None:
+    """Run the command that was typed; every failure is a SystemExit with its code."""
     from sweep.cli.commands import main
 
     main()

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from sweep import __version__
-from sweep.cli import main as run_command
+from sweep.cli import run as run_command
 from sweep.remote.answers import Answer, give_answer
 from sweep.remote.request import Request, unpack
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sweep.backbones.backbone import Backbone, Network, seeded
 from sweep.backbones.low_rank import merged_state
+from sweep.backbones.small_maps import use_small_maps
 from sweep.backbones.trainable import freeze, set_training
 from sweep.data.store.image_store import Store
 from sweep.train.augment import AUGMENTATIONS, augment
@@ -84,6 +85,8 @@ class FineTuning:
         drop_path = task.recipe.drop_path_rate
         self._network = task.backbone.network(task.classes, task.seed, drop_path).to(task.device)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if task.device.type == "cpu":
+            use_small_maps(self._network)
         with seeded(task.seed):
             freeze(self._network, mode)
         self.optimizer = optimizer_of(self._network, trial, task.recipe)

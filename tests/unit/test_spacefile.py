@@ -160,7 +160,7 @@ def test_a_wrong_key_is_refused_before_torch_or_ray_are_imported(tmp_path: Path)
     code = (
         "import sys; from sweep import cli; sys.argv = ['sweep', 'launch', '--space', "
         f"{path!r}]\n"
-        "try: cli.main()\n"
+        "try: cli.run()\n"
         "except SystemExit as e: code = e.code\n"
         "assert code == 2, code\n"
         "loaded = {'torch', 'ray', 'mlflow', 'optuna', 'timm', 'pandas'} & set(sys.modules)\n"
