@@ -1,9 +1,13 @@
 """A network in a freeze mode: which of its parameters are trained, and the state of its layers."""
 
+from functools import lru_cache
+
 from torch import nn
 
-from sweep.backbones.backbone import Network
+from sweep.backbones.backbone import Network, bare_network
+from sweep.space.backbone import BackboneSpec
 from sweep.space.freeze import freeze_mode
+from sweep.space.names import is_frozen
 
 
 def freeze(network: Network, mode: str) -> None:
@@ -47,3 +51,21 @@ def count_trainable(network: Network, mode: str) -> int:
     if not freeze_mode(mode)[0].trains_head:
         return trunk
     return trunk + sum(item.numel() for item in network.head.parameters())
+
+
+def head_parameters(mode: str, features: int, classes: int) -> int:
+    """Return how many numbers of a mode's head are trained."""
+    return (features + 1) * classes if freeze_mode(mode)[0].trains_head else 0
+
+
+@lru_cache
+def learnable_parameters(
+    spec: BackboneSpec, image_size: int, mode: str, features: int, classes: int
+) -> int:
+    """Return how many numbers of a backbone and its head are trained in a freeze mode.
+
+    Raises BackboneError if the mode cannot be had with this network.
+    """
+    if is_frozen(mode):
+        return head_parameters(mode, features, classes)
+    return count_trainable(bare_network(spec, image_size, classes), mode)

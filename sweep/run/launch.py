@@ -240,6 +240,7 @@ def _context(
         ledger=settings.ledger or folder.ledger,
         inputs=prepared.inputs.identities(),
         flops=known_flops({plan.cell.name: plan.flops for plan in prepared.plans}),
+        image_flops={plan.cell.name: plan.work.image for plan in prepared.plans if plan.work},
         deadline=_deadline(space, settings),
         modules=imported(space.imports),
     )

@@ -14,7 +14,7 @@ from sweep.backbones.backbone import (
     preprocessing,
 )
 from sweep.backbones.families.base import fetch_weights, missing_weights
-from sweep.backbones.trainable import count_trainable
+from sweep.backbones.trainable import count_trainable, head_parameters, learnable_parameters
 from sweep.base.processes import end_processes
 from sweep.base.settings import default_cache
 from sweep.data.dataset import (
@@ -369,15 +369,17 @@ def _plan_cell(space: Space, cell: Cell, manifests: dict[str, Manifest]) -> Cell
     images, classes = counts or (None, None)
     size = input_size(cell.backbone, space.image_size)
     _refuse_other_features(space, cell.backbone)
-    parameters, trainable, features = _network_size(cell.backbone, size, classes or 2, cell.freeze)
+    trunk, features = _trunk_size(cell.backbone, size)
+    about = cell.freeze, features, classes or 2
+    parameters = trunk + head_parameters(*about)
+    trainable = learnable_parameters(cell.backbone, size, *about)
     work = work_of(space, cell, size, images, manifest)
     return CellPlan(cell, size, classes, parameters, trainable, features, work)
 
 
 @lru_cache
-def _network_size(spec: BackboneSpec, size: int, classes: int, freeze: str) -> tuple[int, int, int]:
-    """Return how many parameters a cell's network has, how many of them learn, and its features."""
-    network = bare_network(spec, size, classes)
-    parameters = sum(item.numel() for item in network.parameters())
+def _trunk_size(spec: BackboneSpec, size: int) -> tuple[int, int]:
+    """Return how many parameters a backbone has, and how many features."""
+    network = bare_network(spec, size, 1)
     features = network.head.state_dict()["weight"].shape[1]
-    return parameters, count_trainable(network, freeze), features
+    return sum(item.numel() for item in network.trunk.parameters()), features

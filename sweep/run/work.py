@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sweep.data.manifest import Manifest
 from sweep.space.model import Cell, Space
-from sweep.train.flops import forward_flops, step_flops
+from sweep.train.flops import ImageFlops, image_flops
 from sweep.train.speed import Speed
 
 
@@ -16,27 +16,26 @@ class Work:
     Attributes:
         scored: images that are only predicted, or whose features are computed.
         trained: images of training steps.
-        forward_flops, step_flops: floating-point operations of one of each.
+        image: floating-point operations of one of each.
     """
 
     scored: int
     trained: int
-    forward_flops: float
-    step_flops: float
+    image: ImageFlops
 
     @property
     def flops(self) -> float:
         """Floating-point operations of all of it."""
-        return self.scored * self.forward_flops + self.trained * self.step_flops
+        return self.scored * self.image.forward + self.trained * self.image.step
 
     @property
     def passes(self) -> int:
         """How many forward passes of one image it is worth."""
-        return round(self.flops / self.forward_flops)
+        return round(self.flops / self.image.forward)
 
     def seconds(self, speed: Speed) -> float:
         """Return how long it takes at a speed."""
-        scored, trained = self.scored * self.forward_flops, self.trained * self.step_flops
+        scored, trained = self.scored * self.image.forward, self.trained * self.image.step
         return scored / speed.scoring + trained / speed.training
 
 
@@ -52,19 +51,18 @@ def work_of(
     Raises:
         BackboneError: the network cannot take images of that size.
     """
-    forward = forward_flops(cell.backbone, size)
-    step = 0.0 if cell.fused else step_flops(cell.backbone, size, cell.freeze)
+    image = image_flops(cell, size)
     if images is None:
         return None
     if cell.fused:
-        return Work(images, 0, forward, step)  # features serve all trials and confirmations
+        return Work(images, 0, image)  # features serve all trials and confirmations
     test, val = (round(images * share) for share in (space.split.test, space.split.val_fraction))
     if manifest is not None:
         test, val = (int((manifest.splits == part).sum()) for part in ("test", "val"))
     train = round(cell.train_fraction * (images - test - val))
     # With repeated confirmations the search's trainings are the confirmations' own.
     epochs = cell.epochs * (cell.trials + (0 if cell.repeated else cell.confirmations))
-    return Work(epochs * val + cell.confirmations * test, epochs * train, forward, step)
+    return Work(epochs * val + cell.confirmations * test, epochs * train, image)
 
 
 @dataclass(frozen=True)

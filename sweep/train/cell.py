@@ -38,7 +38,7 @@ from sweep.train.probe_start import probe_head
 from sweep.train.wave import Report, SweepContext, Wave, kept_model, rungs
 
 _CHECKPOINT_SHARE = 0.05  # share of the training time for writing checkpoints
-_MIN_CHECKPOINT_INTERVAL_S = 1.0
+_MIN_CHECKPOINT_INTERVAL_S = 5.0
 _LOOK_EVERY_S = 1.0
 
 
@@ -366,7 +366,9 @@ class WaveRun:
         tuning = self._learner if isinstance(self._learner, FineTuning) else None
         imports = {module.name: module.sha256 for module in self._context.modules}
         backbone = self._learner.backbone if self._learner else self._backbone
-        facts = facts_of(backbone, self._dataset, self._wave.cell)
+        cell = self._wave.cell
+        counted = self._context.image_flops.get(cell.name)
+        facts = facts_of(backbone, self._dataset, cell, counted)
         if self._learner:
             facts["epoch_flops"] += self._learner.flops / len(self._wave.trials)
         return {

@@ -11,19 +11,24 @@ import torch
 
 import sweep
 from sweep import __version__
-from sweep.backbones.backbone import Backbone, bare_network
+from sweep.backbones.backbone import Backbone
 from sweep.backbones.families.base import family_of
-from sweep.backbones.trainable import count_trainable
+from sweep.backbones.trainable import head_parameters, learnable_parameters
 from sweep.base.identity import canonical_hash, commit_of
 from sweep.data.dataset import Dataset
 from sweep.data.manifest import SPLITS, UNUSED
-from sweep.space.freeze import freeze_mode
 from sweep.space.model import Cell
-from sweep.train.flops import forward_flops, head_flops, step_flops
+from sweep.train.flops import ImageFlops, head_flops, image_flops
 
 
-def facts_of(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, Any]:
-    """Return the facts of a wave of a cell that runs in this process."""
+def facts_of(
+    backbone: Backbone, dataset: Dataset, cell: Cell, counted: ImageFlops | None = None
+) -> dict[str, Any]:
+    """Return the facts of a wave of a cell that runs in this process.
+
+    Args:
+        counted: operations of one image, if they are known; else they are counted.
+    """
     cuda = torch.cuda.is_available()
     peak = torch.cuda.max_memory_allocated() if cuda else psutil.Process().memory_info().rss
     reserved = torch.cuda.max_memory_reserved() if cuda else peak
@@ -43,25 +48,26 @@ def facts_of(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, Any]
         "weights_hash": backbone.weights_hash,
         **_model_facts(backbone, len(dataset.classes), cell.freeze),
         **_dataset_facts(dataset),
-        **_work_facts(backbone, dataset, cell),
+        **_work_facts(backbone, dataset, cell, counted),
     }
 
 
-@lru_cache(maxsize=8)
-def _work_facts(backbone: Backbone, dataset: Dataset, cell: Cell) -> dict[str, float]:
+def _work_facts(
+    backbone: Backbone, dataset: Dataset, cell: Cell, counted: ImageFlops | None
+) -> dict[str, float]:
     """Return the floating-point operations of an epoch, of scoring the test split, of features."""
     size, classes = dataset.store.size, len(dataset.classes)
     counts = {split: len(dataset.rows(split)) for split in SPLITS}
-    forward = forward_flops(cell.backbone, size)
+    image = counted or image_flops(cell, size)
     if cell.fused:
         head, step = head_flops(cell.freeze, backbone.features, classes, counts["train"])
-        features = {"features_flops": forward * sum(counts.values())}
+        features = {"features_flops": image.forward * sum(counts.values())}
     else:
-        head, step, features = forward, step_flops(cell.backbone, size, cell.freeze), {}
+        head, step, features = image.forward, image.step, {}
     return {
         "epoch_flops": counts["train"] * step + counts["val"] * head,
         "test_flops": counts["test"] * head,
-        "image_flops": forward,
+        "image_flops": image.forward,
         **features,
     }
 
@@ -72,12 +78,13 @@ def _commit() -> dict[str, str]:
     return {"commit": commit} if commit else {}
 
 
-@lru_cache(maxsize=8)
 def _model_facts(backbone: Backbone, classes: int, mode: str) -> dict[str, int]:
-    head = (backbone.features + 1) * classes if freeze_mode(mode)[0].trains_head else 0
+    spec, size, features = backbone.spec, backbone.image_size, backbone.features
     trunk = sum(item.numel() for item in backbone.trunk.parameters())
-    network = bare_network(backbone.spec, backbone.image_size, classes)
-    return {"parameters": trunk + head, "learnable": count_trainable(network, mode)}
+    return {
+        "parameters": trunk + head_parameters(mode, features, classes),
+        "learnable": learnable_parameters(spec, size, mode, features, classes),
+    }
 
 
 @lru_cache(maxsize=2)

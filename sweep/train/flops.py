@@ -6,10 +6,12 @@ neither weights nor time. A multiplication and an addition are two operations.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from sweep.backbones.backbone import bare_network
@@ -17,6 +19,21 @@ from sweep.backbones.trainable import freeze
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
 from sweep.space.freeze import freeze_mode
+from sweep.space.model import Cell
+
+
+@dataclass(frozen=True)
+class ImageFlops:
+    """The floating-point operations that one image costs a cell.
+
+    Attributes:
+        forward: of a forward pass through the trunk.
+        step: of a training step; 0 where no part of the trunk learns.
+    """
+
+    forward: float
+    step: float
+
 
 _IMAGES = 2  # batch size of a counted step, as batch norm cannot train on one image
 
@@ -28,13 +45,14 @@ def forward_flops(backbone: BackboneSpec, size: int) -> float:
     Raises BackboneError if the network cannot take images of that size.
     """
     # The counter asks for the gradient of a parameter that a layer is called with, if it has one.
-    trunk = bare_network(backbone, size, 2).trunk.eval().requires_grad_(False)
+    network = bare_network(backbone, size, 2).eval().requires_grad_(False)
+    _simplify(network)
     with (
         _counter() as counter,
         torch.no_grad(),
         _naming_the_model(backbone, size),
     ):
-        output = trunk(torch.zeros(1, 3, size, size, device="meta"))
+        output = network.trunk(torch.zeros(1, 3, size, size, device="meta"))
     if output.ndim != 2:
         raise BackboneError(
             f"backbone {backbone.name}: {backbone.model} gives {output.ndim}-dimensional features, "
@@ -51,9 +69,32 @@ def step_flops(backbone: BackboneSpec, size: int, mode: str) -> float:
     """
     network = bare_network(backbone, size, 2)
     freeze(network, mode)
+    _simplify(network)
     with _counter() as counter, _naming_the_model(backbone, size):
         network(torch.zeros(_IMAGES, 3, size, size, device="meta")).sum().backward()
     return float(counter.get_total_flops()) / _IMAGES
+
+
+def image_flops(cell: Cell, size: int) -> ImageFlops:
+    """Return those of one image of a cell; raises BackboneError as the two functions above do."""
+    forward = forward_flops(cell.backbone, size)
+    return ImageFlops(forward, 0.0 if cell.fused else step_flops(cell.backbone, size, cell.freeze))
+
+
+def _simplify(network: nn.Module) -> None:
+    """Let batch norms add their parameters and do no more: what they do is not counted.
+
+    On the meta device torch computes a batch norm by dozens of operations in Python, which takes
+    several times as long as all else.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.forward = partial(_scaled, module)  # type: ignore[method-assign]
+
+
+def _scaled(norm: nn.BatchNorm2d, maps: Tensor) -> Tensor:
+    learned = [item[:, None, None] for item in (norm.weight, norm.bias) if item is not None]
+    return sum(learned, maps)
 
 
 def _counter() -> FlopCounterMode:

@@ -103,9 +103,14 @@ class LogisticRegression(BatchedEstimator):
 
 def _principal_components(inputs_ND: Tensor) -> tuple[Tensor, Tensor]:
     """Return the directions (D, R) in which the inputs vary, and their mean squares (R,)."""
-    square_D, components_DD = torch.linalg.eigh(inputs_ND.T @ inputs_ND / len(inputs_ND))
-    varies_D = square_D > 1e-12 * square_D.max()
-    return components_DD[:, varies_D], square_D[varies_D]
+    count, features = inputs_ND.shape
+    if 2 * count < features:  # then there are so many directions at most
+        _, length_R, components_RD = torch.linalg.svd(inputs_ND, full_matrices=False)
+        square_R, components_DR = length_R.square() / count, components_RD.T
+    else:
+        square_R, components_DR = torch.linalg.eigh(inputs_ND.T @ inputs_ND / count)
+    varies_R = square_R > 1e-12 * square_R.max()
+    return components_DR[:, varies_R], square_R[varies_R]
 
 
 @dataclass(frozen=True)

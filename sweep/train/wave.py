@@ -11,6 +11,7 @@ from sweep.base.settings import own_cache
 from sweep.records.folder import SweepFolder
 from sweep.space.imports import ImportedModule, import_modules
 from sweep.space.model import Cell, Space
+from sweep.train.flops import ImageFlops
 from sweep.train.learner import EpochScore, Trial
 
 
@@ -26,6 +27,8 @@ class SweepContext:
         ledger: URL of the Optuna storage.
         inputs: hashes of what the sweep learns from; see `sweep.data.inputs.Inputs.identities`.
         flops: work of each cell by its name, for the order in which they run; may be empty.
+        image_flops: of each cell by its name, as the driver has counted them; a worker counts
+            what is not there.
         deadline: Unix time at which the sweep is to be over, if it has not all time.
         modules: that the space imports. Where a context arrives, in whatever process, they are
             imported, too, and the weights folder is searched for repositories.
@@ -43,6 +46,7 @@ class SweepContext:
     ledger: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     flops: Mapping[str, float] = field(default_factory=dict)
+    image_flops: Mapping[str, ImageFlops] = field(default_factory=dict)
     deadline: float | None = None
     modules: tuple[ImportedModule, ...] = ()
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_the_interpreter_tells_all_other_exceptions(raised: str, told: str) -> N
 
 
 def test_output_that_cannot_be_written_is_told_by_the_interpreter() -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = run("with quick_exit(): print('x')", full.fileno())
     assert done.returncode
     assert "No space left" in done.stderr
