@@ -22,7 +22,7 @@ import torch
 from machine import describe
 from torch.nn.functional import cross_entropy
 
-from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.backbones.backbone import Backbone, forget_backbones, load_backbone
 from sweep.data.store.image_store import Store
 from sweep.space.backbone import BackboneSpec
 from sweep.space.recipe import Recipe
@@ -222,7 +222,7 @@ def main() -> None:
             print(f"| {model} | {mode} | {line} |", flush=True)
         if options.compile:
             print(f"| {model} | compiled | {compiled_line(backbone, store, options)} |", flush=True)
-        load_backbone.cache_clear()
+        forget_backbones()
     print("\n| processes on one device | images/s, full |\n|---|---|")
     for count in (1, 2, 4):
         print(f"| {count} | {shared_rate(count, options):.0f} |", flush=True)

@@ -24,6 +24,7 @@ from sweep.space.backbone import BackboneSpec, resized_side
 from sweep.space.catalog import family_name, model_source
 
 _RANDOM_WEIGHTS_SEED = 0
+_KEPT_BYTES = 1 << 30
 
 
 class Network(nn.Module):
@@ -99,6 +100,9 @@ class Backbone:
         return _channels_last(trunk, spec)
 
 
+_loaded: dict[tuple[BackboneSpec, int, Path | None], Backbone] = {}  # the last one is the latest
+
+
 def initial_head(classes: int, features: int, seed: int) -> Tensor:
     """Return the initial weights (C, D) of a head: normal with standard deviation 0.01."""
     generator = torch.Generator().manual_seed(seed)
@@ -135,15 +139,33 @@ def input_size(spec: BackboneSpec, image_size: int) -> int:
     return family_of(spec).input_size(spec, image_size)
 
 
-@lru_cache(maxsize=2)
 def load_backbone(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> Backbone:
     """Build a backbone for images of `image_size` pixels and load its weights.
 
-    The result is shared: take a copy with `Backbone.network` before changing it.
+    The last ones are kept, as many as have 1 GiB together. The result is shared: take a copy with
+    `Backbone.network` before changing it.
 
     Raises:
         BackboneError: no such weights, weights that do not fit, or an impossible image size.
     """
+    key = spec, image_size, weights_dir
+    backbone = _loaded.pop(key, None) or _load(*key)
+    _loaded[key] = backbone  # as the last
+    while len(_loaded) > 1 and sum(map(_bytes, _loaded.values())) > _KEPT_BYTES:
+        del _loaded[next(iter(_loaded))]
+    return backbone
+
+
+def forget_backbones() -> None:
+    """Free the backbones that were loaded."""
+    _loaded.clear()
+
+
+def _bytes(backbone: Backbone) -> int:
+    return sum(item.nbytes for item in backbone.trunk.state_dict().values())
+
+
+def _load(spec: BackboneSpec, image_size: int, weights_dir: Path | None) -> Backbone:
     family = family_of(spec)
     with seeded(_RANDOM_WEIGHTS_SEED):
         trunk, notes = family.load(spec, image_size, weights_dir)

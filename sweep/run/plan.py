@@ -8,6 +8,7 @@ from pathlib import Path
 from sweep.backbones.backbone import (
     bare_network,
     features_of,
+    forget_backbones,
     input_size,
     load_backbone,
     note_on_preprocessing,
@@ -182,7 +183,7 @@ def check_backbone(space: Space, backbone: BackboneSpec, weights_dir: Path | Non
         raise SweepError(f"backbone {backbone.name}: {text}")
     size = input_size(backbone, space.image_size)
     load_backbone(backbone, size, weights_dir)
-    load_backbone.cache_clear()
+    forget_backbones()
     forward_flops(backbone, size)
     _refuse_other_features(space, backbone)
     for mode in space.freeze:
@@ -220,7 +221,7 @@ def check_networks(space: Space, weights_dir: Path | None) -> list[str]:
         return load_backbone(backbone if there else random, size, weights_dir).notes
 
     notes = collect(space.backbones, check)
-    load_backbone.cache_clear()
+    forget_backbones()
     return [line for lines in notes for line in lines]
 
 
@@ -307,7 +308,7 @@ def prepare(
         return [*loaded.notes, note] if note else list(loaded.notes)
 
     of_weights = collect(space.backbones, load)
-    load_backbone.cache_clear()
+    forget_backbones()
 
     def decode(item: Decoding) -> list[str]:
         view, store = item.view(space.split), item.store(space.split, data_root)

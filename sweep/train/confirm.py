@@ -82,6 +82,9 @@ class Confirmation:
         report.predictions, report.test = self._score(
             report, key, cell.dataset.name, self.dataset, learner.probabilities("test")
         )
+        keeps_model = self.wave.index == 0 or self.context.space.keep_models == "all"
+        if not (self.external or keeps_model):
+            return
         network = learner.network()
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         for name, dataset in self.external.items():
@@ -92,7 +95,7 @@ class Confirmation:
             of = f"{cell.dataset.name}.{name}"
             file, scores = self._score(report, f"{key}:external:{name}", of, dataset, found_NC)
             report.external[name] = {"predictions": file, "test": scores}
-        if self.wave.index == 0 or self.context.space.keep_models == "all":
+        if keeps_model:
             self._keep_model(network, learner.backbone.spec, report)
 
     def _keep_model(self, network: Network, backbone: BackboneSpec, report: Report) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.backbones.backbone import Backbone, forget_backbones, load_backbone
 from sweep.space.backbone import BackboneSpec
 
 pytestmark = pytest.mark.integration
@@ -21,7 +21,7 @@ SHAPE = {"embed_dim": WIDTH, "depth": DEPTH, "num_heads": HEADS}
 def quiet_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    load_backbone.cache_clear()
+    forget_backbones()
 
 
 def config(name: str, size: int, patch: int, **more: Any) -> Any:

@@ -10,7 +10,7 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import load_backbone
+from sweep.backbones.backbone import forget_backbones, load_backbone
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
 
@@ -46,7 +46,7 @@ def assert_same(
     size: int = SIZE, **kwargs: Any,
 ) -> None:  # fmt: skip
     save_file({n: t.clone().contiguous() for n, t in state.items()}, folder / "w.safetensors")
-    load_backbone.cache_clear()
+    forget_backbones()
     entry = {"name": "b", "model": model, "weights": "w.safetensors", "kwargs": kwargs}
     found = load_backbone(BackboneSpec.model_validate(entry), size, folder)
     images = torch.randn(2, 3, size, size)
@@ -130,7 +130,7 @@ def test_a_network_for_one_channel_is_the_same_on_grey_images(tmp_path: Path) ->
 
     network = randomised(timm.create_model("resnet18", num_classes=0, in_chans=1))
     save_file(dict(network.state_dict()), tmp_path / "w.safetensors")
-    load_backbone.cache_clear()
+    forget_backbones()
     entry = {"name": "b", "model": "resnet18", "weights": "w.safetensors"}
     found = load_backbone(BackboneSpec.model_validate(entry), SIZE, tmp_path)
     grey = torch.randn(2, 1, SIZE, SIZE)

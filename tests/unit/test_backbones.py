@@ -12,6 +12,7 @@ from sklearn.datasets import load_sample_image
 from sweep.backbones.backbone import (
     bare_network,
     export_state,
+    forget_backbones,
     input_size,
     load_backbone,
     note_on_preprocessing,
@@ -37,7 +38,7 @@ def small(weights: str = "none", model: str = "test_resnet") -> BackboneSpec:
 
 @pytest.fixture(autouse=True)
 def _nothing_loaded() -> None:
-    load_backbone.cache_clear()
+    forget_backbones()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_packaged_weights_are_those_of_the_shared_file(shared_weights: Path) -> 
 
 def test_random_weights_are_the_same_each_time_and_not_the_pre_trained() -> None:
     first = load_backbone(small(), 32, None).weights_hash
-    load_backbone.cache_clear()
+    forget_backbones()
     assert load_backbone(small(), 32, None).weights_hash == first
 
 
@@ -229,3 +230,21 @@ def test_a_gated_model_tells_its_terms_before_a_download() -> None:
     text = missing_weights(spec("uni"), None)
     assert text is not None
     assert "licence: CC-BY-NC-ND-4.0, gated: accept its terms" in text
+
+
+def test_the_last_backbones_are_kept_as_far_as_memory_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = [{"name": n, "model": "resnet10t", "weights": "none"} for n in ("a", "b", "c")]
+    specs = [BackboneSpec.model_validate(entry) for entry in entries]
+    first, second, third = (load_backbone(spec, 32, None) for spec in specs)
+    assert load_backbone(specs[0], 32, None) is first
+    size = sum(item.nbytes for item in first.trunk.state_dict().values())
+    monkeypatch.setattr("sweep.backbones.backbone._KEPT_BYTES", 2 * size)
+    assert load_backbone(specs[2], 32, None) is third
+    assert load_backbone(specs[0], 32, None) is first
+    assert load_backbone(specs[1], 32, None) is not second
+    monkeypatch.setattr("sweep.backbones.backbone._KEPT_BYTES", 0)
+    last = load_backbone(specs[2], 32, None)
+    assert load_backbone(specs[2], 32, None) is last
+    forget_backbones()

@@ -9,7 +9,7 @@ import timm
 from huggingface_hub import constants
 
 from sweep.backbones import hub
-from sweep.backbones.backbone import load_backbone
+from sweep.backbones.backbone import forget_backbones, load_backbone
 from sweep.backbones.families.base import missing_weights, repository_of
 from sweep.backbones.pull import pull
 from sweep.errors import BackboneError
@@ -23,7 +23,7 @@ def spec(**entry: object) -> BackboneSpec:
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of a repository ``clinic/model`` in a cache of the hub."""
-    load_backbone.cache_clear()
+    forget_backbones()
     monkeypatch.setattr(hub, "_folders", [])
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     repository = tmp_path / "cache" / "models--clinic--model"
@@ -103,7 +103,7 @@ def test_a_configuration_that_changes_is_another_backbone(cached: Path) -> None:
     config = json.loads((cached / "config.json").read_text())
     config["model_args"] = {**config.get("model_args", {}), "num_heads": 4}
     (cached / "config.json").write_text(json.dumps(config))
-    load_backbone.cache_clear()
+    forget_backbones()
     assert load_backbone(model, 160, None).weights_hash != before
 
 

@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from sweep.backbones.backbone import load_backbone
+from sweep.backbones.backbone import forget_backbones, load_backbone
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
 
@@ -18,7 +18,7 @@ def told(tmp_path: Path, state: State, model: str = "test_vit") -> str:
     """Load a state as the weights of a model; return the message of the refusal."""
     save_file({name: item.contiguous() for name, item in state.items()}, tmp_path / "w.safetensors")
     spec = BackboneSpec.model_validate({"name": "b", "model": model, "weights": "w.safetensors"})
-    load_backbone.cache_clear()
+    forget_backbones()
     with pytest.raises(BackboneError) as error:
         load_backbone(spec, 160, tmp_path)
     return str(error.value)

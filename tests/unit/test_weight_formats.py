@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import Backbone, load_backbone
+from sweep.backbones.backbone import Backbone, forget_backbones, load_backbone
 from sweep.backbones.checkpoint import read_checkpoint
 from sweep.errors import BackboneError
 from sweep.space.backbone import BackboneSpec
@@ -32,7 +32,7 @@ def network(model: str = "test_vit", **kwargs: Any) -> nn.Module:
 def load(
     folder: Path, file: str, model: str = "test_vit", size: int = 160, **more: Any
 ) -> Backbone:
-    load_backbone.cache_clear()
+    forget_backbones()
     entry = {"name": "b", "model": model, "weights": file, **more}
     return load_backbone(BackboneSpec.model_validate(entry), size, folder)
 
