@@ -1,6 +1,7 @@
 """How long the command line takes to answer.
 
-`sweep --help` against `python -c "import click"`, and a space file with a wrong key.
+`sweep --help` against `python -c "import click"`, a space file with a wrong key, and a process that
+imports what `sweep launch` needs and ends: as Python does it, and as `sweep` does.
 
     python benchmarks/startup.py
 """
@@ -8,11 +9,19 @@
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from machine import SWEEP, describe, median_seconds
 
-REPEATS = 9
+REPEATS, OF_IMPORTS = 9, 5
+PLAINLY = "import sweep.run.launch"
+QUICKLY = """
+from sweep.base.interpreter import collect_rarely, quick_exit
+collect_rarely()
+with quick_exit():
+    import sweep.run.launch
+"""
 
 
 def run(command: list[str], code: int) -> None:
@@ -27,10 +36,13 @@ def main() -> None:
         click = median_seconds(lambda: run([sys.executable, "-c", "import click"], 0), REPEATS)
         usage = median_seconds(lambda: run([*SWEEP, "--help"], 0), REPEATS)
         refusal = median_seconds(lambda: run([*SWEEP, "launch", "--space", str(wrong)], 2), REPEATS)
+    commands = ([sys.executable, "-c", code] for code in (PLAINLY, QUICKLY))
+    plainly, quickly = (median_seconds(partial(run, c, 0), OF_IMPORTS) for c in commands)
     print(describe())
     print(f'python -c "import click"      {click:6.3f} s')
     print(f"sweep --help                  {usage:6.3f} s  {usage / click:.1f} x")
     print(f"a wrong key is refused after  {refusal:6.3f} s")
+    print(f"imports and exit of a launch  {quickly:6.3f} s, as Python does it {plainly:.3f} s")
 
 
 if __name__ == "__main__":

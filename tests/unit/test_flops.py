@@ -32,6 +32,16 @@ def test_gradients_of_a_grouped_convolution_cost_what_its_forward_pass_does(grou
     assert backward.get_total_flops() == 2 * forward.get_total_flops()
 
 
+@pytest.mark.parametrize("mode", ["full", "last:1", "norm"])
+def test_batch_norms_that_are_left_out_do_not_change_the_count(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"name": "plain", "model": "resnet10t", "weights": "none"}
+    counted = step_flops(BackboneSpec.model_validate({**entry, "name": "simplified"}), 64, mode)
+    monkeypatch.setattr("sweep.train.flops._simplify", lambda network: None)
+    assert step_flops(BackboneSpec.model_validate(entry), 64, mode) == counted > 0
+
+
 def test_features_that_several_modes_share_are_work_only_once(tmp_path: Path) -> None:
     entry = {"name": "b", "model": "test_vit", "weights": "none"}
     space = {"name": "s", "datasets": ["digits"], "backbones": [entry], "image_size": 160}

@@ -63,9 +63,13 @@ def probabilities(made: Any, split: str = "test") -> list[Any]:
         return list(made.logits(features[split]).double().softmax(dim=2).numpy())
 
 
+@pytest.mark.parametrize("samples", [25, 400], ids=lambda count: f"{count} samples")
 @pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_logistic_regression_is_scikit_learns(classes: int, weights: str) -> None:
+def test_logistic_regression_is_scikit_learns(
+    samples: int, classes: int, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SIZES, "train", samples)
     strengths = [1e-5, 1e-3, 1e-1, 1.0, 10.0, 100.0, 1000.0]
     made = learner(
         "logistic_regression", classes, [{"C": c, "class_weights": weights} for c in strengths]
