@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +97,19 @@ def test_a_training_restored_from_its_state_goes_on_as_if_nothing_had_happened()
         train(resumed, 2)
         assert_same(weights(resumed), weights(whole))
         assert np.array_equal(resumed.probabilities("test"), whole.probabilities("test"))
+
+
+@pytest.mark.parametrize("mode", ["full", "last:1"])
+def test_its_memory_is_free_as_soon_as_nobody_has_it(mode: str) -> None:
+    gc.collect()
+    gc.disable()  # a worker collects rarely
+    try:
+        tuning = train(learner(mode), 2)
+        network = weakref.ref(tuning._network)
+        del tuning
+        assert network() is None
+    finally:
+        gc.enable()
 
 
 def test_predictions_are_those_of_the_best_epoch() -> None:

@@ -83,7 +83,8 @@ def test_logistic_regression_is_scikit_learns(
         )
         theirs.fit(scaler.transform(features["train"].double()), labels["train"])
         wanted = theirs.predict_proba(scaler.transform(features["test"].double()))
-        np.testing.assert_allclose(found, wanted, atol=5e-5)
+        # Few samples are separable: a weak penalty has a flat optimum.
+        np.testing.assert_allclose(found, wanted, atol=5e-5 if samples > D else 5e-4)
 
 
 def test_a_batch_of_problems_is_solved_as_each_alone() -> None:
