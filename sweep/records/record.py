@@ -5,7 +5,7 @@ one is known as such.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -101,4 +101,4 @@ def read_record(path: Path) -> RunRecord:
 
 
 def _text(record: RunRecord) -> str:
-    return json.dumps(asdict(record))
+    return json.dumps({item.name: getattr(record, item.name) for item in fields(record)})

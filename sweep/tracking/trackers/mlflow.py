@@ -40,7 +40,7 @@ from sweep.tracking.schema import (
 )
 from sweep.tracking.trackers.base import Tracker
 
-_METRICS_A_BATCH = 900  # MLflow accepts 1,000 at once
+_A_BATCH = 1000  # metrics, params and tags that MLflow accepts at once
 
 log = logging.getLogger("sweep.tracking")
 
@@ -186,17 +186,15 @@ class MLflowTracker(Tracker):
             path = self.folder.path / "predictions" / str(name)
             if path.is_file():
                 self._client.log_artifact(run_id, str(path), PREDICTIONS_FOLDER)
-        tags = {**tags_of(record), **source_tags(record, self._command)}
-        self._client.log_batch(
-            run_id,
-            params=[Param(name, text) for name, text in params_of(record).items()],
-            tags=[RunTag(name, text) for name, text in tags.items()],
-        )
+        written = {**tags_of(record), **source_tags(record, self._command)}
+        params = [Param(name, text) for name, text in params_of(record).items()]
+        tags = [RunTag(name, text) for name, text in written.items()]
+        metrics, first = metrics_of(record), _A_BATCH - len(params) - len(tags)
+        self._client.log_batch(run_id, metrics[:first], params, tags)
+        for start in range(first, len(metrics), _A_BATCH):
+            self._client.log_batch(run_id, metrics[start : start + _A_BATCH])
         if inputs := inputs_of(record):
             self._client.log_inputs(run_id, datasets=inputs)
-        metrics = metrics_of(record)
-        for start in range(0, len(metrics), _METRICS_A_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _METRICS_A_BATCH])
         if record.kind == "cell" and record.model:
             model = self.folder.path / "models" / record.model
             if model.is_dir():
