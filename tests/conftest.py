@@ -111,7 +111,7 @@ def sweep(
         monkeypatch.setattr(sys, "argv", ["sweep", *map(str, arguments)])
         code = 0
         try:
-            cli.run()
+            cli.main()
         except SystemExit as error:
             code = int(error.code or 0)
         captured = capsys.readouterr()
