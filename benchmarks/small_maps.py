@@ -23,6 +23,7 @@ MODELS = (
     ("mobilenetv3_large_100", 48), ("convnext_tiny", 64), ("resnet18", 28), ("resnet50", 28),
     ("densenet121", 64), ("resnet50", 64), ("tf_efficientnet_lite0", 224),
 )  # fmt: skip
+LAYERS = ((1152, 2, 5), (1152, 2, 3), (672, 3, 5), (480, 3, 5), (768, 2, 7))  # C, pixels, kernel
 BATCH = 32
 
 
@@ -35,26 +36,42 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     print(describe())
+    print("backward pass of a depthwise convolution, ms")
+    for channels, size, kernel in LAYERS:
+        plain = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        theirs, ours = medians(plain, channels, size, chosen.repeats)
+        what = f"{channels} x {size} x {size}, kernel {kernel}"
+        print(f"{what:30} {1e3 * theirs:8.2f} {1e3 * ours:8.2f} {theirs / ours:6.1f}", flush=True)
     print(f"{'model':24} {'size':>5} {'nn.Conv2d':>10} {'small maps':>11} {'ratio':>6}")
     for model, size in [(chosen.model, chosen.size)] if chosen.model else MODELS:
         plain = timm.create_model(model, num_classes=2).train()
-        plain.to(memory_format=torch.channels_last)
-        own = copy.deepcopy(plain)
-        use_small_maps(own)
-        seconds: dict[nn.Module, list[float]] = {plain: [], own: []}
-        for _ in range(chosen.repeats + 1):
-            for network, took in seconds.items():
-                took.append(step(network, size))
-        theirs, ours = (statistics.median(took[1:]) for took in seconds.values())
+        theirs, ours = medians(plain, 3, size, chosen.repeats)
         print(f"{model:24} {size:5} {theirs:8.3f} s {ours:9.3f} s {theirs / ours:6.2f}", flush=True)
 
 
-def step(network: nn.Module, size: int) -> float:
-    """Return the seconds of a forward and a backward pass."""
-    images = torch.randn(BATCH, 3, size, size).to(memory_format=torch.channels_last)
+def medians(plain: nn.Module, channels: int, size: int, repeats: int) -> tuple[float, float]:
+    """Return the seconds of a plain network, and with small maps; of a layer backward alone."""
+    plain.to(memory_format=torch.channels_last)
+    own = nn.Sequential(copy.deepcopy(plain))
+    use_small_maps(own)
+    took: dict[nn.Module, list[float]] = {plain: [], own: []}
+    for _ in range(repeats + 1):
+        for network, seconds in took.items():
+            seconds.append(step(network, channels, size))
+    theirs, ours = (statistics.median(seconds[1:]) for seconds in took.values())
+    return theirs, ours
+
+
+def step(network: nn.Module, channels: int, size: int) -> float:
+    """Return the seconds of a training step of a network, or of the backward pass of a layer."""
+    maps = torch.randn(BATCH, channels, size, size).to(memory_format=torch.channels_last)
     network.zero_grad()
     begin = time.perf_counter()
-    network(images).sum().backward()
+    of_layer = channels > 3
+    output = network(maps.requires_grad_(of_layer))
+    if of_layer:
+        begin = time.perf_counter()
+    output.backward(output.detach())
     return time.perf_counter() - begin
 
 

@@ -50,5 +50,7 @@ def use_small_maps(network: nn.Module) -> None:
 
 
 def _is_suitable(layer: nn.Conv2d) -> bool:
-    padded = not isinstance(layer.padding, str) and any(layer.padding)
-    return padded and layer.padding_mode == "zeros" and layer.dilation == (1, 1)
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros" or layer.dilation != (1, 1):
+        return False
+    narrow = (p < k for p, k in zip(layer.padding, layer.kernel_size, strict=True))
+    return any(layer.padding) and all(narrow)  # else a kernel may meet padding alone

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sweep.backbones.small_maps import SmallMapConv2d, use_small_maps
 
-axes = st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 3), st.integers(0, 6))
+axes = st.tuples(st.integers(1, 6), st.integers(1, 7), st.integers(1, 7), st.integers(0, 6))
 
 
 @given(rows=axes, columns=axes, groups=st.sampled_from([1, 2, 4]), bias=st.booleans())
@@ -19,7 +19,7 @@ def test_outputs_and_gradients_are_those_of_the_plain_convolution(
     rows: tuple[int, int, int, int], columns: tuple[int, int, int, int], groups: int, bias: bool
 ) -> None:
     size, kernel, stride, padding = zip(rows, columns, strict=True)
-    fits = (n + 2 * p >= k for n, k, p in zip(size, kernel, padding, strict=True))
+    fits = (n + 2 * p >= k > p for n, k, p in zip(size, kernel, padding, strict=True))
     assume(all(fits))
     plain = nn.Conv2d(4, 4, kernel, stride, padding, groups=groups, bias=bias)
     own = copy.deepcopy(plain)
@@ -54,11 +54,12 @@ def test_predictions_are_computed_by_the_plain_convolution() -> None:
     [
         nn.Conv2d(4, 4, 1),
         nn.Conv2d(4, 4, 3, padding="same"),
+        nn.Conv2d(4, 4, 3, padding=3),
         nn.Conv2d(4, 4, 3, padding=2, dilation=2),
         nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
         timm.layers.Conv2dSame(4, 4, 3, stride=2),
     ],
-    ids=["1x1", "named padding", "dilated", "reflected", "of timm"],
+    ids=["1x1", "named padding", "wide padding", "dilated", "reflected", "of timm"],
 )
 def test_other_convolutions_stay_as_they_are(layer: nn.Module) -> None:
     before = type(layer)
