@@ -15,12 +15,13 @@ from pathlib import Path
 from machine import SWEEP, describe, median_seconds
 
 REPEATS, OF_IMPORTS = 9, 5
-PLAINLY = "import sweep.run.launch"
-QUICKLY = """
+IMPORTS = "import sweep.run.launch"
+COLLECTING = f"from sweep.base.interpreter import collect_rarely; collect_rarely(); {IMPORTS}"
+BOTH = f"""
 from sweep.base.interpreter import collect_rarely, quick_exit
 collect_rarely()
 with quick_exit():
-    import sweep.run.launch
+    {IMPORTS}
 """
 
 
@@ -36,13 +37,15 @@ def main() -> None:
         click = median_seconds(lambda: run([sys.executable, "-c", "import click"], 0), REPEATS)
         usage = median_seconds(lambda: run([*SWEEP, "--help"], 0), REPEATS)
         refusal = median_seconds(lambda: run([*SWEEP, "launch", "--space", str(wrong)], 2), REPEATS)
-    commands = ([sys.executable, "-c", code] for code in (PLAINLY, QUICKLY))
-    plainly, quickly = (median_seconds(partial(run, c, 0), OF_IMPORTS) for c in commands)
+    commands = ([sys.executable, "-c", code] for code in (IMPORTS, COLLECTING, BOTH))
+    plain, collecting, both = (median_seconds(partial(run, c, 0), OF_IMPORTS) for c in commands)
     print(describe())
     print(f'python -c "import click"      {click:6.3f} s')
     print(f"sweep --help                  {usage:6.3f} s  {usage / click:.1f} x")
     print(f"a wrong key is refused after  {refusal:6.3f} s")
-    print(f"imports and exit of a launch  {quickly:6.3f} s, as Python does it {plainly:.3f} s")
+    print(f"imports and exit of a launch  {plain:6.3f} s as Python does it")
+    print(f"  collecting rarely           {collecting:6.3f} s")
+    print(f"  and with a quick exit       {both:6.3f} s")
 
 
 if __name__ == "__main__":
