@@ -16,10 +16,8 @@ from machine import SWEEP, describe, median_seconds
 
 REPEATS, OF_IMPORTS = 9, 5
 IMPORTS = "import sweep.run.launch"
-COLLECTING = f"from sweep.base.interpreter import collect_rarely; collect_rarely(); {IMPORTS}"
-BOTH = f"""
-from sweep.base.interpreter import collect_rarely, quick_exit
-collect_rarely()
+QUICKLY = f"""
+from sweep.base.interpreter import quick_exit
 with quick_exit():
     {IMPORTS}
 """
@@ -37,15 +35,14 @@ def main() -> None:
         click = median_seconds(lambda: run([sys.executable, "-c", "import click"], 0), REPEATS)
         usage = median_seconds(lambda: run([*SWEEP, "--help"], 0), REPEATS)
         refusal = median_seconds(lambda: run([*SWEEP, "launch", "--space", str(wrong)], 2), REPEATS)
-    commands = ([sys.executable, "-c", code] for code in (IMPORTS, COLLECTING, BOTH))
-    plain, collecting, both = (median_seconds(partial(run, c, 0), OF_IMPORTS) for c in commands)
+    commands = ([sys.executable, "-c", code] for code in (IMPORTS, QUICKLY))
+    plain, quickly = (median_seconds(partial(run, c, 0), OF_IMPORTS) for c in commands)
     print(describe())
     print(f'python -c "import click"      {click:6.3f} s')
     print(f"sweep --help                  {usage:6.3f} s  {usage / click:.1f} x")
     print(f"a wrong key is refused after  {refusal:6.3f} s")
     print(f"imports and exit of a launch  {plain:6.3f} s as Python does it")
-    print(f"  collecting rarely           {collecting:6.3f} s")
-    print(f"  and with a quick exit       {both:6.3f} s")
+    print(f"  with a quick exit           {quickly:6.3f} s")
 
 
 if __name__ == "__main__":

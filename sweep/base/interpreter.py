@@ -1,22 +1,14 @@
-"""How a process that imports PyTorch, Ray and MLflow begins and ends sooner.
+"""How a process that has imported PyTorch, Ray and MLflow ends sooner.
 
-Each of these imports makes hundreds of thousands of objects that live until the end.
-benchmarks/startup.py prints what looking for garbage among them and freeing them one by one takes.
+Each of these imports makes hundreds of thousands of objects. benchmarks/startup.py prints what
+freeing them one by one takes.
 """
 
 import atexit
-import gc
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-_OBJECTS = 10_000  # by default 700, or 2,000
-
-
-def collect_rarely() -> None:
-    """Let Python's garbage collector look at new objects once there are many."""
-    gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 
 def main() -> None:
     """Run the command that was typed, and end this process."""
-    from sweep.base.interpreter import collect_rarely, quick_exit
+    from sweep.base.interpreter import quick_exit
 
-    collect_rarely()
     with quick_exit():
         run()
 

@@ -102,7 +102,7 @@ def test_a_training_restored_from_its_state_goes_on_as_if_nothing_had_happened()
 @pytest.mark.parametrize("mode", ["full", "last:1"])
 def test_its_memory_is_free_as_soon_as_nobody_has_it(mode: str) -> None:
     gc.collect()
-    gc.disable()  # a worker collects rarely
+    gc.disable()
     try:
         tuning = train(learner(mode), 2)
         network = weakref.ref(tuning._network)

@@ -2,8 +2,6 @@
 
 import os
 
-from sweep.base.interpreter import collect_rarely
-
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")
@@ -14,5 +12,3 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")
 # By default Tune starts one worker after the other; `suggest` limits the waves itself.
 os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "1000000")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
-
-collect_rarely()  # a worker of Ray imports all that training needs before it begins

@@ -4,9 +4,6 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import sweep.search.ray.environment  # noqa: F401 - before ray, which reads it
-
-# isort: split
 from ray import tune
 
 from sweep.search.stalls import WorkerHeartbeat, progress_file
