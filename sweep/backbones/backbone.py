@@ -26,6 +26,9 @@ from sweep.space.catalog import family_name, model_source
 _RANDOM_WEIGHTS_SEED = 0
 _KEPT_BYTES = 1 << 30
 
+# The end of what is said of preprocessing, as the trunk wants it.
+STANDARDISED = ", less mean, divided by std"
+
 
 class Network(nn.Module):
     """A backbone below one linear layer.
@@ -232,7 +235,7 @@ def export_state(
             else "the shorter side to round(image_size / crop), then the centre of image_size x "
             "image_size"
         )
-        + " by interpolation; scaled to [0, 1], less mean, divided by std",
+        + f" by interpolation; scaled to [0, 1]{STANDARDISED}",
         **own,
     }
     if len(classes) == 2:

@@ -1,35 +1,25 @@
 """The model card of an exported model (Mitchell et al. 2019)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from sweep.backbones.families.base import describe_terms
 from sweep.comparison.text import title
 from sweep.records.folder import SweepFolder
 from sweep.records.record import RunRecord
+from sweep.run.example import example
 from sweep.run.winner import Winner
 from sweep.space.specs import MULTILABEL
+from sweep.train.kept import KeptModel
 from sweep.train.metrics import all_metrics
-
-_USES = {
-    "timm": 'model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()\n'
-    "# normalised images (B, 3, S, S) -> logits, whose softmax are the probabilities",
-    "onnx": 'session = onnxruntime.InferenceSession("model.onnx")\n'
-    '(probabilities,) = session.run(None, {"images": images})  # float32 (B, 3, S, S), from 0 to 1',
-    "mlflow": 'model = mlflow.pyfunc.load_model("FOLDER")\n'
-    "probabilities = model.predict(images)  # float32 (B, 3, S, S), RGB from 0 to 1",
-}
 
 
 def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
     """Return the card of a cell's model, as Markdown."""
     cell, model, facts = winner.cell, winner.model, winner.confirmation.facts
-    about, counts = model.about, facts.get("samples", {})
-    samples = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     version = facts.get("version", "unknown")
     terms = describe_terms(cell.backbone).strip(" ()")
-    several = model.target == MULTILABEL
-    use = (
-        _USES[style].replace("whose softmax are", "whose sigmoids are") if several else _USES[style]
-    )
-    answers = "each of its labels, or none" if several else "one of its classes"
+    answers = "each of its labels, or none" if model.target == MULTILABEL else "one of its classes"
     parts = [
         f"# {cell.name}",
         f"Tells {', '.join(model.classes)} in images as those of the data set "
@@ -37,18 +27,48 @@ def model_card(folder: SweepFolder, winner: Winner, style: str) -> str:
         f"## Model\n\n{facts.get('model', cell.backbone.model)}, freeze mode {cell.freeze}; "
         f"weights {cell.backbone.weights}{f'; {terms}' if terms else ''}. The licence of the "
         "pre-trained weights holds for this model, too.",
-        f"## Data\n\n{cell.dataset.name}: {samples or 'numbers not kept'}. The split is by patient "
-        "only where the data set names patients.",
+        f"## Data\n\n{cell.dataset.name}: {_samples(facts)}",
         f"## Metrics\n\n{_metrics(folder, cell.name)}",
         "## Intended use\n\nResearch: to repeat and to extend the comparison that it comes from. "
         f"It is no medical device, and {_tested(winner)}.",
         f"## Limits\n\nIt answers {answers} for any picture, also for one that shows "
         "something else. Its probabilities are calibrated at most on the validation split.",
-        f"## Preprocessing\n\n{about['resize']}. image_size {about['image_size']}, interpolation "
-        f"{about['interpolation']}, mean {about['mean']}, std {about['std']}.",
-        f"## Use\n\n```python\n{use}\n```",
+        f"## Preprocessing\n\n{_preprocessing(model, style)}",
+        f"## Use\n\nIn this folder:\n\n```python\n{example(model, style)}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _samples(facts: Mapping[str, Any]) -> str:
+    """Say how many samples each split has, and whether patients are kept together."""
+    samples, groups = facts.get("samples", {}), facts.get("groups", {})
+    if not samples:
+        return "numbers not kept."
+    if groups in ({}, samples):
+        numbers = [f"{split} {count:,}" for split, count in samples.items()]
+        more = "No patient is known to have several of them."
+    else:
+        numbers = [
+            f"{split} {count:,} of {groups[split]:,} groups" for split, count in samples.items()
+        ]
+        more = "No group (patient) is in two of the splits."
+    return f"{', '.join(numbers)}. {more}"
+
+
+def _preprocessing(model: KeptModel, style: str) -> str:
+    chosen, side = model.preprocessing, model.image_size
+    part = "The whole picture" if chosen.crop is None else f"The centre (crop_pct {chosen.crop:g})"
+    standardised = (
+        f"less mean {list(chosen.mean)} and divided by std {list(chosen.std)}"
+        if style == "timm"
+        else "which the model itself standardises: it takes them from 0 to 1"
+    )
+    return (
+        f"{part} at {side} x {side} pixels, resized by {chosen.interpolation} interpolation; RGB "
+        f"from 0 to 1, {standardised}. The program below does it for pictures of 8 bits. DICOM "
+        "files, volumes and pictures of more bits have to be read as in training: 'sweep predict' "
+        "does it."
+    )
 
 
 def _tested(winner: Winner) -> str:

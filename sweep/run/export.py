@@ -82,12 +82,12 @@ def _to_onnx(winner: Winner, output: Path) -> None:
     """Write model.onnx: RGB images (B, 3, S, S) from 0 to 1 -> class probabilities (B, C)."""
     if missing := [name for name in ("onnx", "onnxscript") if not importlib.util.find_spec(name)]:
         raise SweepError(f"{', '.join(missing)} not installed: pip install 'sweep-backbones[onnx]'")
-    batch = {0: torch.export.Dim("batch")}
+    network, batch = Classifier(winner.model).eval(), {0: torch.export.Dim("batch")}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         torch.onnx.export(
-            Classifier(winner.model).eval(),
+            network,
             (torch.from_numpy(example_images(winner)),),
             output / "model.onnx",
             input_names=["images"],
@@ -97,7 +97,7 @@ def _to_onnx(winner: Winner, output: Path) -> None:
             verbose=False,
         )
     _refuse_fixed_batch(winner, output / "model.onnx")
-    write_text(output / "preprocessing.json", json.dumps(winner.model.about, indent=1))
+    write_text(output / "preprocessing.json", json.dumps(network.description, indent=1))
 
 
 def _refuse_fixed_batch(winner: Winner, path: Path) -> None:
@@ -121,7 +121,7 @@ def _to_mlflow(winner: Winner, output: Path) -> None:
     from sweep.tracking.model import predict, save_model
 
     network, images = Classifier(winner.model).eval(), example_images(winner)
-    save_model(network, images, winner.model.about, output)
+    save_model(network, images, network.description, output)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(images[:1])).numpy()
     try:

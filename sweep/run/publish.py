@@ -85,7 +85,7 @@ def _send_model(
     winner = load_winner(folder, row.cell.name)
     network = Classifier(winner.model).eval()
     name = row.cell.name.replace("/", "-").replace(":", "")
-    about, images = winner.model.about, example_images(winner)
+    images, about = example_images(winner), network.description
     log_model(run.uri, run.run_id, name, network, images, about, registered)
     note(run, _MODEL, wanted)
     done.models.append(row.cell.name)

@@ -32,7 +32,7 @@ def save_model(
     Args:
         network: images (B, 3, S, S), float32 -> (B, C).
         example: of its input, at least two images.
-        about: kept as the model's metadata: classes and preprocessing.
+        about: classes and preprocessing, the model's metadata.
     """
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.pytorch.save_model(path=path, **_arguments(network, example, about))
@@ -84,7 +84,7 @@ def _arguments(
         "signature": signature,
         "input_example": example,
         "serialization_format": "pt2",
-        "metadata": {key: about[key] for key in ("classes", "image_size", "resize")},
+        "metadata": about,
         "pip_requirements": [
             "mlflow", "numpy", f"torch=={torch.__version__.partition('+')[0]}",
         ],

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import Network, preprocessing
+from sweep.backbones.backbone import STANDARDISED, Network, preprocessing
 from sweep.backbones.families.base import Preprocessing, family_of
 from sweep.backbones.tokens import use_features
 from sweep.errors import DamagedError, SweepError
@@ -63,8 +63,19 @@ class KeptModel:
         return float(self.about.get("temperature", 1.0))
 
 
+# What is said of a kept model that holds for it as a classifier, too.
+_DESCRIPTION = (
+    "classes", "image_size", "interpolation", "jpeg_draft", "crop", "positive", "target",
+)  # fmt: skip
+
+
 class Classifier(nn.Module):
-    """A kept model as it is used elsewhere: RGB images (B, 3, S, S) from 0 to 1 -> (B, C)."""
+    """A kept model as it is used elsewhere: RGB images (B, 3, S, S) from 0 to 1 -> (B, C).
+
+    Attributes:
+        description: its classes, and what is to be done with a picture before it, which is less
+            than before the kept model, as a classifier standardises its images itself.
+    """
 
     mean: Tensor
     std: Tensor
@@ -75,6 +86,10 @@ class Classifier(nn.Module):
         for name in ("mean", "std"):
             values = torch.tensor(getattr(model.preprocessing, name))
             self.register_buffer(name, values[:, None, None])
+        about = model.about
+        self.description = {key: about[key] for key in _DESCRIPTION if key in about}
+        self.description["resize"] = about["resize"].removesuffix(STANDARDISED)
+        self.description["standardize"] = "by the model itself"
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the class probabilities (B, C), or those of each label."""

@@ -1,6 +1,7 @@
 """The winner elsewhere: what is exported gives the predictions that its confirmation has stored."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,6 +136,38 @@ def test_mlflow_models_predict_takes_the_example(export: Export) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])["predictions"]
     np.testing.assert_allclose(np.sum(answer, axis=1), [1, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("style", ["timm", "onnx", "mlflow"])
+def test_the_program_of_the_card_gives_what_sweep_predicts(
+    export: Export, home: Path, sweep: Command, style: str
+) -> None:
+    assert export("full", "--format", style).code == 0
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # the camera was held upright
+    Image.fromarray(noise).save("out/picture.jpeg", exif=turned)
+    program = Path("out/README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd="out", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    predicted = ("predict", "s", "cells/small/full", "out/picture.jpeg", "--output", "p.csv")
+    assert sweep(*predicted, "--home", home / "sweeps").code == 0
+    (row,) = pd.read_csv("p.csv").to_dict("records")
+    found = [float(value) for value in re.findall(r"\d\.[\de-]+", done.stdout)]
+    np.testing.assert_allclose(found, [row["p_dark"], row["p_light"]], atol=1e-4)
+
+
+@pytest.mark.parametrize("style", ["onnx", "mlflow"])
+def test_a_model_that_standardises_its_images_is_not_said_to_want_it_done(
+    export: Export, style: str
+) -> None:
+    assert export("full", "--format", style).code == 0
+    for path in Path("out").iterdir():
+        if path.suffix in {".json", ".md"} or path.name == "MLmodel":
+            assert "divided by std" not in path.read_text()
+    assert "which the model itself standardises" in Path("out/README.md").read_text()
 
 
 def test_the_card_says_data_metrics_and_limits(export: Export) -> None:
