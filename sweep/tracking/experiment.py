@@ -11,9 +11,8 @@ from sweep.tracking.store import client_of
 
 # isort: split
 from mlflow import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE as DESCRIPTION
 
-from sweep.tracking.schema import KEY, KIND, RESULT, STATE
+from sweep.tracking.schema import DESCRIPTION, KEY, KIND, STATE
 
 REPORT = "report.html"
 _KIND = "mlflow.experimentKind"
@@ -85,8 +84,10 @@ def _page_of_report(experiment: str, run_id: str) -> str:
 
 def _cells_view(objective: str) -> str:
     # The name of a run begins with its data set, and is always shown.
-    columns = [f"params.`{name}`" for name in ("backbone", "freeze", "learning_rate")]
-    columns += [f"tags.`{name}`" for name in (RESULT, STATE)]
+    # Columns of tags are too narrow for an interval, so that the description shows it.
+    columns = ["attributes.`Description`"]
+    columns += [f"params.`{name}`" for name in ("backbone", "freeze", "learning_rate")]
+    columns += [f"tags.`{STATE}`"]
     state = {
         "searchFilter": f"tags.`{KIND}` = 'cell'",
         "orderByKey": f"metrics.`test/{objective}`",

@@ -11,6 +11,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_GIT_COMMIT,
+    MLFLOW_RUN_NOTE,
     MLFLOW_SOURCE_NAME,
     MLFLOW_SOURCE_TYPE,
 )
@@ -20,6 +21,7 @@ from sweep.records.record import RunRecord
 CELL = "sweep.cell"
 KIND = "sweep.kind"
 KEY = "sweep.key"
+DESCRIPTION = MLFLOW_RUN_NOTE  # of an experiment or a run
 STATE = "sweep.state"
 RESULT = "sweep.result"  # of a cell: the objective on the test split, and its interval
 ROUND = "sweep.round"
@@ -88,6 +90,8 @@ def tags_of(record: RunRecord) -> dict[str, str]:
     tags |= {STATE: record.state, ROUND: str(record.round)}
     if record.kind == "cell" and (result := _result(record)):
         tags[RESULT] = result
+        backbone_and_freeze = record.cell.partition("/")[2]
+        tags[DESCRIPTION] = f"{record.params['objective']} {result} {backbone_and_freeze}"
     if record.predictions:
         tags[PREDICTIONS] = record.predictions
     if record.external:

@@ -123,12 +123,30 @@ def test_an_experiment_is_of_model_training_and_has_a_view_with_a_line_for_each_
     state = json.loads(view["state"])
     client = MlflowClient(tracking_uri=uri)
     (cell,) = client.search_runs(["1"], state["searchFilter"], order_by=[state["orderByKey"]])
-    shown = [column.partition(".")[2].strip("`") for column in state["selectedColumns"]]
+    assert state["selectedColumns"][0] == "attributes.`Description`"
+    assert cell.data.tags["mlflow.note.content"] == "auroc 0.881 [0.800, 0.900] lite0/frozen"
+    shown = [column.partition(".")[2].strip("`") for column in state["selectedColumns"][1:]]
     assert {**cell.data.params, **cell.data.tags}.keys() >= set(shown)
     assert cell.data.tags["sweep.result"] == "0.881 [0.800, 0.900]"
     assert pages(uri) == {
         "s": "#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey=cells"
     }
+
+
+def test_a_description_of_a_run_that_was_written_by_hand_is_left(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    folder.write_record(record(0))
+    spool = Spool(folder, uri)
+    spool.send_all()
+    (cell,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "cell")
+    client = MlflowClient(tracking_uri=uri)
+    client.set_tag(cell.info.run_id, "mlflow.note.content", "the old scanner's")
+    test = {"auroc": 0.8812, "auroc_low": 0.8, "auroc_high": 0.9}
+    folder.write_record(record(0, "cell", test=test))
+    spool.send_all()
+    tags = client.get_run(cell.info.run_id).data.tags
+    assert tags["mlflow.note.content"] == "the old scanner's"
+    assert tags["sweep.result"] == "0.881 [0.800, 0.900]"
 
 
 def test_a_run_names_its_data_set_its_command_and_the_commit_but_no_place(

@@ -23,6 +23,7 @@ from sweep.tracking.runs import OF_NO_RECORD, runs_of
 from sweep.tracking.schema import (
     CELL,
     CONTENT,
+    DESCRIPTION,
     KEY,
     KIND,
     PARENT,
@@ -187,6 +188,8 @@ class MLflowTracker(Tracker):
             if path.is_file():
                 self._client.log_artifact(run_id, str(path), PREDICTIONS_FOLDER)
         written = {**tags_of(record), **source_tags(record, self._command)}
+        if DESCRIPTION in written and DESCRIPTION in self._client.get_run(run_id).data.tags:
+            del written[DESCRIPTION]  # somebody has written another one by hand
         params = [Param(name, text) for name, text in params_of(record).items()]
         tags = [RunTag(name, text) for name, text in written.items()]
         metrics, first = metrics_of(record), _A_BATCH - len(params) - len(tags)
