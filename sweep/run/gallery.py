@@ -70,7 +70,8 @@ def gallery(
         part, own = images[start : start + _AT_ONCE], targets[start : start + _AT_ONCE]
         maps = heat_maps(winner.model, part, own) if with_heat_maps else None
         for place, pixels in enumerate(part):
-            heated = None if maps is None else _address(_heated(pixels, maps[place].numpy()))
+            heat = None if maps is None or maps[place].isnan().any() else maps[place].numpy()
+            heated = None if heat is None else _address(_heated(pixels, heat))
             pictures.append((_address(pixels), heated))
         progress(len(pictures), len(rows))
     left = iter(pictures)
@@ -80,7 +81,7 @@ def gallery(
     )
     return environment.get_template("gallery.html.j2").render(
         warning=WARNING, found=found, cards=cards, sweep=folder.name, version=__version__,
-        heated=any(heated for _, heated in pictures), asked=with_heat_maps,
+        heated_any=any(heated for _, heated in pictures), asked=with_heat_maps,
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ def heat_maps(model: KeptModel, images: NDArray[np.uint8], classes: list[int]) -
         classes: of each image, the one whose logit Grad-CAM explains.
 
     Returns:
-        float32 (B, S, S), from 0 to 1 in each image.
+        float32 (B, S, S), from 0 to 1 in each image; NaN of an image whose map is the same
+        everywhere, as Grad-CAM's where no part of it speaks for the class.
 
     Raises:
         SweepError: captum, which Grad-CAM needs, is not installed.
@@ -48,13 +49,13 @@ def heat_maps(model: KeptModel, images: NDArray[np.uint8], classes: list[int]) -
 
 
 def _as_pixels(maps_BGG: Tensor, size: int) -> Tensor:
-    """Return maps from 0 to 1 at the size of the images."""
+    """Return maps from 0 to 1 at the size of the images; NaN of those without a difference."""
     maps = nn.functional.interpolate(
         maps_BGG[:, None].float(), (size, size), mode="bilinear", align_corners=False
     )[:, 0]
     low, high = (getattr(maps, end)(dim=(1, 2), keepdim=True) for end in ("amin", "amax"))
-    scaled: Tensor = (maps - low) / (high - low).clamp(min=1e-12)
-    return scaled
+    scaled: Tensor = (maps - low) / (high - low)
+    return torch.where(high > low, scaled, torch.nan)
 
 
 def _attention_rollout(trunk: nn.Module, inputs: Tensor) -> Tensor | None:

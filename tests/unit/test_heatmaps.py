@@ -39,7 +39,7 @@ def pictures() -> Any:
 
 def scaled(maps_BGG: Tensor) -> Tensor:
     low, high = maps_BGG.amin((1, 2), keepdim=True), maps_BGG.amax((1, 2), keepdim=True)
-    return (maps_BGG - low) / (high - low).clamp(min=1e-12)
+    return (maps_BGG - low) / (high - low)  # NaN where no part speaks for the class
 
 
 def grad_cam(model: Any, classes: list[int], layer: torch.nn.Module, channels: int) -> Tensor:
@@ -66,7 +66,16 @@ def grad_cam(model: Any, classes: list[int], layer: torch.nn.Module, channels: i
 def test_grad_cam_of_a_convolutional_network_is_its_definition() -> None:
     model = kept(CONVOLUTIONS)
     expected = grad_cam(model, [0, 2], model.network.trunk.layer4, channels=1)
-    assert torch.allclose(heat_maps(model, pictures(), [0, 2]), expected, atol=1e-4)
+    assert torch.allclose(heat_maps(model, pictures(), [0, 2]), expected, atol=1e-4, equal_nan=True)
+
+
+def test_where_no_part_of_a_picture_speaks_for_the_class_there_is_no_map() -> None:
+    model = kept(CONVOLUTIONS)
+    with torch.no_grad():
+        model.network.head.weight[0], model.network.head.weight[2] = -1, 1  # of maps above 0
+    nothing, something = heat_maps(model, pictures(), [0, 2])
+    assert nothing.isnan().all()
+    assert (something.amin(), something.amax()) == (0, 1)
 
 
 def test_a_network_of_windows_has_grad_cam_too_and_stays_as_it_was() -> None:
@@ -76,7 +85,7 @@ def test_a_network_of_windows_has_grad_cam_too_and_stays_as_it_was() -> None:
     expected = grad_cam(model, [1, 2], model.network.trunk.norm, channels=3)
     found = heat_maps(model, pictures(), [1, 2])
     assert found.shape == (2, SIDE, SIDE)
-    assert torch.allclose(found, expected, atol=1e-4)
+    assert torch.allclose(found, expected, atol=1e-4, equal_nan=True)
     assert torch.equal(model.network(inputs), before)
     assert [name for name, _ in model.network.named_modules()] == names
 
