@@ -33,7 +33,10 @@ def data_list(data_root: Path) -> None:
 @click.argument("name_or_path", metavar="NAME|PATH")
 @click.option("--space", "space_name", help="Take NAME's entry from this space.")
 @click.option("--layout", help="How PATH is laid out. [default: by what is in it]")
-@click.option("--group", help="Regular expression for the patient in a file name.")
+@click.option(
+    "--group",
+    help="Regular expression for the patient in a file name, or a column of a table (csv).",
+)
 @click.option("--modality", help="Of volumes: t1, t1ce, t2 or flair.")
 @click.option("--impact", is_flag=True, help="Score a quick probe with and without the leaks.")
 @click.option("--backbone", default="lite0", show_default=True, help="Of --impact.")

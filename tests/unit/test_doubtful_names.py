@@ -89,6 +89,36 @@ def test_ids_that_only_look_like_one_number_are_two(tmp_path: Path, ids: tuple[s
     assert [sample.group for sample in read_samples(table, tmp_path)] == list(ids)
 
 
+PATIENTS = ["a,P1", "a,P1", "b,P2", "b,P3"]
+
+
+@pytest.mark.parametrize("column", ["patient", "Patient ID", "subject_id", "PatientID", "case"])
+def test_a_column_of_a_table_that_seems_to_name_patients_is_said(
+    tmp_path: Path, column: str
+) -> None:
+    table = table_of(tmp_path, PATIENTS, f"path,label,{column}")
+    (remark,) = remarks(table, read_samples(table, tmp_path), tmp_path)
+    assert f"1 of 3 values of the table's column {column!r}" in remark.text
+    assert f"write group: {column!r} into the entry" in remark.text
+
+
+@pytest.mark.parametrize("column", ["scanner", "patient_age", "outpatient"])
+def test_a_column_of_something_else_is_not(tmp_path: Path, column: str) -> None:
+    table = table_of(tmp_path, PATIENTS, f"path,label,{column}")
+    assert remarks(table, read_samples(table, tmp_path), tmp_path) == []
+
+
+def test_the_entry_may_name_the_column_of_a_table_that_groups_its_samples(tmp_path: Path) -> None:
+    table = table_of(tmp_path, PATIENTS, "path,label,Patient ID")
+    named = table.model_copy(update={"group": "Patient ID"})
+    samples = read_samples(named, tmp_path)
+    assert [sample.group for sample in samples] == ["P1", "P1", "P2", "P3"]
+    assert remarks(named, samples, tmp_path) == []
+    wrong = table.model_copy(update={"group": "PatientId"})
+    with pytest.raises(DataError, match="did you mean Patient ID"):
+        read_samples(wrong, tmp_path)
+
+
 def test_a_label_that_may_mean_not_known_is_said(tmp_path: Path) -> None:
     table = table_of(tmp_path, ["a", "b", "unknown", "unknown"])
     (remark,) = remarks(table, read_samples(table, tmp_path), tmp_path)

@@ -1,4 +1,7 @@
-"""A csv of images: columns path and label, group and split if there are any."""
+"""A csv of images: columns path and label, group and split if there are any.
+
+The entry's `group` is another column that names groups, or a pattern of file names.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,8 @@ class Table(Layout):
         """Name the images of the rows."""
         columns = spec.multilabel if isinstance(spec.multilabel, tuple) else ()
         table = read_table(spec, path, ["path", *(columns or ["label"])])
+        if spec.group in table:
+            table["group"] = table[spec.group]
         problems: list[str] = []
         if columns:
             problems += odd_indicators(table, columns)
@@ -70,7 +75,7 @@ class Table(Layout):
         groups = table["group"] if "group" in table else table["path"]
         rows = zip(table["path"], table["label"], groups, parts, strict=True)
         samples = [Sample(*row) for row in rows]
-        return samples if "group" in table else assign_groups(spec, samples)
+        return samples if "group" in table else assign_groups(spec, samples, table.columns)
 
     def attributes(self, spec: DatasetSpec, path: Path) -> dict[str, dict[str, str]]:
         """Return the table's columns."""

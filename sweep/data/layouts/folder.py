@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -124,11 +124,16 @@ def _split_folders(spec: DatasetSpec, root: Path) -> Iterator[tuple[str | None, 
             yield split, part
 
 
-def assign_groups(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
+def assign_groups(
+    spec: DatasetSpec, samples: list[Sample], columns: Iterable[str] = ()
+) -> list[Sample]:
     """Set the group of every sample by the pattern of the entry; without one each stands alone.
 
     The pattern is looked for in the names of the files; where it is not in all of them, in their
     paths below the dataset.
+
+    Args:
+        columns: of a table, of which the entry's `group` may have meant one.
 
     Raises DataError, naming the files, if the pattern does not match all of them.
     """
@@ -143,7 +148,8 @@ def assign_groups(spec: DatasetSpec, samples: list[Sample]) -> list[Sample]:
     if unmatched:
         raise DataError(
             f"dataset {spec.name}: {len(unmatched)} file names do not match the group pattern "
-            f"{spec.group!r}, nor do their paths:\n{listing(unmatched)}"
+            f"{spec.group!r}, nor do their paths{nearest(spec.group, columns)}:\n"
+            f"{listing(unmatched)}"
         )
     result, nameless = [], []
     for sample, match in zip(samples, found, strict=True):

@@ -1,6 +1,7 @@
 """What one should know of how a dataset was read: what was left out, what was taken for what."""
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from sweep.space.specs import DatasetSpec
 
 _OF_SEVERAL_PAGES = {".tif", ".tiff", ".gif", ".webp", ".apng", ".mpo"}
 _NO_LABEL = {"missing", "undefined", "unlabeled", "unlabelled", "uncertain", "not known"}
+_NAMES_PATIENTS = re.compile(
+    r"(patient|subject|participant|person|case|mrn|pid)s?([ _.-]?(id|identifier|number|no|name))?",
+    re.IGNORECASE,
+)
 _LOOKED_INTO = 200  # files inspected for several pages, evenly spaced over the dataset
 
 
@@ -48,6 +53,7 @@ def remarks(spec: DatasetSpec, samples: Sequence[Sample], data_root: Path) -> li
         found += _excluded_files(root, {sample.path for sample in samples})
         if spec.group is None:
             found += _folders_below_classes(samples)
+    found += _columns_of_patients(spec, samples, data_root)
     found += _several_pages(root, samples)
     found += _doubtful_labels(samples, bool(spec.multilabel))
     return found
@@ -126,6 +132,28 @@ def _folders_below_classes(samples: Sequence[Sample]) -> Iterator[Remark]:
             "into different splits; write group: '([^/]+)/[^/]+$' into the entry"
         )
         yield Remark("folders_below_classes", text, sorted(folders))
+
+
+def _columns_of_patients(
+    spec: DatasetSpec, samples: Sequence[Sample], data_root: Path
+) -> Iterator[Remark]:
+    """Yield the columns of a table that seem to name patients whose samples are no group."""
+    columns = layout_of(spec).attributes(spec, location(spec, data_root))
+    for name, values in columns.items():
+        if not _NAMES_PATIENTS.fullmatch(name):
+            continue
+        groups: dict[str, set[str]] = defaultdict(set)
+        for sample in samples:
+            if not is_missing_id(value := clean(values.get(sample.path, ""))):
+                groups[value].add(sample.group)
+        torn = sum(len(of_value) > 1 for of_value in groups.values())
+        if torn:
+            text = (
+                f"the samples of {torn:,} of {len(groups):,} values of the table's column {name!r} "
+                "are in several groups: if it names patients, their pictures come into different "
+                f"splits; write group: {name!r} into the entry"
+            )
+            yield Remark("column_of_patients", text)
 
 
 def _doubtful_labels(samples: Sequence[Sample], multilabel: bool) -> Iterator[Remark]:
