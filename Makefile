@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := heatmaps,medical,medmnist,onnx,quickstart,server,test,lint
 NOT_LONG := not soak and not chaos and not fuzz and not slurm
-# Tests that start no other process run side by side; the others have all cores to themselves.
+# Tests that start no Ray run side by side; the others have all cores to themselves.
 SIDE_BY_SIDE := -n logical --dist worksteal
 
 .PHONY: quickstart install install-dev test test-newest test-oldest constraints soak slurm chaos fuzz unit lint audit format clean
@@ -42,8 +42,8 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 test: install-dev
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m '$(NOT_LONG)' tests/unit
-	$(BIN)/python -m pytest -m '$(NOT_LONG)' --ignore tests/unit
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m '$(NOT_LONG) and not ray'
+	$(BIN)/python -m pytest -m '$(NOT_LONG) and ray'
 
 test-newest: UV_FLAGS = --upgrade
 test-oldest: UV_FLAGS = --resolution lowest-direct

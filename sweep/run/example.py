@@ -15,7 +15,7 @@ image = ImageOps.exif_transpose(image).convert("RGB")
 {resize}
 images = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255  # RGB (1, 3, {size}, {size})
 {predict}
-print(dict(zip({classes}, probabilities[0])))
+print(dict(zip({classes}, probabilities[0].tolist())))
 """
 
 _SQUARE = "image = image.resize(({size}, {size}), Image.Resampling.{how})"

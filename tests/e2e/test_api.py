@@ -14,7 +14,7 @@ from sweep import Listener, Places, Space, SweepError, compare, launch, results,
 from sweep.records.progress import CellProgress
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.timeout(300)]
 
 SPACE = {
     "name": "s",

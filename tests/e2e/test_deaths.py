@@ -12,7 +12,7 @@ import yaml
 
 from tests.running import Sweep, ended, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(400)]
 
 SPACE = {
     "name": "digits",

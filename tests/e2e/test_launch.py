@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 from sweep.records.home import hashed_id
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.timeout(600)]
 
 SPACE = {
     "name": "real",

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from tests.running import Sweep
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(600)]
 
 SPACE = {
     "name": "digits",

@@ -16,7 +16,7 @@ from sweep.train.wave import Report
 from tests.conftest import Command, tiny_space, write_images
 from tests.running import Sweep
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.timeout(300)]
 
 SPACE = {
     "name": "s",

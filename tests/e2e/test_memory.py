@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import tiny_space, write_images
 from tests.running import ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.soak, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(400)]
 
 _GROUPS = Path("/sys/fs/cgroup/memory")  # version 1, as a container sees its own
 _LIMIT = 2 << 30

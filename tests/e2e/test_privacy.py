@@ -12,7 +12,7 @@ from tests.conftest import Command, tiny_space
 
 pydicom = pytest.importorskip("pydicom", reason="needs the extra sweep[medical]")
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.ray]
 
 PATIENT, STUDY, FILE = "ZEBRAPATIENT", "ZEBRASTUDY", "ZEBRAFILE"
 

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from tests.running import Sweep, ended
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.timeout(600)]
 
 SPACE = {
     "name": "digits",

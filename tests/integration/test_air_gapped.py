@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import Command
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.timeout(300)]
 
 HUB_ID = "timm/test_resnet.r160_in1k"
 SPACE = {

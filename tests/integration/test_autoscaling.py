@@ -13,7 +13,7 @@ import yaml
 
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(600)]
 
 RAY = str(Path(sys.executable).with_name("ray"))
 MOST = 3

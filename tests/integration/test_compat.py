@@ -11,7 +11,7 @@ from ray.tune.execution.tune_controller import TuneController
 from sweep.search.ray import compat
 from tests.conftest import Command, tiny_space
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.ray]
 
 
 def test_this_ray_has_every_private_name_that_is_used() -> None:

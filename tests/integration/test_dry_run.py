@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 
 import sweep.search.ray.environment  # noqa: F401 - before ray, which reads it
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.timeout(300)]
 
 BACKBONES = [
     {"name": name, "model": f"test_{name}", "weights": "none"} for name in ("vit", "resnet")

@@ -15,7 +15,7 @@ import yaml
 from tests.integration.test_jobs import SPACE, Cluster, wait_until
 from tests.running import MARK, marked
 
-pytestmark = [pytest.mark.integration, pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.conftest import write_images
 from tests.running import MARK
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(900)]
 
 TOKEN = "89abcdef" * 8
 RAY = str(Path(sys.executable).with_name("ray"))

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from tests.conftest import Command
 from tests.servers import PostgreSQL, free_port, mlflow_server, postgresql, s3_store
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.timeout(900)]
 
 RAY = str(Path(sys.executable).with_name("ray"))
 SPACE = {

@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.slurm import Slurm, slurm
 
-pytestmark = [pytest.mark.integration, pytest.mark.slurm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.ray, pytest.mark.slurm, pytest.mark.timeout(600)]
 
 SCRIPT = ROOT / "deploy" / "slurm" / "sweep.sbatch"
 SPACE = {

@@ -19,7 +19,7 @@ from sweep.space.registries import (
 )
 from tests.conftest import write_images
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.ray]
 
 PACKAGE = Path(__file__).parent / "package"
 NAMES = ["tiny_cnn", "stem", "by_prefix", "g_mean", "focal", "json_lines"]
