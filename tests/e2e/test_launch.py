@@ -39,7 +39,7 @@ SPACE = {
         {"name": "lite0_random", "model": "tf_efficientnet_lite0", "weights": "none"},
     ],
     "freeze": ["frozen"],
-    "image_size": 96,
+    "image_size": 64,
     "budget": {"trials": 8, "epochs": 30},
     "seeds": 3,
     "edges": "keep",

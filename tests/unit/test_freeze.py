@@ -27,7 +27,9 @@ NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 @lru_cache(maxsize=1)
 def _backbone(model: str, size: int):
-    return load_backbone(BackboneSpec(name="b", model=model, weights="none"), size, None)
+    kwargs = {"mlp_ratio": 0.01} if model == "vgg16" else {}  # its hidden layers are the most of it
+    entry = {"name": "b", "model": model, "weights": "none", "kwargs": kwargs}
+    return load_backbone(BackboneSpec.model_validate(entry), size, None)
 
 
 def stepped(model: str, mode: str) -> tuple[Network, dict[str, torch.Tensor]]:

@@ -19,12 +19,17 @@ from sweep.train.learner import Task, Trial
 CPU = torch.device("cpu")
 MODELS = {
     "test_vit": 160, "test_resnet": 64, "test_efficientnet": 64, "test_convnext": 64, "vgg11": 32,
-    "vit_tiny_patch16_224": 32, "eva02_tiny_patch14_224": 28, "swin_tiny_patch4_window7_224": 224,
+    "vit_tiny_patch16_224": 32, "eva02_tiny_patch14_224": 28, "swin_tiny_patch4_window7_224": 64,
 }  # fmt: skip
+SMALLER = {
+    "vgg11": {"mlp_ratio": 0.01},
+    "swin_tiny_patch4_window7_224": {"embed_dim": 16, "num_heads": (2, 2, 2, 2), "window_size": 2},
+}
 
 
 def backbone(model: str, **more: Any) -> Any:
-    entry = {"name": "b", "model": model, "weights": "none", **more}
+    smaller = SMALLER.get(model, {})
+    entry = {"name": "b", "model": model, "weights": "none", "kwargs": smaller, **more}
     return load_backbone(BackboneSpec.model_validate(entry), MODELS[model], None)
 
 
