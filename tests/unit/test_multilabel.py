@@ -279,3 +279,12 @@ def test_nihs_files_that_are_damaged_are_named(
     (nih / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         read_samples(DatasetSpec.model_validate("chest_xray14"), tmp_path)
+
+
+def test_how_a_sample_with_none_of_the_labels_is_written_is_said_where_one_is_blank(
+    tmp_path: Path,
+) -> None:
+    rows = ["img/0.png,Edema", 'img/1.png,""']
+    with pytest.raises(DataError, match="none of the labels is to have the label none"):
+        labels_of_table(tmp_path, rows)
+    assert labels_of_table(tmp_path, ["img/0.png,Edema", "img/1.png,none"]) == ["Edema", ""]

@@ -47,6 +47,8 @@ class Table(Layout):
             table["label"] = joined_columns(table, columns)
         blank = ["path", "group", "split"] if columns else ["path", "label", "group", "split"]
         problems += blank_values(table, blank)
+        if spec.multilabel and not columns and table["label"].map(is_missing).any():
+            problems.append("a sample that has none of the labels is to have the label none")
         table["path"] = [_find(path.parent, item) for item in table["path"]]
         twice = table.index[table["path"].map(posixpath.normpath).duplicated()]
         if len(twice):
