@@ -148,3 +148,19 @@ def test_a_volume_whose_header_promises_too_much_is_refused(sweep: Command, tmp_
     (tmp_path / "volumes.csv").write_text("\n".join(rows))
     entry = {"layout": "volumes", "path": "volumes.csv", "modality": "t1"}
     assert "is more than the" in refused(sweep, tmp_path, entry)
+
+
+def test_a_dry_run_says_that_a_column_of_patients_groups_nothing(
+    sweep: Command, images: Path
+) -> None:
+    files = sorted(path.relative_to(images) for path in (images / "cells").rglob("*.png"))
+    rows = [f"{file},{file.parent.name},P{i // 2}" for i, file in enumerate(files)]
+    (images / "table.csv").write_text("\n".join(["path,label,patient_id", *rows]))
+    entry = {"name": "cells", "layout": "csv", "path": "table.csv"}
+    space = tiny_space("s", entry)
+    done = sweep("launch", "--space", space, "--data-root", images, "--dry-run")
+    assert "write group: 'patient_id' into the entry" in done.out
+    space = tiny_space("s", {**entry, "group": "patient_id"})
+    done = sweep("launch", "--space", space, "--data-root", images, "--dry-run")
+    assert done.code == 0
+    assert "patient_id" not in done.out

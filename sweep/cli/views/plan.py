@@ -11,7 +11,9 @@ from sweep.backbones.families.base import family_of
 from sweep.backbones.hub import search_folder
 from sweep.base.addresses import without_password
 from sweep.base.settings import default_tracking_uri
+from sweep.data.dataset import samples_of
 from sweep.data.layouts import missing as missing_data
+from sweep.data.quality.remarks import remarks
 from sweep.errors import SweepError
 from sweep.run.disk import DiskNeeds, disk_needs
 from sweep.run.plan import (
@@ -102,7 +104,7 @@ def print_plan(
 def _describe_datasets(
     space: Space, data_root: Path, left: list[tuple[Decoding, int]]
 ) -> list[str]:
-    """Return a line for each data set, and each external one: its splits, what is to be decoded."""
+    """Return the splits of each data set, and each external one, and how its files are read."""
     summaries, lines = split_summaries(space, data_root), []
     for dataset in space.datasets:
         for images in (dataset, *dataset.external):
@@ -114,6 +116,8 @@ def _describe_datasets(
             about = summaries[name] if images is dataset else "external test set"
             to_decode = f"; to decode at {', '.join(sizes)}" if sizes else ""
             lines.append(f"{name}: {about}{to_decode}")
+            read = remarks(images, samples_of(images, data_root), data_root)
+            lines += [f"{name}: {remark.text}" for remark in read]
     return lines
 
 
