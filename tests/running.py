@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,11 @@ import psutil
 
 MARK = "SWEEP_TESTMARK"
 _OURS = ("SWEEP", "MLFLOW")
+
+
+def _heed_hangups() -> None:
+    """Undo what nohup does, below which these tests may run."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Sweep:
@@ -44,6 +50,7 @@ class Sweep:
             [*self.before, sys.executable, "-m", "sweep", *arguments], cwd=self.folder,
             env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=_heed_hangups,  # noqa: PLW1509 - it begins no thread
         )  # fmt: skip
         self._sessions.append(process.pid)
         return process
