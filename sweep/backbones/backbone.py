@@ -26,9 +26,6 @@ from sweep.space.catalog import family_name, model_source
 _RANDOM_WEIGHTS_SEED = 0
 _KEPT_BYTES = 1 << 30
 
-# The end of what is said of preprocessing, as the trunk wants it.
-STANDARDISED = ", less mean, divided by std"
-
 
 class Network(nn.Module):
     """A backbone below one linear layer.
@@ -227,15 +224,7 @@ def export_state(
         # Decoding a JPEG at a reduced scale needs this size: see Pillow's Image.draft.
         "jpeg_draft": [2 * resized_side(image_size, chosen.crop)] * 2,
         **({"crop": chosen.crop} if chosen.crop else {}),
-        "resize": "PIL: image.draft(None, jpeg_draft), which only JPEGs heed; "
-        "ImageOps.exif_transpose; convert('RGB'); "
-        + (
-            "the whole picture to image_size x image_size"
-            if chosen.crop is None
-            else "the shorter side to round(image_size / crop), then the centre of image_size x "
-            "image_size"
-        )
-        + f" by interpolation; scaled to [0, 1]{STANDARDISED}",
+        "resize": f"{chosen.resizing}, less mean, divided by std",
         **own,
     }
     if len(classes) == 2:

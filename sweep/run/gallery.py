@@ -81,7 +81,7 @@ def gallery(
     )
     return environment.get_template("gallery.html.j2").render(
         warning=WARNING, found=found, cards=cards, sweep=folder.name, version=__version__,
-        heated_any=any(heated for _, heated in pictures), asked=with_heat_maps,
+        maps_found=any(heated for _, heated in pictures), asked=with_heat_maps,
     )  # fmt: skip
 
 

@@ -316,7 +316,10 @@ def prepare(
             shown = progress(item.title)
             external = open_external(view, item.of, data_root, None, shown, verify=True)
             inputs.take_dataset(item.name, item.dataset, data_root, external, store)
-            return _of_external(item.name, external)
+            return [
+                *_of_external(item.name, external),
+                *reading(item.name, item.dataset, data_root),
+            ]
         opened = [open_dataset(view, data_root, None, progress(item.title), verify=True)]
         folds = range(1, space.split.folds or 1)
         opened += [open_dataset(replace(view, fold=fold), data_root) for fold in folds]
@@ -325,12 +328,17 @@ def prepare(
         for fraction in space.train_fraction:
             open_dataset(replace(view, train_fraction=fraction), data_root)
         inputs.take_dataset(item.name, item.dataset, data_root, opened[0], store)
-        read = remarks(item.dataset, samples_of(item.dataset, data_root), data_root)
-        return [*_excluded(item.dataset, opened), *(f"{item.dataset.name}: {r.text}" for r in read)]
+        return [*_excluded(item.dataset, opened), *reading(item.name, item.dataset, data_root)]
 
     notes = [*of_weights, *collect(decodings(space), decode)]
     end_processes()
     return Prepared(inputs, plans, list(dict.fromkeys(line for lines in notes for line in lines)))
+
+
+def reading(name: str, dataset: DatasetSpec, data_root: Path) -> list[str]:
+    """Return what is to be said of how the files of a data set, or an external one, are read."""
+    found = remarks(dataset, samples_of(dataset, data_root), data_root)
+    return [f"{name}: {remark.text}" for remark in found]
 
 
 def _excluded(spec: DatasetSpec, opened: list[Dataset]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sweep.backbones.backbone import STANDARDISED, Network, preprocessing
+from sweep.backbones.backbone import Network, preprocessing
 from sweep.backbones.families.base import Preprocessing, family_of
 from sweep.backbones.tokens import use_features
 from sweep.errors import DamagedError, SweepError
@@ -88,7 +88,7 @@ class Classifier(nn.Module):
             self.register_buffer(name, values[:, None, None])
         about = model.about
         self.description = {key: about[key] for key in _DESCRIPTION if key in about}
-        self.description["resize"] = about["resize"].removesuffix(STANDARDISED)
+        self.description["resize"] = model.preprocessing.resizing
         self.description["standardize"] = "by the model itself"
 
     def forward(self, images: Tensor) -> Tensor:

@@ -147,6 +147,22 @@ def test_a_description_of_a_run_that_was_written_by_hand_is_left(tmp_path: Path,
     tags = client.get_run(cell.info.run_id).data.tags
     assert tags["mlflow.note.content"] == "the old scanner's"
     assert tags["sweep.result"] == "0.881 [0.800, 0.900]"
+    folder.write_record(record(0, "cell", test={"auroc": 0.7}))  # after more trials
+    spool.send_all()
+    (cell,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "cell")
+    assert cell.data.tags["mlflow.note.content"] == "the old scanner's"
+    assert cell.data.tags["sweep.result"] == "0.700"
+
+
+def test_a_description_of_a_run_follows_its_result(tmp_path: Path, uri: str) -> None:
+    folder = sweep_folder(tmp_path, uri)
+    spool = Spool(folder, uri)
+    for auroc in (0.8, 0.7):
+        folder.write_record(record(0))
+        folder.write_record(record(0, "cell", test={"auroc": auroc}))
+        spool.send_all()
+        (cell,) = (run for run in runs(uri) if run.data.tags["sweep.kind"] == "cell")
+        assert cell.data.tags["mlflow.note.content"] == f"auroc {auroc:.3f} lite0/frozen"
 
 
 def test_a_run_names_its_data_set_its_command_and_the_commit_but_no_place(

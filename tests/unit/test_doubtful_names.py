@@ -119,6 +119,15 @@ def test_the_entry_may_name_the_column_of_a_table_that_groups_its_samples(tmp_pa
         read_samples(wrong, tmp_path)
 
 
+def test_ids_of_a_column_that_start_anew_in_each_split_are_others_there(tmp_path: Path) -> None:
+    rows = ["a,P1,train", "a,P1,test", "b,P2,train", "b,P2,test"]
+    table = table_of(tmp_path, rows, "path,label,group,split")
+    anew = table.model_copy(update={"group_scope": "split"})
+    groups = [sample.group for sample in read_samples(anew, tmp_path)]
+    assert groups == ["train/P1", "test/P1", "train/P2", "test/P2"]
+    assert [sample.group for sample in read_samples(table, tmp_path)] == ["P1", "P1", "P2", "P2"]
+
+
 def test_a_label_that_may_mean_not_known_is_said(tmp_path: Path) -> None:
     table = table_of(tmp_path, ["a", "b", "unknown", "unknown"])
     (remark,) = remarks(table, read_samples(table, tmp_path), tmp_path)

@@ -60,7 +60,9 @@ def grad_cam(model: Any, classes: list[int], layer: torch.nn.Module, channels: i
     weights = gradients.mean(dim=(2, 3), keepdim=True)
     found = (weights * activations).sum(dim=1).relu().detach()
     resized = torch.nn.functional.interpolate(found[:, None], (SIDE, SIDE), mode="bilinear")
-    return scaled(resized[:, 0])
+    maps = scaled(resized[:, 0])
+    assert not maps.isnan().all()
+    return maps
 
 
 def test_grad_cam_of_a_convolutional_network_is_its_definition() -> None:

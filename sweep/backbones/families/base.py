@@ -42,6 +42,20 @@ class Preprocessing:
         part = "the whole picture" if self.crop is None else f"the centre, crop {self.crop:g}"
         return f"mean {mean}, std {std}, {self.interpolation}, {part}"
 
+    @property
+    def resizing(self) -> str:
+        """What is done with a picture before its mean is taken away, by the keys of model.json."""
+        part = (
+            "the whole picture to image_size x image_size"
+            if self.crop is None
+            else "the shorter side to round(image_size / crop), then the centre of image_size x "
+            "image_size"
+        )
+        return (
+            "PIL: image.draft(None, jpeg_draft), which only JPEGs heed; ImageOps.exif_transpose; "
+            f"convert('RGB'); {part} by interpolation; scaled to [0, 1]"
+        )
+
 
 class LoadedTrunk(NamedTuple):
     """A trunk with its weights, and what is to be said of how they were read."""

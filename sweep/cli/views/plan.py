@@ -11,9 +11,7 @@ from sweep.backbones.families.base import family_of
 from sweep.backbones.hub import search_folder
 from sweep.base.addresses import without_password
 from sweep.base.settings import default_tracking_uri
-from sweep.data.dataset import samples_of
 from sweep.data.layouts import missing as missing_data
-from sweep.data.quality.remarks import remarks
 from sweep.errors import SweepError
 from sweep.run.disk import DiskNeeds, disk_needs
 from sweep.run.plan import (
@@ -25,6 +23,7 @@ from sweep.run.plan import (
     left_to_decode,
     missing,
     plan_cells,
+    reading,
     split_summaries,
     what_is_there,
 )
@@ -116,8 +115,7 @@ def _describe_datasets(
             about = summaries[name] if images is dataset else "external test set"
             to_decode = f"; to decode at {', '.join(sizes)}" if sizes else ""
             lines.append(f"{name}: {about}{to_decode}")
-            read = remarks(images, samples_of(images, data_root), data_root)
-            lines += [f"{name}: {remark.text}" for remark in read]
+            lines += reading(name, images, data_root)
     return lines
 
 

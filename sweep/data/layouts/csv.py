@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sweep.data.io.csvfile import row_of
 from sweep.data.layouts.base import Files, Layout, read_table, require_extras
-from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups
+from sweep.data.layouts.folder import SPLIT_NAMES, assign_groups, scoped
 from sweep.data.manifest import SEPARATOR, Sample
 from sweep.data.multilabel import join_labels, labels_in
 from sweep.data.values import is_missing, is_missing_id, whole_number
@@ -74,7 +74,11 @@ class Table(Layout):
         parts = (
             [SPLIT_NAMES[item] for item in splits] if splits is not None else [None] * len(table)
         )
-        groups = table["group"] if "group" in table else table["path"]
+        groups = table["path"]
+        if "group" in table:
+            groups = [
+                scoped(spec, own, part) for own, part in zip(table["group"], parts, strict=True)
+            ]
         rows = zip(table["path"], table["label"], groups, parts, strict=True)
         samples = [Sample(*row) for row in rows]
         return samples if "group" in table else assign_groups(spec, samples, table.columns)

@@ -157,14 +157,19 @@ def assign_groups(
         group = clean(match.group(1 if pattern.groups else 0) or "")
         if not group:
             nameless.append(sample.path)
-        scope = f"{sample.split}/" if spec.group_scope == "split" and sample.split else ""
-        result.append(Sample(sample.path, sample.label, scope + group, sample.split))
+        own = scoped(spec, group, sample.split)
+        result.append(Sample(sample.path, sample.label, own, sample.split))
     if nameless:
         raise DataError(
             f"dataset {spec.name}: the group pattern {spec.group!r} finds an empty id in "
             f"{len(nameless)} files:\n{listing(nameless)}"
         )
     return result
+
+
+def scoped(spec: DatasetSpec, group: str, split: str | None) -> str:
+    """Return the id of a group, which with ``group_scope: split`` holds in its own split alone."""
+    return f"{split}/{group}" if spec.group_scope == "split" and split else group
 
 
 LAYOUTS.register("folder", Folder())

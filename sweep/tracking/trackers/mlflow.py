@@ -28,6 +28,7 @@ from sweep.tracking.schema import (
     KIND,
     PARENT,
     PREDICTIONS_FOLDER,
+    RESULT,
     SPACE,
     SPACE_FILE,
     content_of,
@@ -166,6 +167,9 @@ class MLflowTracker(Tracker):
         of_cell = f"{self._sweep_id}:{record.cell}:"
         own = [s for key, s in self._runs.items() if key.startswith(of_cell) and s is not old]
         self._move((sent.run_id for sent in own), new)
+        said = self._client.get_run(old.run_id).data.tags
+        if DESCRIPTION in said and said.get(RESULT, "") not in said[DESCRIPTION]:
+            self._client.set_tag(new, DESCRIPTION, said[DESCRIPTION])  # written by hand
         self._client.delete_run(old.run_id)
         return new
 
