@@ -41,45 +41,6 @@ def test_tune_uses_our_controller_for_as_long_as_it_runs() -> None:
     assert tunes_own.TuneController is TuneController
 
 
-def idle_workers(**idle: str) -> compat.IdleWorkers:
-    """Return a cache that holds these workers, by the resources that they have."""
-    cache = compat.IdleWorkers()
-    for worker, resources in idle.items():
-        assert cache.cache_object(resources, worker)
-    return cache
-
-
-def test_free_workers_are_kept_for_a_while_though_no_trial_waits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    cache = idle_workers(one="a CPU", two="a CPU")
-    assert list(cache.flush_cached_objects()) == []
-    assert cache.pop_cached_object("a CPU") == "one"
-    assert cache.cache_object("a CPU", "one")
-    monkeypatch.setattr(compat, "_KEPT_S", 0)
-    assert list(cache.flush_cached_objects()) == ["two"]  # Tune itself keeps one
-    assert cache.num_cached_objects == 1
-    assert list(cache.flush_cached_objects(force_all=True)) == ["one"]
-    assert cache.num_cached_objects == 0
-
-
-def test_a_trial_of_their_own_kind_takes_one_of_the_free_workers_and_the_others_stay() -> None:
-    cache = idle_workers(one="a CPU", two="a CPU")
-    cache.increase_max("a CPU")
-    assert list(cache.flush_cached_objects()) == []
-    assert cache.pop_cached_object("a CPU") == "one"
-    cache.decrease_max("a CPU")
-    assert list(cache.flush_cached_objects()) == []
-    assert cache.pop_cached_object("a CPU") == "two"
-
-
-def test_free_workers_make_room_for_a_trial_that_needs_other_resources() -> None:
-    cache = idle_workers(one="a CPU", two="a CPU")
-    cache.increase_max("a GPU")
-    assert list(cache.flush_cached_objects()) == ["one", "two"]
-    assert not cache.cache_object("a CPU", "three")
-
-
 def test_a_ray_without_the_private_names_searches_all_the_same_and_it_is_said(
     sweep: Command,
     images: Path,

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,12 +15,9 @@ try:
     from ray.tune import tune as _tune
     from ray.tune.execution import tune_controller as _controller
     from ray.tune.execution.tune_controller import TuneController
-    from ray.tune.utils.object_cache import _ObjectCache as ObjectCache
 except ImportError:
     _constants = _tune = _controller = None
-    RayActorManager = TuneController = ObjectCache = object
-
-_KEPT_S = 10.0  # a worker takes as long to be started
+    RayActorManager = TuneController = object
 
 _UNKNOWN = "Unknown keyword argument"
 
@@ -35,11 +31,10 @@ def _missing(*needed: tuple[Any, str]) -> list[str]:
 
 
 def missing_of_tune() -> list[str]:
-    """Return what this module needs of Tune, to be used in its place, and Tune lacks."""
+    """Return what `PatientTuneController` and `ForgivingActorManager` need and Tune lacks."""
     return _missing(
         (_tune, "TuneController"),
         (_controller, "RayActorManager"),
-        (_controller, "_ObjectCache"),
         (TuneController, "_maybe_reuse_cached_actor"),
         (TuneController, "_get_trial_checkpoints"),
         (RayActorManager, "_actor_task_failed"),
@@ -77,49 +72,6 @@ class PatientTuneController(TuneController):  # type: ignore[misc]
         return {}
 
 
-class IdleWorkers(ObjectCache):  # type: ignore[misc]
-    """Keeps each worker for a while when no trial waits for one; Tune keeps only one of all.
-
-    Between two trials of a cell others may have to end, and starting a worker takes longer than
-    many a trial. Where a trial waits that needs other resources, or after ten seconds, it is let
-    go: it holds CPUs and GPUs.
-    """
-
-    def __init__(self, may_keep_one: bool = True) -> None:
-        super().__init__(may_keep_one)
-        self._idle_since: dict[Any, float] = {}
-
-    def cache_object(self, key: Any, obj: Any) -> bool:
-        """Keep a worker that has become free; tell whether it is kept."""
-        self._idle_since[obj] = time.monotonic()
-        if self._others_wait(key):
-            return bool(super().cache_object(key, obj))
-        self._cached_objects[key].append(obj)
-        self._num_cached_objects += 1
-        return True
-
-    def flush_cached_objects(self, force_all: bool = False) -> Iterator[Any]:
-        """Yield the workers that are let go."""
-        if force_all:
-            yield from super().flush_cached_objects(force_all)
-            return
-        nobody_waits = not any(self._max_num_objects.values())
-        oldest = time.monotonic() - _KEPT_S
-        for key, objs in self._cached_objects.items():
-            let_go = self._others_wait(key)
-            for obj in list(objs):
-                last = self._num_cached_objects == 1 and nobody_waits  # which Tune keeps
-                if last or len(objs) <= self._max_num_objects[key]:
-                    break
-                if let_go or self._idle_since[obj] < oldest:
-                    objs.remove(obj)
-                    self._num_cached_objects -= 1
-                    yield obj
-
-    def _others_wait(self, key: Any) -> bool:
-        return any(count for other, count in self._max_num_objects.items() if other != key)
-
-
 class ForgivingActorManager(RayActorManager):  # type: ignore[misc]
     """Takes a worker that Ray has killed for want of memory for one that has died.
 
@@ -136,19 +88,18 @@ class ForgivingActorManager(RayActorManager):  # type: ignore[misc]
 
 @contextmanager
 def patient_tune() -> Iterator[None]:
-    """Let `tune.Tuner` use these three: it has no parameter for them."""
+    """Let `tune.Tuner` use these two: it has no parameter for them."""
     if missing := missing_of_tune():
         _warn(missing, "short waves start slowly, and a worker that lacks memory ends the search")
         yield
         return
-    before = _tune.TuneController, _controller.RayActorManager, _controller._ObjectCache
+    before = _tune.TuneController, _controller.RayActorManager
     _tune.TuneController = PatientTuneController
     _controller.RayActorManager = ForgivingActorManager
-    _controller._ObjectCache = IdleWorkers
     try:
         yield
     finally:
-        _tune.TuneController, _controller.RayActorManager, _controller._ObjectCache = before
+        _tune.TuneController, _controller.RayActorManager = before
 
 
 @contextmanager
